@@ -1,0 +1,1041 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The reference evaluator.
+ *
+ * An op of the graph level is lowered in a scratch block; nest.compute is then
+ * interpreted element by element.  Every scalar carries either a number or,
+ * for integers in symbolic mode, an index expression, so that the same
+ * meaning computes "Shape -> Gather -> Concat" chains over symbolic dims.
+ */
+#include "ir/eval.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "ir/op.h"
+
+struct sval {
+	union scalar s;
+	const struct expr *e;	/* symbolic integer, when s is not known */
+	bool unknown;
+};
+
+/* A tensor while evaluating; sym is set in symbolic mode. */
+struct tens {
+	struct tensor t;
+	struct sval *sym;
+};
+
+/* offset = base + sum coef[k] * iv[k] of one load, when it is affine. */
+struct affine {
+	bool ok, tried;
+	int64_t base;
+	unsigned n;
+	struct {
+		uint32_t serial;
+		int64_t coef;
+	} iv[MAX_RANK];
+};
+
+struct eval {
+	struct ctx *c;
+	struct arena *arena;
+	struct map tensors;	/* value id -> struct tens */
+	struct sval *slot;	/* by value->slot in the running body */
+	int64_t *atom;		/* value of each IV, by atom serial */
+	bool *bound;		/* is it set? */
+	size_t n_atoms;		/* room in both */
+	struct map affine;	/* op -> struct affine, by first result id */
+	const struct op *cur;	/* whose ARG operands are looked up */
+	enum eval_result err;
+	bool symbolic;
+};
+
+static void run_block(struct eval *ev, struct block *b);
+
+int64_t eval_budget(const struct ctx *c)
+{
+	return c->fold_steps;
+}
+
+/* ---- scalars ---------------------------------------------------------- */
+
+static struct sval num(union scalar s)
+{
+	return (struct sval){ .s = s };
+}
+
+static struct sval of_int(int64_t i)
+{
+	return num((union scalar){ .i = i });
+}
+
+static const struct sval unknown = { .unknown = true };
+
+static double libm(enum opcode code, double x)
+{
+	switch (code) {
+	case OP_math_exp: return exp(x);
+	case OP_math_log: return log(x);
+	case OP_math_log1p: return log1p(x);
+	case OP_math_expm1: return expm1(x);
+	case OP_math_tanh: return tanh(x);
+	case OP_math_erf: return erf(x);
+	case OP_math_sin: return sin(x);
+	case OP_math_cos: return cos(x);
+	case OP_math_tan: return tan(x);
+	case OP_math_asin: return asin(x);
+	case OP_math_acos: return acos(x);
+	case OP_math_atan: return atan(x);
+	case OP_arith_neg: return -x;
+	case OP_arith_abs: return fabs(x);
+	case OP_arith_floor: return floor(x);
+	case OP_arith_ceil: return ceil(x);
+	case OP_arith_round: return nearbyint(x);
+	case OP_arith_trunc: return trunc(x);
+	case OP_arith_sqrt: return sqrt(x);
+	default: return NAN;
+	}
+}
+
+static double float2(enum opcode code, double a, double b)
+{
+	switch (code) {
+	case OP_arith_add: return a + b;
+	case OP_arith_sub: return a - b;
+	case OP_arith_mul: return a * b;
+	case OP_arith_div: return a / b;
+	case OP_arith_rem: return fmod(a, b);
+	case OP_arith_min: return isnan(a) || a < b ? a : b;
+	case OP_arith_max: return isnan(a) || a > b ? a : b;
+	case OP_math_pow: return pow(a, b);
+	default: return NAN;
+	}
+}
+
+static bool compare(enum opcode code, int lt, int eq)
+{
+	switch (code) {
+	case OP_arith_eq: return eq;
+	case OP_arith_ne: return !eq;
+	case OP_arith_lt: return lt;
+	case OP_arith_le: return lt || eq;
+	case OP_arith_gt: return !lt && !eq;
+	case OP_arith_ge: return !lt;
+	default: return false;
+	}
+}
+
+static uint64_t int2(struct eval *ev, enum opcode code, enum dtype t,
+		     union scalar a, union scalar b)
+{
+	bool sign = dtype_is_signed(t);
+	unsigned bits = dtype_info[t].bits;
+
+	switch (code) {
+	case OP_arith_add: return a.u + b.u;
+	case OP_arith_sub: return a.u - b.u;
+	case OP_arith_mul: return a.u * b.u;
+	case OP_arith_div:
+	case OP_arith_rem:
+		if (!b.u) {
+			ev->err = EVAL_DIVZERO;
+			return 0;
+		}
+		if (sign && b.i == -1)
+			return code == OP_arith_div ? 0 - a.u : 0;
+		if (sign)
+			return (uint64_t)(code == OP_arith_div ? a.i / b.i
+							       : a.i % b.i);
+		return code == OP_arith_div ? a.u / b.u : a.u % b.u;
+	case OP_arith_min:
+		return (sign ? a.i < b.i : a.u < b.u) ? a.u : b.u;
+	case OP_arith_max:
+		return (sign ? a.i > b.i : a.u > b.u) ? a.u : b.u;
+	case OP_arith_and: return a.u & b.u;
+	case OP_arith_or: return a.u | b.u;
+	case OP_arith_xor: return a.u ^ b.u;
+	case OP_arith_shl: return b.u < bits ? a.u << b.u : 0;
+	case OP_arith_shr:
+		if (sign)
+			return (uint64_t)(a.i >> (b.u < bits ? b.u : bits - 1));
+		return b.u < bits ? a.u >> b.u : 0;
+	default: return 0;
+	}
+}
+
+/* Symbolic integers: what expr can say, else unknown. */
+static struct sval sym2(struct eval *ev, enum opcode code, struct sval x,
+			struct sval y)
+{
+	struct ctx *c = ev->c;
+	const struct expr *a = x.e ? x.e : expr_const(c, x.s.i);
+	const struct expr *b = y.e ? y.e : expr_const(c, y.s.i);
+	const struct expr *d = expr_sub(c, a, b), *r = NULL;
+	int64_t k;
+
+	switch (code) {
+	case OP_arith_add: r = expr_add(c, a, b); break;
+	case OP_arith_sub: r = d; break;
+	case OP_arith_mul: r = expr_mul(c, a, b); break;
+	case OP_arith_div:
+	case OP_arith_rem:
+		/* Towards zero equals floor for a >= 0, b > 0. */
+		if (!expr_ge0(c, a) || !expr_ge0(c, expr_addc(c, b, -1)))
+			return unknown;
+		r = code == OP_arith_div ? expr_div(c, a, b)
+					 : expr_mod(c, a, b);
+		break;
+	case OP_arith_min: r = expr_min(c, a, b); break;
+	case OP_arith_max: r = expr_max(c, a, b); break;
+	case OP_arith_eq: case OP_arith_ne: case OP_arith_lt:
+	case OP_arith_le: case OP_arith_gt: case OP_arith_ge:
+		if (!d->n)
+			return of_int(compare(code, 0, 1));
+		if (expr_ge0(c, expr_addc(c, d, -1)))
+			return of_int(compare(code, 0, 0));
+		if (expr_ge0(c, expr_addc(c, expr_scale(c, d, -1), -1)))
+			return of_int(compare(code, 1, 0));
+		if (code == OP_arith_ge && expr_ge0(c, d))
+			return of_int(1);
+		if (code == OP_arith_lt && expr_ge0(c, d))
+			return of_int(0);
+		if (code == OP_arith_le && expr_ge0(c, expr_scale(c, d, -1)))
+			return of_int(1);
+		if (code == OP_arith_gt && expr_ge0(c, expr_scale(c, d, -1)))
+			return of_int(0);
+		return unknown;
+	default: return unknown;
+	}
+	if (expr_is_poison(r))
+		return unknown;
+	return expr_is_const(r, &k) ? of_int(k)
+				    : (struct sval){ .e = r };
+}
+
+static struct sval arith2(struct eval *ev, const struct op *op, struct sval a,
+			  struct sval b)
+{
+	enum dtype t = op->in[0].val->type->dtype, rt = op->out[0].type->dtype;
+	union scalar r = { 0 };
+
+	if (a.unknown || b.unknown)
+		return unknown;
+	if (a.e || b.e)
+		return t == DT_I64 || t == DT_I32 ? sym2(ev, op->code, a, b)
+						  : unknown;
+	if (rt == DT_BOOL && op->code >= OP_arith_const &&
+	    (op->code == OP_arith_eq || op->code == OP_arith_ne ||
+	     op->code == OP_arith_lt || op->code == OP_arith_le ||
+	     op->code == OP_arith_gt || op->code == OP_arith_ge)) {
+		if (dtype_is_float(t)) {
+			if (isnan(a.s.d) || isnan(b.s.d))
+				r.u = op->code == OP_arith_ne;
+			else
+				r.u = compare(op->code, a.s.d < b.s.d,
+					      a.s.d == b.s.d);
+		} else {
+			r.u = compare(op->code,
+				      dtype_is_signed(t) ? a.s.i < b.s.i
+							 : a.s.u < b.s.u,
+				      a.s.u == b.s.u);
+		}
+		return num(r);
+	}
+	if (dtype_is_float(t)) {
+		r.d = float2(op->code, a.s.d, b.s.d);
+		/* pow and double arithmetic in f32 round once. */
+	} else if (op->code == OP_math_pow) {
+		r.d = pow((double)a.s.i, (double)b.s.i);
+		return num(scalar_cast(DT_F64, t, r));
+	} else {
+		r.u = int2(ev, op->code, t, a.s, b.s);
+	}
+	return num(scalar_wrap(t, r));
+}
+
+static struct sval arith1(const struct op *op, struct sval a)
+{
+	enum dtype t = op->in[0].val->type->dtype, to = op->out[0].type->dtype;
+	union scalar r = a.s;
+
+	if (a.unknown)
+		return unknown;
+	if (op->code == OP_arith_cast) {
+		if (!a.e)
+			return num(scalar_cast(t, to, a.s));
+		return to == DT_I64 || to == DT_I32 ? a : unknown;
+	}
+	if (a.e)
+		return unknown;
+	if (dtype_is_float(t)) {
+		r.d = libm(op->code, a.s.d);
+	} else if (op->code == OP_arith_neg) {
+		r.u = 0 - a.s.u;
+	} else if (op->code == OP_arith_abs) {
+		r.u = dtype_is_signed(t) && a.s.i < 0 ? 0 - a.s.u : a.s.u;
+	} else if (op->code == OP_arith_not) {
+		r.u = t == DT_BOOL ? !a.s.u : ~a.s.u;
+	}
+	return num(scalar_wrap(t, r));
+}
+
+/* ---- index expressions ------------------------------------------------ */
+
+static bool atom_value(void *arg, const struct atom *a, int64_t *v)
+{
+	struct eval *ev = arg;
+
+	if (a->kind == ATOM_IV && ev->bound[a->serial]) {
+		*v = ev->atom[a->serial];
+		return true;
+	}
+	if (a->kind == ATOM_ARG) {
+		struct sval s = ev->slot[ev->cur->in[a->id].val->slot];
+
+		*v = s.s.i;
+		return !s.unknown && !s.e;
+	}
+	return false;
+}
+
+static const struct expr *atom_expr(void *arg, const struct atom *a)
+{
+	struct eval *ev = arg;
+
+	if (a->kind == ATOM_IV && ev->bound[a->serial])
+		return expr_const(ev->c, ev->atom[a->serial]);
+	if (a->kind == ATOM_ARG) {
+		struct sval s = ev->slot[ev->cur->in[a->id].val->slot];
+
+		if (s.e)
+			return s.e;
+		if (!s.unknown)
+			return expr_const(ev->c, s.s.i);
+	}
+	return NULL;
+}
+
+static struct sval eval_expr(struct eval *ev, const struct op *op,
+			     const struct expr *e)
+{
+	int64_t v;
+
+	ev->cur = op;
+	if (expr_eval(e, atom_value, ev, &v))
+		return of_int(v);
+	if (!ev->symbolic)
+		return unknown;
+	e = expr_subst(ev->c, e, atom_expr, ev);
+	if (expr_is_const(e, &v))
+		return of_int(v);
+	for (uint32_t i = 0; i < e->n; i++)
+		for (uint32_t j = 0; j < e->term[i].n; j++)
+			if (e->term[i].atom[j]->kind == ATOM_ARG ||
+			    e->term[i].atom[j]->kind == ATOM_POISON)
+				return unknown;
+	return (struct sval){ .e = e };
+}
+
+/* ---- bodies ----------------------------------------------------------- */
+
+static struct tens *tens_of(struct eval *ev, const struct value *v)
+{
+	return map_get(&ev->tensors, v->id);
+}
+
+/* Row-major offset of a load as a linear form, when its map is affine. */
+static struct affine *affine_of(struct eval *ev, const struct op *op,
+				const struct tens *t)
+{
+	struct affine *f = map_get(&ev->affine, op->out[0].id);
+	size_t n;
+	const struct expr *const *idx = op_exprs(op, A_idx, &n);
+	const struct expr *off;
+
+	if (f)
+		return f;
+	f = NEW(ev->arena, struct affine);
+	map_put(&ev->affine, op->out[0].id, f);
+	off = expr_const(ev->c, 0);
+	for (size_t i = 0; i < n; i++)
+		off = expr_add(ev->c, expr_scale(ev->c, off, t->t.dim[i]),
+			       idx[i]);
+	for (uint32_t i = 0; i < off->n; i++) {
+		const struct term *m = &off->term[i];
+
+		if (m->n > 1 || (m->n && m->atom[0]->kind != ATOM_IV) ||
+		    f->n == MAX_RANK)
+			return f;
+		if (!m->n) {
+			f->base = m->coef;
+			continue;
+		}
+		f->iv[f->n].serial = m->atom[0]->serial;
+		f->iv[f->n++].coef = m->coef;
+	}
+	f->ok = true;
+	/* Each index must stay inside its dim; then the offset does. */
+	for (size_t i = 0; i < n; i++)
+		if (!expr_ge0(ev->c, idx[i]) ||
+		    !expr_ge0(ev->c,
+			      expr_addc(ev->c,
+					expr_sub(ev->c,
+						 expr_const(ev->c,
+							    t->t.dim[i]),
+						 idx[i]),
+					-1)))
+			f->ok = false;
+	return f;
+}
+
+static struct sval load(struct eval *ev, const struct op *op)
+{
+	struct tens *t = tens_of(ev, op->in[0].val);
+	size_t n, ng;
+	const struct expr *const *idx = op_exprs(op, A_idx, &n);
+	const struct expr *const *guard = op_exprs(op, A_guard, &ng);
+	int64_t off = 0;
+
+	if (!t || (!t->t.data && !t->sym))
+		return unknown;
+	for (size_t i = 0; i < ng; i++) {
+		struct sval g = eval_expr(ev, op, guard[i]);
+
+		if (g.e) {
+			if (expr_ge0(ev->c, g.e))
+				continue;
+			if (!expr_ge0(ev->c,
+				      expr_addc(ev->c,
+						expr_scale(ev->c, g.e, -1),
+						-1)))
+				return unknown;
+			g.s.i = -1;
+		}
+		if (g.unknown)
+			return unknown;
+		if (g.s.i < 0)
+			return ev->slot[op->in[1].val->slot];
+	}
+	struct affine *f = ng ? NULL : affine_of(ev, op, t);
+
+	if (f && f->ok) {
+		off = f->base;
+		for (unsigned i = 0; i < f->n; i++)
+			off += f->iv[i].coef * ev->atom[f->iv[i].serial];
+	} else {
+		for (size_t i = 0; i < n; i++) {
+			struct sval x = eval_expr(ev, op, idx[i]);
+
+			if (x.unknown || x.e)
+				return unknown;
+			if (x.s.i < 0 || x.s.i >= t->t.dim[i])
+				bug(&ev->c->diag,
+				    "load out of bounds: dim %zu, index %lld "
+				    "of %lld",
+				    i, (long long)x.s.i,
+				    (long long)t->t.dim[i]);
+			off = off * t->t.dim[i] + x.s.i;
+		}
+	}
+	if (t->sym)
+		return t->sym[off];
+	return num(scalar_load(t->t.dtype, (char *)t->t.data +
+						   off * (int64_t)dtype_size(
+								 t->t.dtype)));
+}
+
+static struct sval index_check(struct eval *ev, const struct op *op)
+{
+	size_t n;
+	struct sval v = ev->slot[op->in[0].val->slot];
+	struct sval ext = eval_expr(ev, op, op_exprs(op, A_extent, &n)[0]);
+
+	if (v.unknown || v.e || ext.unknown || ext.e)
+		return unknown;
+	if (op_int(op, A_wrap) && v.s.i < 0)
+		v.s.i = (int64_t)(v.s.u + ext.s.u);
+	if (v.s.i < 0 || v.s.i >= ext.s.i) {
+		ev->err = EVAL_INDEX;
+		v.s.i = 0;
+	}
+	return v;
+}
+
+/* Calls run_block() for every point of the block's domain. */
+static bool run_domain(struct eval *ev, const struct op *op, struct block *b,
+		       void (*point)(struct eval *, struct op *, void *),
+		       void *arg)
+{
+	int64_t ext[MAX_RANK], i[MAX_RANK] = { 0 };
+
+	for (unsigned k = 0; k < b->n_iv; k++) {
+		const struct atom *a = expr_atom(b->iv[k]);
+		struct sval e = eval_expr(ev, op, a->a);
+
+		if (e.unknown || e.e)
+			return false;
+		ext[k] = e.s.i;
+		ev->atom[a->serial] = 0;
+		ev->bound[a->serial] = true;
+	}
+	for (unsigned k = 0; k < b->n_iv; k++)
+		if (ext[k] <= 0)
+			return true;
+	for (;;) {
+		if (--ev->c->fold_steps < 0 || ev->err == EVAL_UNKNOWN)
+			return false;
+		run_block(ev, b);
+		point(ev, b->last, arg);
+		int k = (int)b->n_iv - 1;
+
+		for (; k >= 0; k--) {
+			const struct atom *a = expr_atom(b->iv[k]);
+
+			ev->atom[a->serial] = ++i[k];
+			if (i[k] < ext[k])
+				break;
+			ev->atom[a->serial] = i[k] = 0;
+		}
+		if (k < 0)
+			return true;
+	}
+}
+
+static void reduce_point(struct eval *ev, struct op *yield, void *arg)
+{
+	struct block *b = arg;
+	struct sval next[MAX_RANK];
+
+	for (unsigned i = 0; i < yield->n_in; i++)
+		next[i] = ev->slot[yield->in[i].val->slot];
+	for (unsigned i = 0; i < yield->n_in; i++)
+		ev->slot[b->arg[i]->slot] = next[i];
+}
+
+static void reduce(struct eval *ev, struct op *op)
+{
+	struct block *b = op_body(op);
+
+	for (unsigned i = 0; i < op->n_in; i++)
+		ev->slot[b->arg[i]->slot] = ev->slot[op->in[i].val->slot];
+	bool ok = run_domain(ev, op, b, reduce_point, b);
+
+	for (unsigned i = 0; i < op->n_in; i++)
+		ev->slot[op->out[i].slot] = ok ? ev->slot[b->arg[i]->slot]
+					       : unknown;
+}
+
+static struct sval scalar_step(struct eval *ev, struct op *op)
+{
+	const struct attr *a;
+	size_t n;
+
+	switch (op->code) {
+	case OP_nest_load: return load(ev, op);
+	case OP_nest_index: return index_check(ev, op);
+	case OP_nest_value:
+		return eval_expr(ev, op, op_exprs(op, A_idx, &n)[0]);
+	case OP_arith_const:
+		a = op_attr(op, A_value);
+		if (a->kind == AT_INT)
+			return num(scalar_wrap(op->out[0].type->dtype,
+					       (union scalar){ .i = a->i }));
+		return num(scalar_wrap(op->out[0].type->dtype,
+				       (union scalar){ .d = a->f }));
+	case OP_arith_select: {
+		struct sval k = ev->slot[op->in[0].val->slot];
+
+		if (k.unknown || k.e)
+			return unknown;
+		return ev->slot[op->in[k.s.u ? 1 : 2].val->slot];
+	}
+	default:
+		if (op->n_in == 1)
+			return arith1(op, ev->slot[op->in[0].val->slot]);
+		return arith2(ev, op, ev->slot[op->in[0].val->slot],
+			      ev->slot[op->in[1].val->slot]);
+	}
+}
+
+static void run_block(struct eval *ev, struct block *b)
+{
+	for (struct op *op = b->first; op; op = op->next) {
+		if (op->code == OP_nest_reduce)
+			reduce(ev, op);
+		else if (op->code != OP_nest_yield)
+			ev->slot[op->out[0].slot] = scalar_step(ev, op);
+	}
+	ev->c->fold_steps--;
+}
+
+static void number_block(struct block *b, uint32_t *n)
+{
+	for (uint32_t i = 0; i < b->n_arg; i++)
+		b->arg[i]->slot = (*n)++;
+	for (struct op *op = b->first; op; op = op->next) {
+		for (unsigned i = 0; i < op->n_out; i++)
+			op->out[i].slot = (*n)++;
+		for (unsigned i = 0; i < op->n_region; i++)
+			number_block(op->region[i].block, n);
+	}
+}
+
+struct store {
+	struct tens *out[8];
+	int64_t off;
+};
+
+static void store_point(struct eval *ev, struct op *yield, void *arg)
+{
+	struct store *st = arg;
+
+	for (unsigned i = 0; i < yield->n_in; i++) {
+		struct tens *t = st->out[i];
+		struct sval v = ev->slot[yield->in[i].val->slot];
+
+		if (t->sym)
+			t->sym[st->off] = v;
+		else if (v.unknown || v.e)
+			ev->err = EVAL_UNKNOWN;
+		else
+			scalar_store(t->t.dtype,
+				     (char *)t->t.data +
+					     st->off * (int64_t)dtype_size(
+							       t->t.dtype),
+				     v.s);
+	}
+	st->off++;
+}
+
+/* dst[i...] = src[affine(i...)] without interpreting a body. */
+static bool copy_affine(struct eval *ev, struct op *op)
+{
+	struct block *b = op_body(op);
+	struct op *ld = b->first;
+	struct tens *src, *dst = tens_of(ev, &op->out[0]);
+	int64_t step[MAX_RANK] = { 0 }, i[MAX_RANK] = { 0 };
+	size_t ng;
+
+	if (ev->symbolic || op->n_out != 1 || ld->code != OP_nest_load ||
+	    ld->next != b->last || b->last->in[0].val != &ld->out[0] ||
+	    (op_exprs(ld, A_guard, &ng), ng) ||
+	    !(src = tens_of(ev, ld->in[0].val)) || !src->t.data)
+		return false;
+	struct affine *f = affine_of(ev, ld, src);
+
+	if (!f->ok)
+		return false;
+	for (unsigned k = 0; k < b->n_iv; k++)
+		for (unsigned j = 0; j < f->n; j++)
+			if (f->iv[j].serial == expr_atom(b->iv[k])->serial)
+				step[k] = f->iv[j].coef;
+	size_t es = dtype_size(dst->t.dtype);
+	const char *s = (const char *)src->t.data + f->base * (int64_t)es;
+	char *d = dst->t.data;
+	unsigned r = dst->t.rank;
+	int64_t rows = 1, n = r ? dst->t.dim[r - 1] : 1;
+
+	for (unsigned k = 0; k + 1 < r; k++)
+		rows *= dst->t.dim[k];
+	for (int64_t row = 0; row < rows && n > 0; row++) {
+		const char *p = s;
+		int64_t st = r ? step[r - 1] * (int64_t)es : 0;
+
+		for (unsigned k = 0; k + 1 < r; k++)
+			p += i[k] * step[k] * (int64_t)es;
+		if (st == (int64_t)es) {
+			memcpy(d, p, (size_t)n * es);
+			d += (size_t)n * es;
+		} else if (es == 4) {
+			for (int64_t k = 0; k < n; k++, d += 4, p += st)
+				memcpy(d, p, 4);
+		} else {
+			for (int64_t k = 0; k < n; k++, d += es, p += st)
+				memcpy(d, p, es);
+		}
+		for (int k = (int)r - 2; k >= 0; k--) {
+			if (++i[k] < dst->t.dim[k])
+				break;
+			i[k] = 0;
+		}
+	}
+	ev->c->fold_steps -= rows * n / 16;
+	return true;
+}
+
+static bool static_dims(const struct type *t, struct tensor *out)
+{
+	out->dtype = t->dtype;
+	out->rank = t->rank;
+	for (uint32_t i = 0; i < t->rank; i++)
+		if (!expr_is_const(t->dim[i], &out->dim[i]))
+			return false;
+	return true;
+}
+
+static int64_t elems(const struct tensor *t)
+{
+	int64_t n = 1;
+
+	for (unsigned i = 0; i < t->rank; i++)
+		if (__builtin_mul_overflow(n, t->dim[i], &n))
+			return INT64_MAX / 16;
+	return n;
+}
+
+static struct tens *new_tens(struct eval *ev, const struct value *v)
+{
+	struct tens *t = NEW(ev->arena, struct tens);
+
+	if (!static_dims(v->type, &t->t))
+		return NULL;
+	int64_t n = elems(&t->t);
+	int64_t size = n * (int64_t)dtype_size(t->t.dtype);
+
+	if (n > ev->c->fold_steps || size > INT64_C(4) << 30)
+		return NULL;
+	if (ev->symbolic && n <= 4096)
+		t->sym = NEW_ARRAY(ev->arena, (size_t)n + 1, struct sval);
+	else if (ev->symbolic)
+		return NULL;
+	else
+		t->t.data = arena_alloc(ev->arena, (size_t)size + 1);
+	map_put(&ev->tensors, v->id, t);
+	return t;
+}
+
+/* Room for the values of all atoms made so far; keeps those already set. */
+static void reserve_atoms(struct eval *ev)
+{
+	size_t n = ev->c->n_atoms + 64u;
+
+	if (n <= ev->n_atoms)
+		return;
+	int64_t *atom = NEW_ARRAY(ev->arena, 2 * n, int64_t);
+	bool *bound = NEW_ARRAY(ev->arena, 2 * n, bool);
+
+	if (ev->n_atoms) {
+		memcpy(atom, ev->atom, ev->n_atoms * sizeof(*atom));
+		memcpy(bound, ev->bound, ev->n_atoms * sizeof(*bound));
+	}
+	ev->atom = atom;
+	ev->bound = bound;
+	ev->n_atoms = 2 * n;
+}
+
+static void compute(struct eval *ev, struct op *op)
+{
+	struct store st = { 0 };
+	uint32_t n = 0;
+
+	for (unsigned i = 0; i < op->n_out; i++)
+		if (!(st.out[i] = new_tens(ev, &op->out[i]))) {
+			ev->err = EVAL_UNKNOWN;
+			return;
+		}
+	reserve_atoms(ev);
+	if (copy_affine(ev, op))
+		return;
+	number_block(op_body(op), &n);
+	ev->slot = NEW_ARRAY(ev->arena, n + 1u, struct sval);
+	if (!run_domain(ev, op, op_body(op), store_point, &st))
+		ev->err = EVAL_UNKNOWN;
+}
+
+static void eval_const(struct eval *ev, struct op *op)
+{
+	struct tens *t = NEW(ev->arena, struct tens);
+	const struct attr *a = op_attr(op, A_value);
+
+	static_dims(a->tensor.type, &t->t);
+	t->t.data = (void *)a->tensor.blob.data;
+	map_put(&ev->tensors, op->out[0].id, t);
+}
+
+/* Lowers graph ops of the block until only statements and constants stay. */
+static bool lower_all(struct ctx *c, struct block *b)
+{
+	for (struct op *op = b->first, *next; op; op = next) {
+		struct value *result[64] = { 0 };
+
+		next = op->next;
+		if (!op_def(op)->domain)
+			continue;
+		if (op->n_out > ARRAY_SIZE(result))
+			return false;
+		struct op *prev = op->prev;
+		struct lower lo = { { c, b, op, op->loc }, op, result };
+
+		if (!op_lower(&lo))
+			return false;
+		for (unsigned i = 0; i < op->n_out; i++)
+			if (result[i])
+				value_replace(&op->out[i], result[i]);
+		op_erase(op);
+		next = prev ? prev->next : b->first;
+	}
+	return true;
+}
+
+/* A copy of op in a block of its own, with block arguments as operands. */
+static struct block *scratch(struct ctx *c, struct op *op, struct op **ret)
+{
+	struct block *b = block_new(c, NULL);
+	struct builder bl = { c, b, NULL, op->loc };
+	struct value **in = NEW_ARRAY(&c->temp, op->n_in + 1u, struct value *);
+	const struct type **ty = NEW_ARRAY(&c->temp, op->n_out + 1u,
+					   const struct type *);
+	struct value **out = NEW_ARRAY(&c->temp, op->n_out + 1u,
+				       struct value *);
+
+	for (unsigned i = 0; i < op->n_in; i++) {
+		struct value *v = op_in(op, i);
+
+		if (!v)
+			continue;
+		in[i] = block_add_arg(c, b, v->type, NULL);
+		in[i]->known = v->known;
+	}
+	for (unsigned i = 0; i < op->n_out; i++)
+		ty[i] = op->out[i].type;
+	struct op *copy = build(&bl, &(struct op_spec){
+					     .code = op->code,
+					     .n_in = op->n_in, .in = in,
+					     .n_out = op->n_out, .out = ty,
+					     .n_attr = op->n_attr,
+					     .attr = op->attr });
+
+	for (unsigned i = 0; i < op->n_out; i++)
+		out[i] = &copy->out[i];
+	*ret = build(&bl, &(struct op_spec){ .code = OP_core_return,
+					     .n_in = op->n_out, .in = out });
+	return b;
+}
+
+static void run_all(struct eval *ev, struct block *b);
+
+/* The states' tensors move from the yield to the block arguments. */
+static void scan(struct eval *ev, struct op *op)
+{
+	struct block *b = op_body(op);
+	const struct atom *t = expr_atom(b->iv[0]);
+	struct sval n = eval_expr(ev, op, t->a);
+	unsigned n_state = b->n_arg;
+
+	reserve_atoms(ev);
+	if (ev->symbolic || n.unknown) {
+		ev->err = EVAL_UNKNOWN;
+		return;
+	}
+	for (unsigned i = 0; i < n_state; i++)
+		map_put(&ev->tensors, b->arg[i]->id,
+			tens_of(ev, op->in[i].val));
+	for (unsigned i = n_state; i < op->n_out; i++)
+		if (!new_tens(ev, &op->out[i])) {
+			ev->err = EVAL_UNKNOWN;
+			return;
+		}
+	for (int64_t step = 0; step < n.s.i && !ev->err; step++) {
+		ev->atom[t->serial] = step;
+		ev->bound[t->serial] = true;
+		run_all(ev, b);
+		if (ev->err)
+			return;
+		for (unsigned i = 0; i < op->n_out; i++) {
+			struct tens *y = tens_of(ev, b->last->in[i].val);
+
+			if (i < n_state) {
+				map_put(&ev->tensors, b->arg[i]->id, y);
+				continue;
+			}
+			struct tens *all = tens_of(ev, &op->out[i]);
+			size_t size = (size_t)elems(&y->t) *
+				      dtype_size(y->t.dtype);
+
+			memcpy((char *)all->t.data + (size_t)step * size,
+			       y->t.data, size);
+		}
+	}
+	for (unsigned i = 0; i < n_state; i++)
+		map_put(&ev->tensors, op->out[i].id,
+			tens_of(ev, b->arg[i]));
+}
+
+static void run_all(struct eval *ev, struct block *b)
+{
+	for (struct op *op = b->first; op && !ev->err; op = op->next) {
+		if (op->code == OP_nest_compute)
+			compute(ev, op);
+		else if (op->code == OP_core_scan)
+			scan(ev, op);
+		else if (op->code == OP_core_const)
+			eval_const(ev, op);
+	}
+}
+
+static void eval_free(struct eval *ev)
+{
+	map_free(&ev->tensors);
+	map_free(&ev->affine);
+}
+
+enum eval_result eval_op(struct ctx *c, struct op *op, const struct tensor *in,
+			 struct tensor *out, struct arena *arena)
+{
+	struct eval ev = { .c = c, .arena = arena };
+	struct block *b = NULL;
+	struct op *ret = NULL;
+	unsigned k = 0;
+
+	if (op->code == OP_nest_compute)
+		return EVAL_UNKNOWN;
+	b = scratch(c, op, &ret);
+	for (unsigned i = 0; i < op->n_in; i++) {
+		if (!op_in(op, i))
+			continue;
+		struct tens *t = NEW(arena, struct tens);
+
+		t->t = in[i];
+		map_put(&ev.tensors, b->arg[k++]->id, t);
+	}
+	if (!lower_all(c, b))
+		ev.err = EVAL_UNKNOWN;
+	else
+		run_all(&ev, b);
+	for (unsigned i = 0; i < op->n_out && !ev.err; i++) {
+		struct tens *t = op->out[i].type->kind == TY_NONE
+					 ? NULL
+					 : tens_of(&ev, ret->in[i].val);
+
+		out[i] = t ? t->t : (struct tensor){ 0 };
+	}
+	eval_free(&ev);
+	while (b->last)
+		op_erase(b->last);
+	return ev.err;
+}
+
+/* ---- known elements --------------------------------------------------- */
+
+enum { MAX_KNOWN = 64 };
+
+static bool can_know(const struct type *t, int64_t *n)
+{
+	struct tensor s;
+
+	if (t->kind != TY_TENSOR ||
+	    (t->dtype != DT_I64 && t->dtype != DT_I32 && t->dtype != DT_BOOL) ||
+	    !static_dims(t, &s))
+		return false;
+	*n = elems(&s);
+	return *n <= MAX_KNOWN;
+}
+
+static void know_const(struct ctx *c, struct value *v)
+{
+	const struct attr *a = op_attr(v->def, A_value);
+	struct known *k = NEW(&c->perm, struct known);
+	int64_t n;
+
+	/* Axes and shapes may be longer than what is computed with. */
+	if (!dtype_is_float(v->type->dtype) && type_is_static(v->type) &&
+	    expr_is_const(type_elems(c, v->type), &n) && n <= 4096) {
+		k->n = (size_t)n;
+		k->elem = NEW_ARRAY(&c->perm, k->n + 1, const struct expr *);
+		for (size_t i = 0; i < k->n; i++)
+			k->elem[i] = expr_const(
+				c, scalar_load(v->type->dtype,
+					       (const char *)a->tensor.blob
+							       .data +
+						       i * dtype_size(
+								   v->type->dtype))
+					   .i);
+		v->known = k;
+	}
+}
+
+static void to_known(struct ctx *c, struct value *v, const struct tens *t,
+		     size_t n)
+{
+	struct known *k = NEW(&c->perm, struct known);
+
+	k->n = n;
+	k->elem = NEW_ARRAY(&c->perm, n + 1, const struct expr *);
+	for (size_t i = 0; i < n; i++) {
+		if (t->sym[i].unknown)
+			continue;
+		k->elem[i] = t->sym[i].e ? t->sym[i].e
+					 : expr_const(c, t->sym[i].s.i);
+	}
+	v->known = k;
+}
+
+void known_compute(struct ctx *c, struct op *op)
+{
+	struct eval ev = { .c = c, .symbolic = true };
+	struct arena tmp = { 0 };
+	struct op *ret;
+	int64_t n;
+	bool any = false;
+	unsigned k = 0;
+
+	if (op->code == OP_core_const) {
+		know_const(c, &op->out[0]);
+		return;
+	}
+	if (!op_def(op)->domain || op->n_out > 64)
+		return;
+	for (unsigned i = 0; i < op->n_out; i++)
+		any |= can_know(op->out[i].type, &n);
+	if (!any)
+		return;
+	/* Data must come from known tensors; shapes may come from any. */
+	for (unsigned i = 0; i < op->n_in; i++) {
+		struct value *v = op_in(op, i);
+
+		if (!value_is_absent(v) && !v->known &&
+		    can_know(v->type, &n))
+			return;
+	}
+	ev.arena = &tmp;
+	struct block *b = scratch(c, op, &ret);
+
+	for (unsigned i = 0; i < op->n_in; i++) {
+		struct value *v = op_in(op, i);
+
+		if (!v)
+			continue;
+		struct tens *t = NEW(&tmp, struct tens);
+
+		if (v->known && v->type->kind == TY_TENSOR) {
+			static_dims(v->type, &t->t);
+			t->sym = NEW_ARRAY(&tmp, v->known->n + 1, struct sval);
+			for (size_t j = 0; j < v->known->n; j++) {
+				const struct expr *e = v->known->elem[j];
+				int64_t x;
+
+				if (!e)
+					t->sym[j] = unknown;
+				else if (expr_is_const(e, &x))
+					t->sym[j] = of_int(x);
+				else
+					t->sym[j].e = e;
+			}
+		}
+		map_put(&ev.tensors, b->arg[k++]->id, t);
+	}
+	if (lower_all(c, b)) {
+		run_all(&ev, b);
+		for (unsigned i = 0; i < op->n_out && !ev.err; i++) {
+			struct tens *t = tens_of(&ev, ret->in[i].val);
+
+			if (t && t->sym && can_know(op->out[i].type, &n))
+				to_known(c, &op->out[i], t, (size_t)n);
+		}
+	}
+	eval_free(&ev);
+	arena_free(&tmp);
+	while (b->last)
+		op_erase(b->last);
+}

@@ -1,0 +1,852 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Polynomials over atoms, interned.  Products of sums are expanded, equal
+ * monomials merged, terms sorted by the serial numbers of their atoms, so two
+ * expressions with the same expansion are one object.
+ *
+ * Bounds are proved by replacing each iteration variable, to which the
+ * polynomial is linear, by the end of its range that makes it smallest, and
+ * looking at the signs of what is left (symbols are >= 0).
+ */
+#include "ir/expr.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "ir/ir.h"
+
+enum { MAX_TERMS = 256, MAX_DEPTH = 24 };
+
+/* ---- atoms ------------------------------------------------------------ */
+
+static int atom_eq(const void *obj, const void *key)
+{
+	const struct atom *a = obj, *b = key;
+
+	return a->kind == b->kind && a->id == b->id && a->name == b->name &&
+	       a->a == b->a && a->b == b->b && a->val == b->val;
+}
+
+static const struct atom *intern_atom(struct ctx *c, struct atom key)
+{
+	uint64_t f[] = { (uint64_t)key.kind, key.id, key.a ? key.a->serial : 0,
+			 key.b ? key.b->serial : 0,
+			 key.val ? key.val->id : 0 };
+	uint64_t h = hash_bytes(HASH_INIT, f, sizeof(f));
+
+	if (key.name)
+		h = hash_bytes(h, key.name, strlen(key.name));
+	struct atom *a = intern_find(&c->atoms, h, atom_eq, &key);
+
+	if (!a) {
+		a = NEW(&c->perm, struct atom);
+		*a = key;
+		a->serial = ++c->n_atoms;
+		intern_add(&c->atoms, h, a);
+	}
+	return a;
+}
+
+/* ---- expressions ------------------------------------------------------ */
+
+static int expr_eq(const void *obj, const void *key)
+{
+	const struct expr *x = obj, *y = key;
+
+	if (x->n != y->n)
+		return 0;
+	for (uint32_t i = 0; i < x->n; i++) {
+		const struct term *s = &x->term[i], *t = &y->term[i];
+
+		if (s->coef != t->coef || s->n != t->n ||
+		    (s->n && memcmp(s->atom, t->atom, s->n * sizeof(*s->atom))))
+			return 0;
+	}
+	return 1;
+}
+
+static const struct expr *intern_expr(struct ctx *c, uint32_t n,
+				      struct term *term)
+{
+	struct expr key = { 0, n, term };
+	uint64_t h = HASH_INIT;
+
+	for (uint32_t i = 0; i < n; i++) {
+		h = hash_bytes(h, &term[i].coef, sizeof(int64_t));
+		for (uint32_t j = 0; j < term[i].n; j++)
+			h = hash_bytes(h, &term[i].atom[j]->serial, 4);
+	}
+	struct expr *e = intern_find(&c->exprs, h, expr_eq, &key);
+
+	if (e)
+		return e;
+	e = NEW(&c->perm, struct expr);
+	e->serial = ++c->n_exprs;
+	e->n = n;
+	e->term = NEW_ARRAY(&c->perm, n, struct term);
+	for (uint32_t i = 0; i < n; i++) {
+		e->term[i] = term[i];
+		if (term[i].n)
+			e->term[i].atom = arena_copy(
+				&c->perm, term[i].atom,
+				term[i].n * sizeof(*term[i].atom));
+	}
+	intern_add(&c->exprs, h, e);
+	return e;
+}
+
+static const struct expr *of_atom(struct ctx *c, const struct atom *a)
+{
+	struct term t = { 1, 1, &a };
+
+	return intern_expr(c, 1, &t);
+}
+
+static const struct expr *poison(struct ctx *c)
+{
+	return of_atom(c, intern_atom(c, (struct atom){ .kind = ATOM_POISON }));
+}
+
+bool expr_is_poison(const struct expr *e)
+{
+	return e->n == 1 && e->term[0].n == 1 &&
+	       e->term[0].atom[0]->kind == ATOM_POISON;
+}
+
+const struct expr *expr_const(struct ctx *c, int64_t k)
+{
+	struct term t = { k, 0, NULL };
+
+	return intern_expr(c, k != 0, &t);
+}
+
+const struct expr *expr_sym(struct ctx *c, const char *name)
+{
+	name = ctx_intern(c, name, strlen(name));
+	return of_atom(c, intern_atom(c, (struct atom){ .kind = ATOM_SYM,
+							.name = name }));
+}
+
+const struct expr *expr_sym_signed(struct ctx *c, const char *name)
+{
+	name = ctx_intern(c, name, strlen(name));
+	return of_atom(c, intern_atom(c, (struct atom){ .kind = ATOM_SYM,
+							.id = 1,
+							.name = name }));
+}
+
+const struct expr *expr_iv(struct ctx *c, const struct expr *extent)
+{
+	return of_atom(c, intern_atom(c, (struct atom){ .kind = ATOM_IV,
+							.id = ++c->n_ivs,
+							.a = extent }));
+}
+
+const struct expr *expr_arg(struct ctx *c, unsigned index,
+			    const struct expr *extent)
+{
+	return of_atom(c, intern_atom(c, (struct atom){ .kind = ATOM_ARG,
+							.id = index,
+							.a = extent }));
+}
+
+const struct expr *expr_val(struct ctx *c, struct value *v,
+			    const struct expr *extent)
+{
+	return of_atom(c, intern_atom(c, (struct atom){ .kind = ATOM_VAL,
+							.a = extent,
+							.val = v }));
+}
+
+static int term_cmp(const void *pa, const void *pb)
+{
+	const struct term *a = pa, *b = pb;
+
+	if (a->n != b->n)
+		return a->n < b->n ? -1 : 1;
+	for (uint32_t i = 0; i < a->n; i++)
+		if (a->atom[i] != b->atom[i])
+			return a->atom[i]->serial < b->atom[i]->serial ? -1 : 1;
+	return 0;
+}
+
+/* Sorts, merges and drops zero terms; poison on overflow or excess. */
+static const struct expr *normalize(struct ctx *c, struct term *t, uint32_t n)
+{
+	uint32_t m = 0;
+
+	qsort(t, n, sizeof(*t), term_cmp);
+	for (uint32_t i = 0; i < n; i++) {
+		if (m && !term_cmp(&t[m - 1], &t[i])) {
+			if (__builtin_add_overflow(t[m - 1].coef, t[i].coef,
+						   &t[m - 1].coef))
+				return poison(c);
+			if (!t[m - 1].coef)
+				m--;
+		} else if (t[i].coef) {
+			t[m++] = t[i];
+		}
+	}
+	for (uint32_t i = 0; i < m; i++)
+		for (uint32_t j = 0; j < t[i].n; j++)
+			if (t[i].atom[j]->kind == ATOM_POISON)
+				return poison(c);
+	return m > MAX_TERMS ? poison(c) : intern_expr(c, m, t);
+}
+
+const struct expr *expr_add(struct ctx *c, const struct expr *a,
+			    const struct expr *b)
+{
+	if (!a->n)
+		return b;
+	if (!b->n)
+		return a;
+	struct term t[2 * MAX_TERMS];
+
+	memcpy(t, a->term, a->n * sizeof(*t));
+	memcpy(t + a->n, b->term, b->n * sizeof(*t));
+	return normalize(c, t, a->n + b->n);
+}
+
+const struct expr *expr_scale(struct ctx *c, const struct expr *a, int64_t k)
+{
+	return expr_mul(c, a, expr_const(c, k));
+}
+
+const struct expr *expr_sub(struct ctx *c, const struct expr *a,
+			    const struct expr *b)
+{
+	return expr_add(c, a, expr_scale(c, b, -1));
+}
+
+const struct expr *expr_addc(struct ctx *c, const struct expr *a, int64_t k)
+{
+	return expr_add(c, a, expr_const(c, k));
+}
+
+const struct expr *expr_mul(struct ctx *c, const struct expr *a,
+			    const struct expr *b)
+{
+	uint32_t n = 0, cap = a->n * b->n;
+
+	if (cap > 4 * MAX_TERMS)
+		return poison(c);
+	struct term *t = xrealloc(NULL, cap, sizeof(*t));
+	struct arena tmp = { 0 };
+	bool over = false;
+
+	for (uint32_t i = 0; i < a->n; i++)
+		for (uint32_t j = 0; j < b->n; j++) {
+			const struct term *x = &a->term[i], *y = &b->term[j];
+			struct term z = { 0, x->n + y->n, NULL };
+			uint32_t p = 0, q = 0;
+
+			over |= __builtin_mul_overflow(x->coef, y->coef,
+						       &z.coef);
+			if (z.n)
+				z.atom = NEW_ARRAY(&tmp, z.n,
+						   const struct atom *);
+			for (uint32_t k = 0; k < z.n; k++)
+				z.atom[k] = q >= y->n ||
+						    (p < x->n &&
+						     x->atom[p]->serial <=
+							     y->atom[q]->serial)
+						    ? x->atom[p++]
+						    : y->atom[q++];
+			t[n++] = z;
+		}
+	const struct expr *r = over ? poison(c) : normalize(c, t, n);
+
+	free(t);
+	arena_free(&tmp);
+	return r;
+}
+
+bool expr_is_const(const struct expr *e, int64_t *k)
+{
+	if (e->n > 1 || (e->n == 1 && e->term[0].n))
+		return false;
+	*k = e->n ? e->term[0].coef : 0;
+	return true;
+}
+
+bool expr_is(const struct expr *e, int64_t k)
+{
+	int64_t v;
+
+	return expr_is_const(e, &v) && v == k;
+}
+
+const struct atom *expr_atom(const struct expr *e)
+{
+	return e->n == 1 && e->term[0].n == 1 && e->term[0].coef == 1
+		       ? e->term[0].atom[0]
+		       : NULL;
+}
+
+void expr_visit(const struct expr *e, expr_visit_fn *fn, void *arg)
+{
+	for (uint32_t i = 0; i < e->n; i++)
+		for (uint32_t j = 0; j < e->term[i].n; j++) {
+			const struct atom *a = e->term[i].atom[j];
+
+			fn(arg, a);
+			if (a->kind >= ATOM_DIV && a->a) {
+				expr_visit(a->a, fn, arg);
+				expr_visit(a->b, fn, arg);
+			}
+		}
+}
+
+struct find_atom {
+	const struct atom *want;
+	bool found;
+};
+
+static void find_visit(void *arg, const struct atom *a)
+{
+	struct find_atom *f = arg;
+
+	f->found |= a == f->want;
+}
+
+bool expr_uses(const struct expr *e, const struct atom *a)
+{
+	struct find_atom f = { a, false };
+
+	expr_visit(e, find_visit, &f);
+	return f.found;
+}
+
+bool expr_linear(struct ctx *c, const struct expr *e, const struct atom *a,
+		 const struct expr **coef, const struct expr **rest)
+{
+	const struct expr *k = expr_const(c, 0), *r = k;
+
+	for (uint32_t i = 0; i < e->n; i++) {
+		struct term t = e->term[i];
+		uint32_t hits = 0;
+
+		for (uint32_t j = 0; j < t.n; j++)
+			hits += t.atom[j] == a;
+		if (hits > 1)
+			return false;
+		if (!hits) {
+			r = expr_add(c, r, intern_expr(c, 1, &t));
+			continue;
+		}
+		const struct atom *left[MAX_RANK * 2];
+		uint32_t n = 0;
+
+		if (t.n > MAX_RANK * 2)
+			return false;
+		for (uint32_t j = 0; j < t.n; j++)
+			if (t.atom[j] != a)
+				left[n++] = t.atom[j];
+		t.n = n;
+		t.atom = left;
+		k = expr_add(c, k, intern_expr(c, 1, &t));
+	}
+	if (expr_uses(k, a) || expr_uses(r, a))
+		return false;
+	*coef = k;
+	*rest = r;
+	return true;
+}
+
+/* ---- proofs ----------------------------------------------------------- */
+
+static bool nonneg(struct ctx *c, const struct expr *e, int depth);
+
+/* Is every atom of the term known to be >= 0? */
+static bool atom_nonneg(struct ctx *c, const struct atom *a, int depth)
+{
+	switch (a->kind) {
+	case ATOM_SYM:
+		return !a->id;
+	case ATOM_IV: case ATOM_MOD:
+		return true;
+	case ATOM_ARG: case ATOM_VAL:
+		return a->a;
+	case ATOM_DIV:
+		return nonneg(c, a->a, depth - 1);
+	case ATOM_MIN:
+		return nonneg(c, a->a, depth - 1) &&
+		       nonneg(c, a->b, depth - 1);
+	case ATOM_MAX:
+		return nonneg(c, a->a, depth - 1) ||
+		       nonneg(c, a->b, depth - 1);
+	case ATOM_POISON:
+		break;
+	}
+	return false;
+}
+
+static bool signs_nonneg(struct ctx *c, const struct expr *e, int depth)
+{
+	for (uint32_t i = 0; i < e->n; i++) {
+		if (e->term[i].coef < 0)
+			return false;
+		for (uint32_t j = 0; j < e->term[i].n; j++)
+			if (!atom_nonneg(c, e->term[i].atom[j], depth))
+				return false;
+	}
+	return true;
+}
+
+/* An iteration variable (preferably), div, mod, min or max in e. */
+static const struct atom *pick_bounded(const struct expr *e)
+{
+	const struct atom *best = NULL;
+
+	for (uint32_t i = 0; i < e->n; i++)
+		for (uint32_t j = 0; j < e->term[i].n; j++) {
+			const struct atom *a = e->term[i].atom[j];
+
+			if (a->kind >= ATOM_DIV ||
+			    (a->kind != ATOM_SYM && a->a))
+				if (!best || a->serial > best->serial)
+					best = a;
+		}
+	return best;
+}
+
+/*
+ * e = coef * a + rest with a in [lo, hi].  Replacing a by the end that makes
+ * e smallest and proving the remainder proves e.  A div or mod atom whose
+ * operand uses the same variables is only weakened by this, never unsound.
+ */
+static bool nonneg(struct ctx *c, const struct expr *e, int depth)
+{
+	if (expr_is_poison(e))
+		return false;
+	if (signs_nonneg(c, e, depth))
+		return true;
+	if (depth <= 0)
+		return false;
+	const struct atom *a = pick_bounded(e);
+	const struct expr *k, *rest, *lo = NULL, *hi = NULL, *alt = NULL;
+
+	if (!a || a->kind == ATOM_POISON)
+		return false;
+	if (!expr_linear(c, e, a, &k, &rest))
+		return false;
+	bool up = nonneg(c, k, depth - 2);
+
+	if (!up && !nonneg(c, expr_scale(c, k, -1), depth - 2))
+		return false;
+	switch (a->kind) {
+	case ATOM_IV: case ATOM_ARG: case ATOM_VAL:
+		lo = expr_const(c, 0);
+		hi = expr_addc(c, a->a, -1);
+		break;
+	case ATOM_MOD:
+		lo = expr_const(c, 0);
+		hi = expr_addc(c, a->b, -1);
+		if (nonneg(c, a->a, depth - 2))
+			alt = a->a; /* x mod b <= x */
+		break;
+	case ATOM_DIV: {
+		int64_t b;
+
+		/* floor(x/b) <= x/b: multiply the whole claim by b. */
+		if (!expr_is_const(a->b, &b))
+			return false;
+		lo = NULL;
+		rest = expr_scale(c, rest, b);
+		if (up)
+			return nonneg(c,
+				      expr_add(c, rest,
+					       expr_mul(c, k,
+							expr_addc(c, a->a,
+								  1 - b))),
+				      depth - 1);
+		return nonneg(c, expr_add(c, rest, expr_mul(c, k, a->a)),
+			      depth - 1);
+	}
+	case ATOM_MIN:
+		if (up)
+			return nonneg(c,
+				      expr_add(c, rest, expr_mul(c, k, a->a)),
+				      depth - 1) &&
+			       nonneg(c,
+				      expr_add(c, rest, expr_mul(c, k, a->b)),
+				      depth - 1);
+		hi = a->a;
+		alt = a->b;
+		break;
+	case ATOM_MAX:
+		if (!up)
+			return nonneg(c,
+				      expr_add(c, rest, expr_mul(c, k, a->a)),
+				      depth - 1) &&
+			       nonneg(c,
+				      expr_add(c, rest, expr_mul(c, k, a->b)),
+				      depth - 1);
+		if (nonneg(c, expr_add(c, rest, expr_mul(c, k, a->b)),
+			   depth - 1))
+			return true;
+		lo = a->a;
+		break;
+	case ATOM_SYM: case ATOM_POISON:
+		return false;
+	}
+	if (up)
+		return nonneg(c, expr_add(c, rest, expr_mul(c, k, lo)),
+			      depth - 1);
+	if (alt && nonneg(c, expr_add(c, rest, expr_mul(c, k, alt)), depth - 1))
+		return true;
+	return nonneg(c, expr_add(c, rest, expr_mul(c, k, hi)), depth - 1);
+}
+
+bool expr_ge0(struct ctx *c, const struct expr *e)
+{
+	return nonneg(c, e, MAX_DEPTH);
+}
+
+bool expr_upper(struct ctx *c, const struct expr *e, int64_t *hi)
+{
+	if (expr_is_const(e, hi))
+		return true;
+	/* Exponential, then binary search for the least provable bound. */
+	int64_t good = 1, bad = -1;
+
+	while (!expr_ge0(c, expr_sub(c, expr_const(c, good), e))) {
+		bad = good;
+		if (good > INT64_C(1) << 40)
+			return false;
+		good *= 4;
+	}
+	while (good - bad > 1) {
+		int64_t mid = bad + (good - bad) / 2;
+
+		if (expr_ge0(c, expr_sub(c, expr_const(c, mid), e)))
+			good = mid;
+		else
+			bad = mid;
+	}
+	*hi = good;
+	return true;
+}
+
+bool expr_lower(struct ctx *c, const struct expr *e, int64_t *lo)
+{
+	int64_t hi;
+
+	if (expr_ge0(c, e) && !expr_is_const(e, lo)) {
+		*lo = 0;
+		return true;
+	}
+	if (!expr_upper(c, expr_scale(c, e, -1), &hi))
+		return false;
+	*lo = -hi;
+	return true;
+}
+
+/* ---- division --------------------------------------------------------- */
+
+/* t / d for single terms; false when it is not exact. */
+static bool term_div(struct ctx *c, const struct term *t, const struct term *d,
+		     struct term *q)
+{
+	const struct atom **left = NEW_ARRAY(&c->temp, t->n + 1,
+					     const struct atom *);
+	uint32_t n = 0, j = 0;
+
+	if (t->coef % d->coef)
+		return false;
+	for (uint32_t i = 0; i < t->n; i++) {
+		if (j < d->n && t->atom[i] == d->atom[j])
+			j++;
+		else
+			left[n++] = t->atom[i];
+	}
+	*q = (struct term){ t->coef / d->coef, n, left };
+	return j == d->n;
+}
+
+const struct expr *expr_exact_div(struct ctx *c, const struct expr *a,
+				  const struct expr *b)
+{
+	const struct expr *q = expr_const(c, 0), *r = a;
+
+	if (!b->n)
+		return NULL;
+	/* Long division by the leading (last) term of b. */
+	for (int steps = 0; r->n; steps++) {
+		struct term t;
+
+		if (steps > MAX_TERMS || expr_is_poison(r) ||
+		    !term_div(c, &r->term[r->n - 1], &b->term[b->n - 1], &t))
+			return NULL;
+		const struct expr *x = intern_expr(c, 1, &t);
+
+		q = expr_add(c, q, x);
+		r = expr_sub(c, r, expr_mul(c, x, b));
+	}
+	return q;
+}
+
+/* a = b * quot + rest, where 0 <= rest < b is tried to be proved. */
+static bool split(struct ctx *c, const struct expr *a, const struct expr *b,
+		  const struct expr **quot, const struct expr **rest)
+{
+	const struct expr *q = expr_const(c, 0), *r = q;
+
+	if (b->n != 1)
+		return false;
+	for (uint32_t i = 0; i < a->n; i++) {
+		struct term t;
+		int64_t k = b->term[0].coef, ck = a->term[i].coef;
+
+		if (term_div(c, &a->term[i], &b->term[0], &t)) {
+			q = expr_add(c, q, intern_expr(c, 1, &t));
+		} else if (!a->term[i].n && !b->term[0].n && k > 0) {
+			/* The constant term keeps a remainder in [0, k). */
+			int64_t m = ((ck % k) + k) % k;
+
+			q = expr_addc(c, q, (ck - m) / k);
+			r = expr_addc(c, r, m);
+		} else {
+			r = expr_add(c, r, intern_expr(c, 1, &a->term[i]));
+		}
+	}
+	*quot = q;
+	*rest = r;
+	return true;
+}
+
+static bool in_range(struct ctx *c, const struct expr *r, const struct expr *b)
+{
+	return expr_ge0(c, r) &&
+	       expr_ge0(c, expr_addc(c, expr_sub(c, b, r), -1));
+}
+
+const struct expr *expr_div(struct ctx *c, const struct expr *a,
+			    const struct expr *b)
+{
+	const struct expr *q, *r, *exact;
+	int64_t x, y;
+
+	if (expr_is_poison(a) || expr_is_poison(b) || expr_is(b, 0))
+		return poison(c);
+	if (expr_is(b, 1))
+		return a;
+	if (expr_is_const(a, &x) && expr_is_const(b, &y)) {
+		int64_t m = x % y;
+
+		return expr_const(c, x / y - (m && (m < 0) != (y < 0)));
+	}
+	if ((exact = expr_exact_div(c, a, b)))
+		return exact;
+	if (split(c, a, b, &q, &r)) {
+		if (in_range(c, r, b))
+			return q;
+		const struct atom *d = expr_atom(r);
+		int64_t z;
+
+		/* floor(floor(x / y) / z) = floor(x / (y z)) */
+		if (d && d->kind == ATOM_DIV && expr_is_const(d->b, &x) &&
+		    expr_is_const(b, &z))
+			return expr_add(c, q,
+					expr_div(c, d->a,
+						 expr_scale(c, d->b, z)));
+		if (q->n)
+			return expr_add(c, q, expr_div(c, r, b));
+	}
+	return of_atom(c, intern_atom(c, (struct atom){ .kind = ATOM_DIV,
+							.a = a, .b = b }));
+}
+
+const struct expr *expr_mod(struct ctx *c, const struct expr *a,
+			    const struct expr *b)
+{
+	const struct expr *q, *r;
+	int64_t x, y;
+
+	if (expr_is_poison(a) || expr_is_poison(b) || expr_is(b, 0))
+		return poison(c);
+	if (expr_is(b, 1) || expr_exact_div(c, a, b))
+		return expr_const(c, 0);
+	if (expr_is_const(a, &x) && expr_is_const(b, &y))
+		return expr_const(c, ((x % y) + y) % y);
+	if (split(c, a, b, &q, &r)) {
+		if (in_range(c, r, b))
+			return r;
+		if (q->n)
+			return expr_mod(c, r, b);
+		const struct atom *m = expr_atom(r);
+
+		/* (x mod k b) mod b = x mod b */
+		if (m && m->kind == ATOM_MOD && expr_exact_div(c, m->b, b))
+			return expr_mod(c, m->a, b);
+	}
+	return of_atom(c, intern_atom(c, (struct atom){ .kind = ATOM_MOD,
+							.a = a, .b = b }));
+}
+
+const struct expr *expr_ceildiv(struct ctx *c, const struct expr *a,
+				const struct expr *b)
+{
+	return expr_div(c, expr_add(c, a, expr_addc(c, b, -1)), b);
+}
+
+static const struct expr *minmax(struct ctx *c, enum atom_kind kind,
+				 const struct expr *a, const struct expr *b)
+{
+	if (expr_is_poison(a) || expr_is_poison(b))
+		return poison(c);
+	if (expr_ge0(c, expr_sub(c, a, b)))
+		return kind == ATOM_MIN ? b : a;
+	if (expr_ge0(c, expr_sub(c, b, a)))
+		return kind == ATOM_MIN ? a : b;
+	if (a->serial > b->serial) {
+		const struct expr *t = a;
+
+		a = b;
+		b = t;
+	}
+	return of_atom(c, intern_atom(c, (struct atom){ .kind = kind,
+							.a = a, .b = b }));
+}
+
+const struct expr *expr_min(struct ctx *c, const struct expr *a,
+			    const struct expr *b)
+{
+	return minmax(c, ATOM_MIN, a, b);
+}
+
+const struct expr *expr_max(struct ctx *c, const struct expr *a,
+			    const struct expr *b)
+{
+	return minmax(c, ATOM_MAX, a, b);
+}
+
+/* ---- substitution and evaluation -------------------------------------- */
+
+static const struct expr *subst_atom(struct ctx *c, const struct atom *a,
+				     expr_subst_fn *fn, void *arg)
+{
+	const struct expr *r = fn(arg, a);
+
+	if (r)
+		return r;
+	if (a->kind < ATOM_DIV || a->kind == ATOM_POISON)
+		return of_atom(c, a);
+	const struct expr *x = expr_subst(c, a->a, fn, arg);
+	const struct expr *y = expr_subst(c, a->b, fn, arg);
+
+	switch (a->kind) {
+	case ATOM_DIV: return expr_div(c, x, y);
+	case ATOM_MOD: return expr_mod(c, x, y);
+	case ATOM_MIN: return expr_min(c, x, y);
+	default: return expr_max(c, x, y);
+	}
+}
+
+const struct expr *expr_subst(struct ctx *c, const struct expr *e,
+			      expr_subst_fn *fn, void *arg)
+{
+	const struct expr *sum = expr_const(c, 0);
+
+	for (uint32_t i = 0; i < e->n; i++) {
+		const struct expr *p = expr_const(c, e->term[i].coef);
+
+		for (uint32_t j = 0; j < e->term[i].n; j++)
+			p = expr_mul(c, p,
+				     subst_atom(c, e->term[i].atom[j], fn, arg));
+		sum = expr_add(c, sum, p);
+	}
+	return sum;
+}
+
+static bool eval_atom(const struct atom *a, expr_value_fn *fn, void *arg,
+		      int64_t *v)
+{
+	int64_t x, y;
+
+	if (a->kind < ATOM_DIV)
+		return fn(arg, a, v);
+	if (a->kind == ATOM_POISON || !expr_eval(a->a, fn, arg, &x) ||
+	    !expr_eval(a->b, fn, arg, &y))
+		return false;
+	if (a->kind == ATOM_MIN)
+		*v = x < y ? x : y;
+	else if (a->kind == ATOM_MAX)
+		*v = x > y ? x : y;
+	else if (y <= 0)
+		return false;
+	else if (a->kind == ATOM_DIV)
+		*v = x / y - (x % y < 0);
+	else
+		*v = x % y + (x % y < 0 ? y : 0);
+	return true;
+}
+
+bool expr_eval(const struct expr *e, expr_value_fn *fn, void *arg, int64_t *v)
+{
+	int64_t sum = 0;
+
+	for (uint32_t i = 0; i < e->n; i++) {
+		int64_t p = e->term[i].coef, x;
+
+		for (uint32_t j = 0; j < e->term[i].n; j++)
+			if (!eval_atom(e->term[i].atom[j], fn, arg, &x) ||
+			    __builtin_mul_overflow(p, x, &p))
+				return false;
+		if (__builtin_add_overflow(sum, p, &sum))
+			return false;
+	}
+	*v = sum;
+	return true;
+}
+
+/* ---- text ------------------------------------------------------------- */
+
+static const char *atom_str(struct ctx *c, const struct atom *a)
+{
+	static const char *const fn[] = { [ATOM_DIV] = "div", [ATOM_MOD] = "mod",
+					  [ATOM_MIN] = "min",
+					  [ATOM_MAX] = "max" };
+
+	switch (a->kind) {
+	case ATOM_SYM: return a->name;
+	case ATOM_IV: return arena_fmt(&c->temp, "i%u", a->id);
+	case ATOM_ARG: return arena_fmt(&c->temp, "$%u", a->id);
+	case ATOM_VAL: return arena_fmt(&c->temp, "%%%u", a->val->id);
+	case ATOM_POISON: return "poison";
+	default:
+		return arena_fmt(&c->temp, "%s(%s, %s)", fn[a->kind],
+				 expr_str(c, a->a), expr_str(c, a->b));
+	}
+}
+
+const char *expr_str(struct ctx *c, const struct expr *e)
+{
+	const char *s = "";
+
+	if (!e->n)
+		return "0";
+	/* Constant last: "i1 + 4*N - 2". */
+	for (uint32_t k = 0; k < e->n; k++) {
+		const struct term *t = &e->term[(k + 1) % e->n];
+
+		if (e->term[0].n)
+			t = &e->term[k];
+		uint64_t mag = t->coef < 0 ? -(uint64_t)t->coef
+					   : (uint64_t)t->coef;
+
+		if (*s)
+			s = arena_fmt(&c->temp, "%s %c ", s,
+				      t->coef < 0 ? '-' : '+');
+		else if (t->coef < 0)
+			s = "-";
+		if (mag != 1 || !t->n)
+			s = arena_fmt(&c->temp, "%s%llu%s", s,
+				      (unsigned long long)mag, t->n ? "*" : "");
+		for (uint32_t j = 0; j < t->n; j++)
+			s = arena_fmt(&c->temp, "%s%s%s", s, j ? "*" : "",
+				      atom_str(c, t->atom[j]));
+	}
+	return s;
+}

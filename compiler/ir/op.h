@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Op records.  One ONNX op is one file with one record:
+ *
+ *	OP(Gather, .domain = "", .since = 13, ...);
+ *
+ * tools/registry.awk scans for OP( at the start of a line and for ATTR(, and
+ * makes the enums OP_* and A_* and the table op_defs[].  docs/adding-an-op.md
+ * walks through one.
+ */
+#ifndef IR_OP_H
+#define IR_OP_H
+
+#include "ir/ir.h"
+
+enum { MAX_PORTS = 8, MAX_OUTS = 4, MAX_ATTRS = 16 };
+
+/* Beside a set of dtypes a port may carry these flags. */
+enum {
+	P_OPTIONAL = 1u << 24,
+	P_VARIADIC = 1u << 25,	/* last port: one or more */
+	P_SAME = 1u << 26,	/* dtype equals that of port 0 */
+};
+
+struct port {
+	const char *name;
+	uint32_t types;		/* T_* | P_* */
+};
+
+struct attr_def {
+	enum attr_name name;
+	enum attr_kind kind;
+	bool required;
+	bool set;		/* a row, not the end of the list */
+	int64_t i;		/* defaults */
+	double f;
+	const char *s;
+};
+/* ATTR(axis, AT_INT, .i = -1): name, kind, default or .required = true. */
+#define ATTR(id, ...) { .name = A_##id, .set = true, .kind = __VA_ARGS__ }
+
+struct infer;
+struct lower;
+struct older;
+
+struct op_def {
+	const char *name;
+	enum level level;	/* graph when 0 */
+	const char *domain;	/* NULL for ops that are not ONNX's */
+	int since;		/* newest version; 0: not importable */
+	int first;		/* oldest opset the file reads; 1 when 0 */
+	struct port in[MAX_PORTS];
+	struct port out[MAX_OUTS];
+	int min_in;		/* 0: count of the non-optional ports */
+	struct attr_def attr[MAX_ATTRS];
+	bool impure;		/* has effects or errors: never removed */
+	bool (*infer)(struct infer *in);
+	/* Exactly one meaning for a graph-level op: */
+	struct value *(*scalar)(struct lower *lo, struct value *const *x);
+	bool (*lower)(struct lower *lo);
+	bool (*decompose)(struct lower *lo);
+	/* Optional. */
+	bool (*older)(struct older *old);	/* normalise an older opset */
+	struct value *(*fold)(struct lower *lo);/* an equal value, or NULL */
+	bool (*verify)(struct infer *in);
+};
+
+#define OP(id, ...)              \
+	const struct op_def op_def_##id = { .name = #id, __VA_ARGS__ }
+
+extern const struct op_def *const op_defs[OP_COUNT];
+extern const char *const attr_names[A_COUNT];
+static inline const struct op_def *op_def(const struct op *op)
+{
+	return op_defs[op->code];
+}
+/* "onnx.Gather", "arith.add": the name in .dl text. */
+const char *op_name(struct ctx *c, enum opcode code);
+/* By ONNX domain ("" or "ai.onnx.ml") and type; NULL when unknown. */
+const struct op_def *op_find(const char *domain, const char *type,
+			     enum opcode *code);
+/* By the name in .dl text. */
+bool op_find_text(const char *text, enum opcode *code);
+bool attr_find(const char *name, enum attr_name *out);
+const struct attr_def *op_attr_def(const struct op_def *d, enum attr_name n);
+
+/* ---- inference ---------------------------------------------------------
+ *
+ * infer() computes the types of all results from operand types, attributes
+ * and what is known of small integer operands.  It is written over expr, so
+ * one computation serves static shapes and the shape code at run time.
+ */
+struct infer {
+	struct ctx *ctx;
+	struct op *op;
+	const struct type **out;	/* to fill: one per result */
+};
+
+const struct type *infer_type(struct infer *in, unsigned i);	/* or NULL */
+bool infer_has(struct infer *in, unsigned i);
+/* False after a diagnostic that names the node; use as the return value. */
+bool infer_error(struct infer *in, const char *fmt, ...) PRINTF_LIKE(2, 3);
+bool infer_unsupported(struct infer *in, const char *fmt, ...)
+	PRINTF_LIKE(2, 3);
+void infer_set(struct infer *in, unsigned k, enum dtype t, unsigned rank,
+	       const struct expr *const *dim);
+/* Range-checks axis (negative counts from the end) and normalises it. */
+bool infer_axis(struct infer *in, int64_t axis, unsigned rank, unsigned *out);
+/*
+ * The elements of integer operand i, which must have rank <= 1 and a constant
+ * length; unknown ones become ATOM_ELEM, read at run time.  NULL after an
+ * error.
+ */
+const struct expr **infer_elems(struct infer *in, unsigned i, size_t *n);
+/* Like infer_elems, but every element must be constant (an axes list). */
+bool infer_const_ints(struct infer *in, unsigned i, size_t *n, int64_t **v);
+/* Numpy-style broadcast of two shapes; dims that cannot be decided are taken
+ * from the other side when one is 1, else checked at run time. */
+bool infer_broadcast(struct infer *in, unsigned *rank, const struct expr **dim,
+		     const struct type *t);
+/* Results of pointwise ops: broadcast of all operands, dtype of operand 0. */
+bool infer_pointwise(struct infer *in);
+/* The same with a bool result. */
+bool infer_compare(struct infer *in);
+/* Result 0 has the type of operand 0. */
+bool infer_same(struct infer *in);
+/* infer_broadcast() and friends state facts such as "dim a == dim b" that are
+ * checked once when the model runs. */
+void infer_require_eq(struct infer *in, const struct expr *a,
+		      const struct expr *b);
+
+/* ---- meaning -----------------------------------------------------------
+ *
+ * lower() replaces the op by nest-level statements that say what it means; it
+ * is run by the evaluator, the folder and the pipeline alike.
+ *
+ *	struct nest n = nest_begin(lo, 1, &out_type);
+ *	struct value *x = nest_load(lo, in, idx);
+ *	nest_end(lo, &n, 1, &x, results);
+ */
+struct lower {
+	struct builder b;
+	struct op *op;			/* that is being replaced */
+	struct value **result;		/* to fill: one per result of op */
+};
+
+struct value *lower_in(struct lower *lo, unsigned i); /* NULL when absent */
+const struct type *lower_type(struct lower *lo, unsigned result);
+
+struct nest {
+	struct op *op;			/* nest.compute */
+	struct block *saved_block;
+	struct op *saved_before;
+	unsigned rank;
+	const struct expr **iv;		/* one per dim of the result */
+};
+
+/* Opens nest.compute with n results that share one shape; the cursor moves
+ * into its body, where each result's element at iv[] is computed. */
+struct nest nest_begin(struct lower *lo, unsigned n,
+		       const struct type *const *out);
+/* Yields the elements, moves the cursor back; result[] gets the tensors. */
+void nest_end(struct lower *lo, struct nest *n, unsigned n_val,
+	      struct value *const *val, struct value **result);
+
+/* A fold over iteration variables of the given extents in row-major order,
+ * with n_acc carried scalars; see nest_reduce_begin(). */
+struct reduce {
+	struct op *op;			/* nest.reduce */
+	struct block *saved_block;
+	struct op *saved_before;
+	const struct expr **iv;
+	struct value **acc;		/* carried values, inside the body */
+};
+struct reduce nest_reduce_begin(struct lower *lo, unsigned n_iv,
+				const struct expr *const *extent,
+				unsigned n_acc, struct value *const *init);
+/* next[] are the new carried values; result[] gets the final ones. */
+void nest_reduce_end(struct lower *lo, struct reduce *r,
+		     struct value *const *next, struct value **result);
+
+/*
+ * A recurrence: `extent` steps in order.  The body sees the step number `t`
+ * and the current states (tensors), and holds statements (nests opened while
+ * it is open); scan_end() takes the next states, then the per-step outputs.
+ * result[] gets the final states, then each output stacked along a new
+ * leading dim.
+ */
+struct scan {
+	struct op *op;
+	struct block *saved_block;
+	struct op *saved_before;
+	const struct expr *t;
+	struct value **state;
+};
+struct scan scan_begin(struct lower *lo, const struct expr *extent,
+		       unsigned n_state, struct value *const *init,
+		       unsigned n_out, const struct type *const *step_type);
+void scan_end(struct lower *lo, struct scan *s, unsigned n,
+	      struct value *const *next, struct value **result);
+
+/* Element of a tensor at index expressions over the open bodies' IVs. */
+struct value *nest_load(struct lower *lo, struct value *tensor,
+			const struct expr *const *idx);
+/* The same where every guard[] >= 0, else the scalar `other`. */
+struct value *nest_load_guarded(struct lower *lo, struct value *tensor,
+				const struct expr *const *idx, unsigned n_guard,
+				const struct expr *const *guard,
+				struct value *other);
+/*
+ * An i64 scalar as part of an index expression, checked to 0 <= v < extent:
+ * a value out of range is replaced by 0 and raises DLRT_INDEX.  The result
+ * is used in idx[] of later loads.
+ */
+const struct expr *nest_index(struct lower *lo, struct value *v,
+			      const struct expr *extent);
+/* The same for a value that may be negative: counts from the end. */
+const struct expr *nest_index_wrap(struct lower *lo, struct value *v,
+				   const struct expr *extent);
+/* An index expression as an i64 scalar. */
+struct value *nest_value(struct lower *lo, const struct expr *e);
+/* Load of a tensor that broadcasts to the shape `iv` stands for. */
+struct value *nest_load_broadcast(struct lower *lo, struct value *tensor,
+				  unsigned rank, const struct expr *const *iv);
+
+/* Scalars of the closed set (ir/ops/core/arith.c, math.c). */
+struct value *s_const(struct lower *lo, enum dtype t, double v);
+struct value *s_int(struct lower *lo, enum dtype t, int64_t v);
+struct value *s_op(struct lower *lo, enum opcode code, struct value *a);
+struct value *s_op2(struct lower *lo, enum opcode code, struct value *a,
+		    struct value *b);
+/* Comparisons give a bool. */
+struct value *s_select(struct lower *lo, struct value *cond, struct value *a,
+		       struct value *b);
+struct value *s_cast(struct lower *lo, enum dtype to, struct value *a);
+
+static inline struct value *s_add(struct lower *lo, struct value *a,
+				  struct value *b)
+{
+	return s_op2(lo, OP_arith_add, a, b);
+}
+static inline struct value *s_sub(struct lower *lo, struct value *a,
+				  struct value *b)
+{
+	return s_op2(lo, OP_arith_sub, a, b);
+}
+static inline struct value *s_mul(struct lower *lo, struct value *a,
+				  struct value *b)
+{
+	return s_op2(lo, OP_arith_mul, a, b);
+}
+static inline struct value *s_div(struct lower *lo, struct value *a,
+				  struct value *b)
+{
+	return s_op2(lo, OP_arith_div, a, b);
+}
+
+/* Graph-level op inside a decompose hook; NULL after an error. */
+struct value *g_op(struct lower *lo, enum opcode code, unsigned n_in,
+		   struct value *const *in, unsigned n_attr,
+		   const struct named_attr *attr);
+
+/* Runs the record's scalar hook as a nest; what the lowering pass calls.
+ * Dispatches to scalar, lower or decompose. */
+bool op_lower(struct lower *lo);
+
+/* ---- older opsets ------------------------------------------------------
+ *
+ * The importer hands a node as it stands in the file to `older` before the op
+ * is built: the hook edits attributes and inputs into the newest form.
+ */
+struct older {
+	struct builder b;
+	int64_t opset;
+	enum opcode code;		/* may be changed */
+	const struct loc *loc;
+	unsigned n_in;
+	struct value **in;		/* room for MAX_PORTS more */
+	unsigned n_attr;
+	struct named_attr *attr;	/* room for MAX_ATTRS more */
+	unsigned n_out;
+};
+const struct attr *older_attr(struct older *o, enum attr_name name);
+void older_drop_attr(struct older *o, enum attr_name name);
+void older_set_attr(struct older *o, enum attr_name name,
+		    const struct attr *val);
+/* Moves an integer-list attribute to input i (axes, starts, ...). */
+bool older_attr_to_input(struct older *o, enum attr_name name, unsigned i);
+bool older_error(struct older *o, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+#endif

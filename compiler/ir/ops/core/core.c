@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Ops of every level: the model's body, constants, and the two that tie
+ * symbolic dims to run-time facts.
+ */
+#include "ir/op.h"
+
+/* The model: block arguments are its inputs, core.return its outputs.  Input
+ * dims that are symbols are read from the caller. */
+OP(core_func, .level = LEVEL_GRAPH | LEVEL_NEST | LEVEL_LOOP, .impure = true);
+
+OP(core_return, .level = LEVEL_GRAPH | LEVEL_NEST | LEVEL_LOOP,
+	.impure = true);
+
+OP(core_const, .level = LEVEL_GRAPH | LEVEL_NEST | LEVEL_LOOP,
+	.attr = {
+		ATTR(value, AT_TENSOR),
+	});
+
+/* Makes symbols of the elements of an integer tensor. */
+OP(core_bind, .level = LEVEL_GRAPH | LEVEL_NEST | LEVEL_LOOP, .impure = true,
+	.attr = {
+		ATTR(syms, AT_EXPRS),
+	});
+
+/* Ends the call with DLRT_SHAPE unless every zero[] is 0 and every
+ * nonneg[] >= 0. */
+OP(core_check, .level = LEVEL_GRAPH | LEVEL_NEST | LEVEL_LOOP, .impure = true,
+	.attr = {
+		ATTR(zero, AT_EXPRS),
+		ATTR(nonneg, AT_EXPRS),
+	});
+
+/*
+ * A recurrence over the iteration variable of its body: operands are the
+ * first states, block arguments the current ones; the body yields the next
+ * states, then per-step tensors.  Results: the last states, then the per-step
+ * tensors stacked along a new leading dim.
+ */
+OP(core_scan, .level = LEVEL_NEST);
