@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a compiled model shares with the program that links it.  A serial
+ * model needs only this header; a thread pool is in libdlrt.
+ *
+ * Nothing here owns memory: every pointer belongs to the caller, and a call
+ * touches only what it is given.  Calls with different workspaces may run at
+ * the same time.
+ */
+#ifndef DLRT_H
+#define DLRT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define DLRT_ABI_VERSION 1
+
+/* The low 8 bits of what a model returns; bits 8 to 30 hold the number of
+ * the node that raised it (an index into node_names), 0 when none is known. */
+enum dlrt_status {
+	DLRT_OK = 0,
+	DLRT_ARG = 1,		/* a NULL pointer, a negative dim */
+	DLRT_SHAPE = 2,		/* dims that do not fit together */
+	DLRT_INDEX = 3,		/* an index was out of range; 0 was used */
+	DLRT_DIVZERO = 4,	/* an integer was divided by zero */
+	DLRT_WORKSPACE = 5,	/* workspace or output buffer too small */
+	DLRT_CPU = 6,		/* this CPU lacks what the object needs */
+	DLRT_VERSION = 7,	/* object and runtime do not fit */
+	DLRT_LIMIT = 8		/* a size is beyond what can be addressed */
+};
+
+#define DLRT_STATUS(ret) ((enum dlrt_status)((ret) & 0xff))
+#define DLRT_NODE(ret) ((uint32_t)(ret) >> 8)
+
+/* Runs fn over all of [0, n) in pieces of at least `grain`, on any threads,
+ * and returns when every piece is done. */
+struct dlrt_pool {
+	void (*parallel_for)(struct dlrt_pool *self,
+			     void (*fn)(void *arg, int64_t lo, int64_t hi),
+			     void *arg, int64_t n, int64_t grain);
+};
+
+/* A dim: value >= 0, or -1 - k for the model's symbolic dim k, or INT64_MIN
+ * when the size is only known after the call (see dlrt_call.out_dims). */
+#define DLRT_DIM_UNKNOWN INT64_MIN
+
+struct dlrt_tensor {
+	const char *name;	/* as in the ONNX file */
+	int32_t dtype;		/* onnx.TensorProto.DataType */
+	int32_t rank;
+	const int64_t *dims;	/* rank entries */
+};
+
+struct dlrt_call {
+	const void *const *inputs;	/* row-major, any alignment */
+	void *const *outputs;		/* must not overlap anything else */
+	const int64_t *dims;		/* value of each symbolic dim */
+	void *workspace;		/* 64-byte aligned */
+	size_t workspace_bytes;
+	const size_t *output_bytes;	/* sizes of outputs, or NULL: enough */
+	int64_t *out_dims;		/* all output dims in a row, or NULL */
+	struct dlrt_pool *pool;		/* NULL: on the calling thread only */
+	const void *weights;		/* of a side file, else NULL */
+};
+
+struct dlrt_model {
+	uint32_t abi;			/* DLRT_ABI_VERSION */
+	uint32_t size;			/* sizeof(struct dlrt_model) */
+	const char *name;		/* the prefix */
+	uint32_t n_inputs, n_outputs, n_dims, n_nodes;
+	const struct dlrt_tensor *inputs, *outputs;
+	const char *const *dim_names;	/* n_dims */
+	const char *const *node_names;	/* n_nodes; [0] is "" */
+	const char *cpu;		/* features the object needs */
+	uint64_t weights_bytes;		/* of the side file; 0 when inside */
+	unsigned char weights_hash[8];	/* FNV-1a of the side file */
+	/* Bytes of workspace for these dims (more when the model has sizes
+	 * that are only known while it runs); 0 on overflow. */
+	size_t (*workspace)(const int64_t *dims);
+	int32_t (*invoke)(const struct dlrt_call *call);
+};
+
+/* ---- libdlrt ---------------------------------------------------------- */
+
+/* A pool of `threads` threads, the caller's included; 0 takes the number of
+ * CPUs this process may use.  NULL when out of memory.  Threads start with
+ * the first call; when the system refuses one, fewer are used. */
+struct dlrt_pool *dlrt_pool_create(unsigned threads);
+void dlrt_pool_destroy(struct dlrt_pool *pool);
+unsigned dlrt_pool_threads(const struct dlrt_pool *pool);
+
+/* "index out of range", for messages; never NULL. */
+const char *dlrt_status_text(int32_t ret);
+/* DLRT_ABI_VERSION of the library. */
+uint32_t dlrt_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
