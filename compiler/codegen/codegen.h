@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What comes after the pipeline: machine code, and the C header that goes
+ * with it.  Both are made from one description of the interface, struct abi,
+ * which is taken before the model is lowered, while its types are those that
+ * the user knows.
+ */
+#ifndef CODEGEN_CODEGEN_H
+#define CODEGEN_CODEGEN_H
+
+#include "ir/ir.h"
+
+enum codegen_kind {
+	CODEGEN_OBJ,
+	CODEGEN_ASM,
+	CODEGEN_LLVM,	/* LLVM's text */
+	CODEGEN_BC,	/* LLVM's bitcode */
+};
+
+/* ---- the interface of a model ----------------------------------------- */
+
+struct abi_tensor {
+	const char *name;	/* as in the ONNX file; any bytes but NUL */
+	const char *ident;	/* unique in the model: [A-Za-z0-9_]+ */
+	enum dtype dtype;
+	uint32_t rank;
+	const struct expr *const *dim;
+	/* Is every dim an expression over abi.dim[] alone? */
+	bool sized;
+};
+
+struct abi {
+	const char *prefix;
+	uint32_t n_in, n_out, n_dim;
+	struct abi_tensor *in, *out;
+	/* The symbolic dims in the order in which the inputs, from first to
+	 * last and from their outermost dim on, mention them. */
+	const struct atom **dim;
+	const char **dim_name;		/* as in the file; any bytes but NUL */
+	const char **dim_ident;
+
+	/* What the pipeline found out; to be set before header_emit(). */
+	int64_t workspace_bytes;	/* -1: depends on the dims */
+	uint64_t weights_bytes;		/* of the side file; 0: inside */
+
+	/* "P_model_<hash>", set by header_emit(): the hash covers all that
+	 * the header says, so that a stale header fails to link. */
+	const char *model_symbol;
+};
+
+/* Lives in the context's permanent arena.  NULL after an error: an input dim
+ * that is neither a constant nor a symbol. */
+struct abi *abi_describe(struct module *m, const char *prefix);
+/* As dlrt_tensor.dims has it: a size, -1 - k for dim k, or INT64_MIN. */
+int64_t abi_dim_code(const struct abi *abi, const struct expr *dim);
+/* The text of the header, malloc'ed; also sets abi->model_symbol. */
+char *header_emit(struct ctx *c, struct abi *abi);
+
+/* ---- machine code ----------------------------------------------------- */
+
+struct codegen_options {
+	const struct abi *abi;
+	bool pic;
+	unsigned opt_level;		/* 0 to 3 */
+	/* Leave the weights out of the object: they are in a side file, for
+	 * whose bytes codegen_llvm() fills *weights. */
+	bool weights_apart;
+};
+
+/*
+ * Makes code of a module at loop level for c->target.  out->data, and
+ * weights->data with weights_apart, are malloc'ed and owned by the caller.
+ * False after a diagnostic.
+ */
+bool codegen_llvm(struct module *m, const struct codegen_options *o,
+		  enum codegen_kind kind, struct blob *out,
+		  struct blob *weights);
+
+#endif
