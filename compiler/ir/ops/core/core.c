@@ -9,8 +9,12 @@
  * dims that are symbols are read from the caller. */
 OP(core_func, .level = LEVEL_GRAPH | LEVEL_NEST | LEVEL_LOOP, .impure = true);
 
+/* In the body of core.func, `names` are those of the model's outputs. */
 OP(core_return, .level = LEVEL_GRAPH | LEVEL_NEST | LEVEL_LOOP,
-	.impure = true);
+	.impure = true,
+	.attr = {
+		ATTR(names, AT_STRS),
+	});
 
 OP(core_const, .level = LEVEL_GRAPH | LEVEL_NEST | LEVEL_LOOP,
 	.attr = {
