@@ -736,12 +736,11 @@ static const struct expr *subst_atom(struct ctx *c, const struct atom *a,
 	const struct expr *x = expr_subst(c, a->a, fn, arg);
 	const struct expr *y = expr_subst(c, a->b, fn, arg);
 
-	switch (a->kind) {
-	case ATOM_DIV: return expr_div(c, x, y);
-	case ATOM_MOD: return expr_mod(c, x, y);
-	case ATOM_MIN: return expr_min(c, x, y);
-	default: return expr_max(c, x, y);
-	}
+	if (a->kind == ATOM_DIV)
+		return expr_div(c, x, y);
+	if (a->kind == ATOM_MOD)
+		return expr_mod(c, x, y);
+	return minmax(c, a->kind, x, y);
 }
 
 const struct expr *expr_subst(struct ctx *c, const struct expr *e,
@@ -799,54 +798,4 @@ bool expr_eval(const struct expr *e, expr_value_fn *fn, void *arg, int64_t *v)
 	}
 	*v = sum;
 	return true;
-}
-
-/* ---- text ------------------------------------------------------------- */
-
-static const char *atom_str(struct ctx *c, const struct atom *a)
-{
-	static const char *const fn[] = { [ATOM_DIV] = "div", [ATOM_MOD] = "mod",
-					  [ATOM_MIN] = "min",
-					  [ATOM_MAX] = "max" };
-
-	switch (a->kind) {
-	case ATOM_SYM: return a->name;
-	case ATOM_IV: return arena_fmt(&c->temp, "i%u", a->id);
-	case ATOM_ARG: return arena_fmt(&c->temp, "$%u", a->id);
-	case ATOM_VAL: return arena_fmt(&c->temp, "%%%u", a->val->id);
-	case ATOM_POISON: return "poison";
-	default:
-		return arena_fmt(&c->temp, "%s(%s, %s)", fn[a->kind],
-				 expr_str(c, a->a), expr_str(c, a->b));
-	}
-}
-
-const char *expr_str(struct ctx *c, const struct expr *e)
-{
-	const char *s = "";
-
-	if (!e->n)
-		return "0";
-	/* Constant last: "i1 + 4*N - 2". */
-	for (uint32_t k = 0; k < e->n; k++) {
-		const struct term *t = &e->term[(k + 1) % e->n];
-
-		if (e->term[0].n)
-			t = &e->term[k];
-		uint64_t mag = t->coef < 0 ? -(uint64_t)t->coef
-					   : (uint64_t)t->coef;
-
-		if (*s)
-			s = arena_fmt(&c->temp, "%s %c ", s,
-				      t->coef < 0 ? '-' : '+');
-		else if (t->coef < 0)
-			s = "-";
-		if (mag != 1 || !t->n)
-			s = arena_fmt(&c->temp, "%s%llu%s", s,
-				      (unsigned long long)mag, t->n ? "*" : "");
-		for (uint32_t j = 0; j < t->n; j++)
-			s = arena_fmt(&c->temp, "%s%s%s", s, j ? "*" : "",
-				      atom_str(c, t->atom[j]));
-	}
-	return s;
 }

@@ -121,7 +121,18 @@ void expr_visit(const struct expr *e, expr_visit_fn *fn, void *arg);
 typedef bool expr_value_fn(void *arg, const struct atom *a, int64_t *v);
 bool expr_eval(const struct expr *e, expr_value_fn *fn, void *arg, int64_t *v);
 
-/* Text as in .dl: "4*N + i3 floordiv 2"; lives in the temp arena. */
+/* Text as in .dl: "i3 + 4*div(N, 2) - 1"; lives in the temp arena. */
 const char *expr_str(struct ctx *c, const struct expr *e);
+/* The same with other numbers for iteration variables and values. */
+struct expr_names {
+	uint32_t (*number)(void *arg, const struct atom *a);
+	void *arg;
+};
+const char *expr_text(struct ctx *c, const struct expr *e,
+		      const struct expr_names *names);
+/* A string as .dl text writes it, quoted and escaped, in the temp arena. */
+const char *str_quoted(struct ctx *c, const char *s, size_t len);
+/* A name as it is when the parser reads it as one, else quoted. */
+const char *name_text(struct ctx *c, const char *s);
 
 #endif
