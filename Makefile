@@ -81,11 +81,15 @@ $(GEN)/registry: $(SRC) $(GEN)/sources tools/registry.awk
 $(REGISTRY): $(GEN)/registry
 	@:
 
+# ONNX's own schema, from the Python package that set-up installs.
+ONNX_PROTO ?= $(wildcard .venv/lib/python3*/site-packages/onnx/onnx-ml.proto)
 $(GEN)/onnx.pb-c.h $(GEN)/onnx.pb-c.c &: $(ONNX_PROTO)
 	@mkdir -p $(GEN)
 	$(SAY) "PROTO   $(GEN)/onnx.pb-c.h"
-	$(Q)proto=$$($(PYTHON) -c 'import onnx; print(onnx.__path__[0])') && \
-		cp $$proto/onnx-ml.proto $(GEN)/onnx.proto
+	$(Q)proto=$(ONNX_PROTO); \
+	[ "$$proto" ] || proto=$$($(PYTHON) -c \
+		'import onnx; print(onnx.__path__[0] + "/onnx-ml.proto")'); \
+	cp "$$proto" $(GEN)/onnx.proto
 	$(Q)protoc-c --proto_path=$(GEN) --c_out=$(GEN) $(GEN)/onnx.proto
 
 $(B)/gen/onnx.pb-c.o: $(GEN)/onnx.pb-c.c
