@@ -25,6 +25,8 @@ struct abi_tensor {
 	enum dtype dtype;
 	uint32_t rank;
 	const struct expr *const *dim;
+	const int64_t *code;	/* the dims as dlrt_tensor.dims has them */
+	const struct expr *elems;
 	/* Is every dim an expression over abi.dim[] alone? */
 	bool sized;
 };
@@ -41,7 +43,7 @@ struct abi {
 
 	/* What the pipeline found out; to be set before header_emit(). */
 	int64_t workspace_bytes;	/* -1: depends on the dims */
-	uint64_t weights_bytes;		/* of the side file; 0: inside */
+	bool weights_apart;		/* the caller passes the side file */
 
 	/* "P_model_<hash>", set by header_emit(): the hash covers all that
 	 * the header says, so that a stale header fails to link. */
@@ -51,25 +53,29 @@ struct abi {
 /* Lives in the context's permanent arena.  NULL after an error: an input dim
  * that is neither a constant nor a symbol. */
 struct abi *abi_describe(struct module *m, const char *prefix);
-/* As dlrt_tensor.dims has it: a size, -1 - k for dim k, or INT64_MIN. */
-int64_t abi_dim_code(const struct abi *abi, const struct expr *dim);
 /* The text of the header, malloc'ed; also sets abi->model_symbol. */
 char *header_emit(struct ctx *c, struct abi *abi);
 
 /* ---- machine code ----------------------------------------------------- */
 
+/* LLVM's triple, CPU ("native": this one) and attributes; each may be NULL.
+ * NULL after a diagnostic. */
+const struct target *codegen_target(struct ctx *c, const char *triple,
+				    const char *cpu, const char *features);
+/* "19.1.7", for --version. */
+const char *codegen_llvm_version(void);
+
 struct codegen_options {
+	/* With abi->weights_apart the weights stay out of the object, and
+	 * codegen_llvm() fills *weights with the side file's bytes. */
 	const struct abi *abi;
 	bool pic;
 	unsigned opt_level;		/* 0 to 3 */
-	/* Leave the weights out of the object: they are in a side file, for
-	 * whose bytes codegen_llvm() fills *weights. */
-	bool weights_apart;
 };
 
 /*
  * Makes code of a module at loop level for c->target.  out->data, and
- * weights->data with weights_apart, are malloc'ed and owned by the caller.
+ * weights->data with abi->weights_apart, are malloc'ed and owned by the caller.
  * False after a diagnostic.
  */
 bool codegen_llvm(struct module *m, const struct codegen_options *o,
