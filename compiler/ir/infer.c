@@ -145,7 +145,10 @@ void infer_require_eq(struct infer *in, const struct expr *a,
 		if (p->code == OP_core_check) {
 			size_t n;
 
-			if (op_exprs(p, A_zero, &n)[0] == d)
+			const struct expr *const *old =
+				op_exprs(p, A_zero, &n);
+
+			if (n && old[0] == d)
 				return;
 		}
 	struct builder bl = { in->ctx, in->op->parent, in->op, in->op->loc };

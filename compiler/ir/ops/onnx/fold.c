@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Folds over some dims of a tensor; see fold.h. */
+#include "ir/ops/onnx/fold.h"
+
+#include <math.h>
+
+enum dtype acc_dtype(enum dtype t)
+{
+	return t == DT_F16 || t == DT_BF16 ? DT_F32 : t;
+}
+
+struct value *s_lowest(struct lower *lo, enum dtype t)
+{
+	if (dtype_is_float(t))
+		return s_const(lo, t, -INFINITY);
+	if (!dtype_is_signed(t))
+		return s_int(lo, t, 0);
+	return s_int(lo, t, INT64_MIN >> (64 - dtype_info[t].bits));
+}
+
+struct value *s_highest(struct lower *lo, enum dtype t)
+{
+	if (dtype_is_float(t))
+		return s_const(lo, t, INFINITY);
+	if (t == DT_BOOL)
+		return s_int(lo, t, 1);
+	if (!dtype_is_signed(t)) /* all ones */
+		return s_int(lo, t,
+			     t == DT_U64 ? -1
+					 : INT64_MAX >> (63 - dtype_info[t].bits));
+	return s_int(lo, t, INT64_MAX >> (64 - dtype_info[t].bits));
+}
+
+struct value *load_as(struct lower *lo, enum dtype to, struct value *x,
+		      const struct expr *const *idx)
+{
+	return s_cast(lo, to, nest_load(lo, x, idx));
+}
+
+struct value *load_broadcast_as(struct lower *lo, enum dtype to,
+				struct value *x, unsigned rank,
+				const struct expr *const *iv)
+{
+	return s_cast(lo, to, nest_load_broadcast(lo, x, rank, iv));
+}
+
+struct value *s_expr(struct lower *lo, enum dtype t, const struct expr *e)
+{
+	int64_t k;
+
+	if (expr_is_const(e, &k))
+		return s_int(lo, t, k);
+	return s_cast(lo, t, nest_value(lo, e));
+}
+
+struct fold fold_begin(struct lower *lo, unsigned n_iv,
+		       const struct expr *const *extent, unsigned n_acc,
+		       struct value *const *init)
+{
+	struct fold f = { .n_acc = n_acc };
+	const struct expr *ext[MAX_RANK];
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < n_iv; i++)
+		if (!expr_is(extent[i], 1))
+			ext[n++] = extent[i];
+	f.once = !n;
+	if (n)
+		f.reduce = nest_reduce_begin(lo, n, ext, n_acc, init);
+	n = 0;
+	for (unsigned i = 0; i < n_iv; i++)
+		f.iv[i] = expr_is(extent[i], 1) ? expr_const(lo->b.ctx, 0)
+						: f.reduce.iv[n++];
+	for (unsigned i = 0; i < n_acc; i++)
+		f.acc[i] = f.once ? init[i] : f.reduce.acc[i];
+	return f;
+}
+
+void fold_end(struct lower *lo, struct fold *f, struct value *const *next,
+	      struct value **result)
+{
+	if (!f->once) {
+		nest_reduce_end(lo, &f->reduce, next, result);
+		return;
+	}
+	for (unsigned i = 0; i < f->n_acc; i++)
+		result[i] = next[i];
+}
+
+/* ---- rows ------------------------------------------------------------- */
+
+void rows_begin(struct lower *lo, struct rows *r, const struct type *x,
+		const bool *reduced, bool keep, unsigned n,
+		const enum dtype *out)
+{
+	struct ctx *c = lo->b.ctx;
+	const struct expr *dim[MAX_RANK];
+	const struct type *t[MAX_FOLD];
+	unsigned rank = 0;
+
+	*r = (struct rows){ .rank = x->rank, .type = x };
+	for (unsigned i = 0; i < x->rank; i++) {
+		r->reduced[i] = reduced[i];
+		if (!reduced[i])
+			dim[rank++] = x->dim[i];
+		else if (keep)
+			dim[rank++] = expr_const(c, 1);
+	}
+	for (unsigned i = 0; i < n; i++)
+		t[i] = type_tensor(c, out[i], rank, dim);
+	r->nest = nest_begin(lo, n, t);
+	rank = 0;
+	for (unsigned i = 0; i < x->rank; i++) {
+		r->at[i] = reduced[i] ? expr_const(c, 0) : r->nest.iv[rank];
+		rank += !reduced[i] || keep;
+	}
+}
+
+void rows_fold(struct lower *lo, struct rows *r, unsigned n_acc,
+	       struct value *const *init)
+{
+	const struct expr *extent[MAX_RANK];
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < r->rank; i++)
+		if (r->reduced[i])
+			extent[n++] = r->type->dim[i];
+	r->fold = fold_begin(lo, n, extent, n_acc, init);
+	n = 0;
+	for (unsigned i = 0; i < r->rank; i++)
+		if (r->reduced[i])
+			r->at[i] = r->fold.iv[n++];
+}
+
+void rows_fold_end(struct lower *lo, struct rows *r,
+		   struct value *const *next, struct value **result)
+{
+	fold_end(lo, &r->fold, next, result);
+}
+
+void rows_end(struct lower *lo, struct rows *r, unsigned n,
+	      struct value *const *val, struct value **result)
+{
+	nest_end(lo, &r->nest, n, val, result);
+}
+
+const struct expr *rows_count(struct ctx *c, const struct type *x,
+			      const bool *reduced)
+{
+	const struct expr *n = expr_const(c, 1);
+
+	for (unsigned i = 0; i < x->rank; i++)
+		if (reduced[i])
+			n = expr_mul(c, n, x->dim[i]);
+	return n;
+}
+
+struct value *row_mean(struct lower *lo, struct value *x, const bool *reduced,
+		       enum dtype acc, enum row_sum what, struct value *mean)
+{
+	struct rows r;
+	struct value *v, *m = NULL, *res;
+
+	rows_begin(lo, &r, x->type, reduced, true, 1, &acc);
+	if (what == ROW_DEVIATION)
+		m = nest_load(lo, mean, r.nest.iv);
+	v = s_const(lo, acc, 0);
+	rows_fold(lo, &r, 1, &v);
+	v = load_as(lo, acc, x, r.at);
+	if (m)
+		v = s_sub(lo, v, m);
+	if (what != ROW_SUM)
+		v = s_mul(lo, v, v);
+	v = s_add(lo, r.fold.acc[0], v);
+	rows_fold_end(lo, &r, &v, &v);
+	v = s_div(lo, v, s_expr(lo, acc, rows_count(lo->b.ctx, x->type,
+						    reduced)));
+	rows_end(lo, &r, 1, &v, &res);
+	return res;
+}
+
+struct value *inverse_root(struct lower *lo, struct value *x, double epsilon)
+{
+	enum dtype t = x->type->dtype;
+	struct nest n = nest_begin(lo, 1, &x->type);
+	struct value *v = nest_load(lo, x, n.iv), *res;
+
+	v = s_op(lo, OP_arith_sqrt, s_add(lo, v, s_const(lo, t, epsilon)));
+	v = s_div(lo, s_const(lo, t, 1), v);
+	nest_end(lo, &n, 1, &v, &res);
+	return res;
+}
+
+/* ---- facts about dims ------------------------------------------------- */
+
+bool infer_dims_agree(struct infer *in, const struct expr *a,
+		      const struct expr *b, const char *what)
+{
+	int64_t x, y;
+
+	if (expr_is_const(a, &x) && expr_is_const(b, &y) && x != y)
+		return infer_error(in, "%s is %lld, expected %lld", what,
+				   (long long)x, (long long)y);
+	infer_require_eq(in, a, b);
+	return true;
+}
+
+bool infer_require_nonneg(struct infer *in, const struct expr *e,
+			  const char *what)
+{
+	struct ctx *c = in->ctx;
+	size_t n;
+	int64_t k;
+
+	if (expr_is_const(e, &k) && k < 0)
+		return infer_error(in, "%s would be %lld", what, (long long)k);
+	if (expr_ge0(c, e) || !in->op->parent)
+		return true;
+	for (struct op *p = in->op->prev; p; p = p->prev)
+		if (p->code == OP_core_check) {
+			const struct expr *const *old =
+				op_exprs(p, A_nonneg, &n);
+
+			if (n && old[0] == e)
+				return true;
+		}
+	struct builder b = { c, in->op->parent, in->op, in->op->loc };
+	struct named_attr attr = { A_nonneg, attr_exprs(c, 1, &e) };
+
+	build(&b, &(struct op_spec){ .code = OP_core_check, .n_attr = 1,
+				     .attr = &attr });
+	return true;
+}
