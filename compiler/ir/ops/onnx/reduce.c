@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ReduceSum and its family: a fold over the axes of input 'axes' (an attribute
+ * before opset 18, 13 for ReduceSum).  Without axes all dims are reduced, or
+ * none with noop_with_empty_axes.
+ */
+#include <math.h>
+
+#include "ir/ops/onnx/fold.h"
+
+enum {
+	REDUCE_TYPES = T_FLOAT | T(I32) | T(I64) | T(U32) | T(U64),
+	REDUCE_ORDERED = REDUCE_TYPES | T(I8) | T(U8) | T_BOOL,
+};
+
+static bool reduce_axes(struct infer *in, bool *reduced)
+{
+	const struct type *x = infer_type(in, 0);
+	size_t n = 0;
+	int64_t *v = NULL;
+
+	for (unsigned i = 0; i < MAX_RANK; i++)
+		reduced[i] = false;
+	if (infer_has(in, 1) && !infer_const_ints(in, 1, &n, &v))
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		unsigned axis;
+
+		if (!infer_axis(in, v[i], x->rank, &axis))
+			return false;
+		if (reduced[axis])
+			return infer_error(in, "axis %u is given twice", axis);
+		reduced[axis] = true;
+	}
+	if (!n && !op_int(in->op, A_noop_with_empty_axes))
+		for (unsigned i = 0; i < x->rank; i++)
+			reduced[i] = true;
+	return true;
+}
+
+static bool reduce_infer(struct infer *in)
+{
+	const struct type *x = infer_type(in, 0);
+	const struct expr *dim[MAX_RANK];
+	bool reduced[MAX_RANK], keep = op_int(in->op, A_keepdims);
+	unsigned rank = 0;
+
+	if (!reduce_axes(in, reduced))
+		return false;
+	for (unsigned i = 0; i < x->rank; i++) {
+		if (!reduced[i])
+			dim[rank++] = x->dim[i];
+		else if (keep)
+			dim[rank++] = expr_const(in->ctx, 1);
+	}
+	infer_set(in, 0, x->dtype, rank, dim);
+	return true;
+}
+
+/* One member of the family.  NULL for a step of identity. */
+struct reduction {
+	struct value *(*init)(struct lower *lo, enum dtype t);
+	struct value *(*map)(struct lower *lo, struct value *v);
+	enum opcode code;
+	/* From the fold's result and the number of elements. */
+	struct value *(*last)(struct lower *lo, struct value *v,
+			      const struct expr *n);
+	bool real;	/* integers are computed in f64 */
+};
+
+static struct value *zero(struct lower *lo, enum dtype t)
+{
+	return s_int(lo, t, 0);
+}
+
+static struct value *one(struct lower *lo, enum dtype t)
+{
+	return s_int(lo, t, 1);
+}
+
+static struct value *magnitude(struct lower *lo, struct value *v)
+{
+	return dtype_is_signed(v->type->dtype) ? s_op(lo, OP_arith_abs, v) : v;
+}
+
+static struct value *square(struct lower *lo, struct value *v)
+{
+	return s_mul(lo, v, v);
+}
+
+static struct value *divide(struct lower *lo, struct value *v,
+			    const struct expr *n)
+{
+	return s_div(lo, v, s_expr(lo, v->type->dtype, n));
+}
+
+static struct value *root(struct lower *lo, struct value *v,
+			  const struct expr *n)
+{
+	(void)n;
+	return s_op(lo, OP_arith_sqrt, v);
+}
+
+static struct value *logarithm(struct lower *lo, struct value *v,
+			       const struct expr *n)
+{
+	(void)n;
+	return s_op(lo, OP_math_log, v);
+}
+
+static bool read_axes(struct lower *lo, bool *reduced)
+{
+	const struct type *out[MAX_OUTS] = { NULL };
+	struct infer in = { lo->b.ctx, lo->op, out };
+
+	return reduce_axes(&in, reduced);
+}
+
+static bool reduce(struct lower *lo, const struct reduction *k)
+{
+	struct value *x = lower_in(lo, 0), *v;
+	enum dtype t = x->type->dtype, acc = acc_dtype(t);
+	bool reduced[MAX_RANK];
+	struct rows r;
+
+	if (!read_axes(lo, reduced))
+		return false;
+	if (k->real && !dtype_is_float(t))
+		acc = DT_F64;
+	rows_begin(lo, &r, x->type, reduced, op_int(lo->op, A_keepdims), 1,
+		   &t);
+	v = k->init(lo, acc);
+	rows_fold(lo, &r, 1, &v);
+	v = load_as(lo, acc, x, r.at);
+	if (k->map)
+		v = k->map(lo, v);
+	v = s_op2(lo, k->code, r.fold.acc[0], v);
+	rows_fold_end(lo, &r, &v, &v);
+	if (k->last)
+		v = k->last(lo, v, rows_count(lo->b.ctx, x->type, reduced));
+	v = s_cast(lo, t, v);
+	rows_end(lo, &r, 1, &v, lo->result);
+	return true;
+}
+
+static bool sum_lower(struct lower *lo)
+{
+	return reduce(lo, &(struct reduction){ zero, NULL, OP_arith_add,
+					       NULL, false });
+}
+
+static bool mean_lower(struct lower *lo)
+{
+	return reduce(lo, &(struct reduction){ zero, NULL, OP_arith_add,
+					       divide, false });
+}
+
+static bool prod_lower(struct lower *lo)
+{
+	return reduce(lo, &(struct reduction){ one, NULL, OP_arith_mul, NULL,
+					       false });
+}
+
+static bool max_lower(struct lower *lo)
+{
+	bool is_bool = lower_in(lo, 0)->type->dtype == DT_BOOL;
+
+	return reduce(lo, &(struct reduction){
+				  s_lowest, NULL,
+				  is_bool ? OP_arith_or : OP_arith_max, NULL,
+				  false });
+}
+
+static bool min_lower(struct lower *lo)
+{
+	bool is_bool = lower_in(lo, 0)->type->dtype == DT_BOOL;
+
+	return reduce(lo, &(struct reduction){
+				  s_highest, NULL,
+				  is_bool ? OP_arith_and : OP_arith_min, NULL,
+				  false });
+}
+
+static bool l1_lower(struct lower *lo)
+{
+	return reduce(lo, &(struct reduction){ zero, magnitude, OP_arith_add,
+					       NULL, false });
+}
+
+static bool l2_lower(struct lower *lo)
+{
+	return reduce(lo, &(struct reduction){ zero, square, OP_arith_add,
+					       root, true });
+}
+
+static bool sum_square_lower(struct lower *lo)
+{
+	return reduce(lo, &(struct reduction){ zero, square, OP_arith_add,
+					       NULL, false });
+}
+
+static bool log_sum_lower(struct lower *lo)
+{
+	return reduce(lo, &(struct reduction){ zero, NULL, OP_arith_add,
+					       logarithm, true });
+}
+
+/* The row's maximum, or 0 when it is not finite: what may be subtracted. */
+static struct value *finite_max(struct lower *lo, struct value *x, enum dtype t,
+				const bool *reduced)
+{
+	struct rows r;
+	struct value *v, *res;
+
+	rows_begin(lo, &r, x->type, reduced, true, 1, &t);
+	v = s_lowest(lo, t);
+	rows_fold(lo, &r, 1, &v);
+	v = s_op2(lo, OP_arith_max, r.fold.acc[0], load_as(lo, t, x, r.at));
+	rows_fold_end(lo, &r, &v, &v);
+	v = s_select(lo,
+		     s_op2(lo, OP_arith_lt, s_op(lo, OP_arith_abs, v),
+			   s_const(lo, t, INFINITY)),
+		     v, s_const(lo, t, 0));
+	rows_end(lo, &r, 1, &v, &res);
+	return res;
+}
+
+/* max + log(sum(exp(x - max))): no exp() overflows. */
+static bool log_sum_exp_lower(struct lower *lo)
+{
+	struct ctx *c = lo->b.ctx;
+	struct value *x = lower_in(lo, 0), *v, *m;
+	enum dtype t = x->type->dtype;
+	enum dtype acc = dtype_is_float(t) ? acc_dtype(t) : DT_F64;
+	const struct expr *at[MAX_RANK];
+	bool reduced[MAX_RANK];
+	struct rows r;
+
+	if (!read_axes(lo, reduced))
+		return false;
+	m = finite_max(lo, x, acc, reduced);
+	rows_begin(lo, &r, x->type, reduced, op_int(lo->op, A_keepdims), 1,
+		   &t);
+	for (unsigned i = 0; i < x->type->rank; i++)
+		at[i] = reduced[i] ? expr_const(c, 0) : r.at[i];
+	m = nest_load(lo, m, at);
+	v = s_const(lo, acc, 0);
+	rows_fold(lo, &r, 1, &v);
+	v = s_sub(lo, load_as(lo, acc, x, r.at), m);
+	v = s_add(lo, r.fold.acc[0], s_op(lo, OP_math_exp, v));
+	rows_fold_end(lo, &r, &v, &v);
+	v = s_add(lo, s_op(lo, OP_math_log, v), m);
+	v = s_cast(lo, t, v);
+	rows_end(lo, &r, 1, &v, lo->result);
+	return true;
+}
+
+static bool reduce_older(struct older *old)
+{
+	/* ReduceSum changed at 13, the others at 18. */
+	return older_attr_to_input(old, A_axes, 1);
+}
+
+#define REDUCE(version, types_, lower_) .domain = "", .since = version, \
+	.in = { { "data", types_ }, { "axes", T(I64) | P_OPTIONAL } }, \
+	.out = { { "reduced", types_ } }, \
+	.attr = { \
+		ATTR(axes, AT_INTS), \
+		ATTR(keepdims, AT_INT, .i = 1), \
+		ATTR(noop_with_empty_axes, AT_INT), \
+	}, \
+	.infer = reduce_infer, \
+	.lower = lower_, \
+	.older = reduce_older
+
+OP(ReduceSum, REDUCE(13, REDUCE_TYPES, sum_lower));
+OP(ReduceMean, REDUCE(18, REDUCE_TYPES, mean_lower));
+OP(ReduceProd, REDUCE(18, REDUCE_TYPES, prod_lower));
+OP(ReduceMax, REDUCE(20, REDUCE_ORDERED, max_lower));
+OP(ReduceMin, REDUCE(20, REDUCE_ORDERED, min_lower));
+OP(ReduceL1, REDUCE(18, REDUCE_TYPES, l1_lower));
+OP(ReduceL2, REDUCE(18, REDUCE_TYPES, l2_lower));
+OP(ReduceSumSquare, REDUCE(18, REDUCE_TYPES, sum_square_lower));
+OP(ReduceLogSum, REDUCE(18, REDUCE_TYPES, log_sum_lower));
+OP(ReduceLogSumExp, REDUCE(18, REDUCE_TYPES, log_sum_exp_lower));
