@@ -56,15 +56,11 @@ static bool check_ports(struct infer *in)
 	return true;
 }
 
-static bool run_infer(struct ctx *c, struct op *op)
+bool op_infer(struct ctx *c, struct op *op, const struct type **out)
 {
-	const struct type *out[64] = { 0 };
 	const struct op_def *d = op_def(op);
 	struct infer in = { c, op, out };
 
-	if (op->n_out > ARRAY_SIZE(out)) {
-		in.out = NEW_ARRAY(&c->temp, op->n_out, const struct type *);
-	}
 	if (d->domain && !check_ports(&in))
 		return false;
 	if (!d->infer)
@@ -72,16 +68,27 @@ static bool run_infer(struct ctx *c, struct op *op)
 	if (!d->infer(&in))
 		return false;
 	for (unsigned i = 0; i < op->n_out; i++) {
-		if (!in.out[i])
-			in.out[i] = type_none(c);
-		for (uint32_t k = 0; k < in.out[i]->rank; k++)
-			if (expr_is_poison(in.out[i]->dim[k]))
+		if (!out[i])
+			out[i] = type_none(c);
+		for (uint32_t k = 0; k < out[i]->rank; k++)
+			if (expr_is_poison(out[i]->dim[k]))
 				return diag_error(&c->diag, EXIT_LIMIT, op->loc,
 						  "dim %u of the result is "
 						  "too large",
 						  k);
-		op->out[i].type = in.out[i];
 	}
+	return true;
+}
+
+static bool run_infer(struct ctx *c, struct op *op)
+{
+	const struct type **out = NEW_ARRAY(&c->temp, op->n_out + MAX_OUTS,
+					    const struct type *);
+
+	if (!op_infer(c, op, out))
+		return false;
+	for (unsigned i = 0; i < op->n_out; i++)
+		op->out[i].type = out[i];
 	return true;
 }
 

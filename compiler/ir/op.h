@@ -96,6 +96,9 @@ struct infer {
 	const struct type **out;	/* to fill: one per result */
 };
 
+/* Checks operands against the record and computes the types of all results;
+ * out[] has room for n_out + MAX_OUTS and is zeroed.  False after an error. */
+bool op_infer(struct ctx *c, struct op *op, const struct type **out);
 const struct type *infer_type(struct infer *in, unsigned i);	/* or NULL */
 bool infer_has(struct infer *in, unsigned i);
 /* False after a diagnostic that names the node; use as the return value. */
