@@ -266,3 +266,16 @@ struct abi *abi_describe(struct module *m, const char *prefix)
 	vec_free(&d.dims);
 	return ok ? abi : NULL;
 }
+
+void abi_finish(struct abi *abi, const struct module *m)
+{
+	size_t n;
+	const struct expr *const *bytes = op_exprs(m->func, A_workspace, &n);
+	int64_t k = 0;
+
+	/* The last one counts everything. */
+	if (n && !expr_is_const(bytes[n - 1], &k))
+		k = -1;
+	/* A size of 0 would be awkward for the caller to allocate. */
+	abi->workspace_bytes = k >= 0 && k < 64 ? 64 : k;
+}

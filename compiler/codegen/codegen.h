@@ -41,9 +41,8 @@ struct abi {
 	const char **dim_name;		/* as in the file; any bytes but NUL */
 	const char **dim_ident;
 
-	/* What the pipeline found out; to be set before header_emit(). */
-	int64_t workspace_bytes;	/* -1: depends on the dims */
 	bool weights_apart;		/* the caller passes the side file */
+	int64_t workspace_bytes;	/* -1: depends on the dims */
 
 	/* "P_model_<hash>", set by header_emit(): the hash covers all that
 	 * the header says, so that a stale header fails to link. */
@@ -53,6 +52,8 @@ struct abi {
 /* Lives in the context's permanent arena.  NULL after an error: an input dim
  * that is neither a constant nor a symbol. */
 struct abi *abi_describe(struct module *m, const char *prefix);
+/* Takes what the pipeline left on core.func; sets workspace_bytes. */
+void abi_finish(struct abi *abi, const struct module *m);
 /* The text of the header, malloc'ed; also sets abi->model_symbol. */
 char *header_emit(struct ctx *c, struct abi *abi);
 

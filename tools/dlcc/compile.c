@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From a model file to code and header, and to files. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "driver.h"
+#include "passes/pass.h"
+
+/* ---- reading ---------------------------------------------------------- */
+
+static bool has_suffix(const char *s, const char *suffix)
+{
+	size_t n = strlen(s), k = strlen(suffix);
+
+	return n >= k && !strcmp(s + n - k, suffix);
+}
+
+static struct module *read_text(struct ctx *c, const char *path)
+{
+	size_t size;
+	char *text = file_read(path, &size);
+	/* The text's names and bytes may be used as long as the module. */
+	const char *copy = arena_str(&c->perm, text, size);
+	struct module *m = module_parse(c, copy, size, path);
+
+	free(text);
+	return m && module_verify(m, "parsing") ? m : NULL;
+}
+
+/* dlcc is wrong: say what to look at. */
+static void write_reproducer(void *arg)
+{
+	const struct job *job = arg;
+
+	fprintf(stderr, "dlcc: note: in %s%s; the input was %s%s%s\n",
+		job->pass ? "pass " : "", job->pass ? job->pass : "the driver",
+		job->o->model, job->o->passes ? ", with --passes=" : "",
+		job->o->passes ? job->o->passes : "");
+	fprintf(stderr, "dlcc: note: --print-after=all shows the module "
+		"before it; please report both\n");
+}
+
+bool job_import(struct job *job)
+{
+	const struct options *o = job->o;
+	struct frontend_options fo = {
+		.data_root = o->data_root, .dim = o->dim, .n_dim = o->n_dim,
+		.lenient_tensors = o->lenient,
+	};
+
+	job->ctx = ctx_new();
+	job->ctx->diag.file = o->model;
+	job->ctx->diag.bug_hook = write_reproducer;
+	job->ctx->diag.bug_arg = job;
+	if (has_suffix(o->model, ".dl"))
+		job->m = read_text(job->ctx, o->model);
+	else
+		job->m = frontend_import(job->ctx, o->model, &fo);
+	return job->m;
+}
+
+/* ---- the pipeline ----------------------------------------------------- */
+
+static void show_progress(void *arg, const char *pass, unsigned i, unsigned n)
+{
+	struct job *job = arg;
+
+	job->pass = pass;
+	if (job->o->verbose) {
+		fprintf(stderr, "dlcc: pass %s\n", pass);
+	} else if (job->progress) {
+		/* The cursor goes back, so that a message overwrites it. */
+		fprintf(stderr, "[%u/%u] %s\033[K\r", i + 1, n, pass);
+	}
+}
+
+static bool wants_progress(void)
+{
+	const char *term = getenv("TERM");
+
+	return isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
+}
+
+/*
+ * The pipeline up to the pass that lowers to the next level, where `before`
+ * names it; NULL runs all.
+ */
+static bool run_passes(struct job *job, const char *before)
+{
+	const struct options *o = job->o;
+	struct pipeline_options po = {
+		.passes = o->passes ? o->passes : pipeline_text(o->level),
+		.level = o->level, .print_after = o->print_after,
+		.verify_each = o->verify_each, .time_passes = o->time_passes,
+		.out = stderr, .progress = show_progress, .arg = job,
+	};
+	/* A list from the user is what the user wants to see. */
+	const char *end = before && !o->passes ? strstr(po.passes, before)
+					       : NULL;
+
+	if (end)
+		po.passes = arena_str(&job->ctx->perm, po.passes,
+				      (size_t)(end - po.passes));
+	job->progress = !o->verbose && wants_progress();
+	bool ok = !*po.passes || pipeline_run(job->m, &po);
+
+	if (job->progress)
+		fputs("\033[K", stderr);
+	job->progress = false;
+	job->pass = NULL;
+	return ok;
+}
+
+static bool set_target(struct job *job)
+{
+	const struct options *o = job->o;
+
+	job->ctx->target = codegen_target(job->ctx, o->target, o->cpu,
+					  o->features);
+	return job->ctx->target;
+}
+
+bool job_compile(struct job *job, enum codegen_kind kind)
+{
+	struct codegen_options co = {
+		.pic = true, .opt_level = (unsigned)job->o->level,
+	};
+
+	job->abi = abi_describe(job->m, job->prefix);
+	if (!job->abi)
+		return false;
+	job->abi->weights_apart = job->o->weights;
+	if (!set_target(job) || !run_passes(job, NULL))
+		return false;
+	abi_finish(job->abi, job->m);
+	job->header = header_emit(job->ctx, job->abi);
+	if (job->o->emit == EMIT_HEADER && !job->o->run)
+		return true;
+	co.abi = job->abi;
+	job->pass = "code generation";
+	bool ok = codegen_llvm(job->m, &co, kind, &job->code, &job->weights);
+
+	job->pass = NULL;
+	return ok;
+}
+
+int job_status(const struct job *job)
+{
+	const struct diag *d = &job->ctx->diag;
+
+	if (!d->n_errors)
+		bug(&job->ctx->diag, "it failed without a message");
+	return d->code;
+}
+
+void job_free(struct job *job)
+{
+	free(job->header);
+	free((void *)job->code.data);
+	free((void *)job->weights.data);
+	if (job->ctx)
+		ctx_free(job->ctx);
+}
+
+/* ---- files ------------------------------------------------------------ */
+
+enum { MAX_FILES = 4 };
+
+/* Everything that a compile writes, in the order of the renames. */
+struct files {
+	struct output out[MAX_FILES];
+	size_t n;
+};
+
+static void add_file(struct files *f, const struct options *o,
+		     const char *path, const void *data, size_t size)
+{
+	struct output *out = &f->out[f->n];
+
+	for (size_t i = 0; i < f->n; i++)
+		if (strcmp(path, "-") && !strcmp(path, f->out[i].path))
+			fatal(EXIT_USAGE, "%s would be written twice", path);
+	if (same_file(path, o->model))
+		fatal(EXIT_USAGE, "%s is the input; it is not overwritten",
+		      path);
+	output_open(out, path);
+	output_write(out, data, size);
+	f->n++;
+}
+
+static const char *with_suffix(struct arena *a, const char *path,
+			       const char *suffix)
+{
+	const char *slash = strrchr(path, '/');
+	const char *base = slash ? slash + 1 : path;
+	const char *dot = strrchr(base, '.');
+	size_t n = dot && dot != base ? (size_t)(dot - path) : strlen(path);
+
+	return arena_fmt(a, "%.*s%s", (int)n, path, suffix);
+}
+
+/* make has no way to quote a line end. */
+static void put_make_name(FILE *f, const char *s)
+{
+	for (; *s; s++) {
+		if (*s == '\n')
+			fatal(EXIT_USAGE, "a make rule cannot name a file "
+			      "with a line end");
+		if (*s == '$')
+			fputc('$', f);
+		else if (strchr(" \t#:\\", *s))
+			fputc('\\', f);
+		fputc(*s, f);
+	}
+}
+
+static void add_depfile(struct files *f, struct job *job)
+{
+	const struct options *o = job->o;
+	const char *path = o->depfile ? o->depfile
+				      : with_suffix(&job->ctx->perm, o->output,
+						    ".d");
+	char *text = NULL;
+	size_t size = 0;
+	FILE *mem = open_memstream(&text, &size);
+
+	if (!mem)
+		fatal(EXIT_LIMIT, "out of memory");
+	for (size_t i = 0; i < f->n; i++) {
+		fputs(i ? " " : "", mem);
+		put_make_name(mem, f->out[i].path);
+	}
+	fputs(": ", mem);
+	put_make_name(mem, o->model);
+	fputc('\n', mem);
+	if (fclose(mem))
+		fatal(EXIT_LIMIT, "out of memory");
+	add_file(f, o, path, text, size);
+	free(text);
+}
+
+/* The object, or the shared object that the C compiler links from it. */
+static void add_code(struct files *f, struct job *job)
+{
+	const struct options *o = job->o;
+
+	if (o->emit != EMIT_SO) {
+		add_file(f, o, o->output, job->code.data, job->code.size);
+		return;
+	}
+	char *dir = temp_dir(), *path = temp_file(dir, "model.o");
+	char *shared = temp_file(dir, "model.so");
+	struct output obj;
+
+	output_open(&obj, path);
+	output_write(&obj, job->code.data, job->code.size);
+	output_commit(&obj, 1);
+	link_shared(o, path, shared);
+
+	size_t size;
+	char *bytes = file_read(shared, &size);
+
+	add_file(f, o, o->output, bytes, size);
+	free(bytes);
+}
+
+static void write_code(struct job *job)
+{
+	const struct options *o = job->o;
+	bool stdout_only = !strcmp(o->output, "-");
+	struct files f = { .n = 0 };
+
+	if (o->emit == EMIT_HEADER)
+		add_file(&f, o, o->output, job->header, strlen(job->header));
+	else if (o->header || (!stdout_only && o->emit <= EMIT_ASM))
+		add_file(&f, o, o->header ? o->header
+					  : with_suffix(&job->ctx->perm,
+							o->output, ".h"),
+			 job->header, strlen(job->header));
+	if (o->weights && o->emit != EMIT_HEADER)
+		add_file(&f, o, o->weights, job->weights.data,
+			 job->weights.size);
+	if (o->emit != EMIT_HEADER)
+		add_code(&f, job);
+	if (o->deps)
+		add_depfile(&f, job);
+	output_commit(f.out, f.n);
+}
+
+static void write_text(struct job *job)
+{
+	char *text = module_print(job->m);
+	struct files f = { .n = 0 };
+
+	add_file(&f, job->o, job->o->output, text, strlen(text));
+	if (job->o->deps)
+		add_depfile(&f, job);
+	output_commit(f.out, f.n);
+	free(text);
+}
+
+static bool compile(struct job *job)
+{
+	switch (job->o->emit) {
+	case EMIT_IR: return run_passes(job, "lower_graph");
+	case EMIT_NEST:
+		return set_target(job) && run_passes(job, "lower_loops");
+	case EMIT_LOOP: return set_target(job) && run_passes(job, NULL);
+	case EMIT_ASM: return job_compile(job, CODEGEN_ASM);
+	case EMIT_LLVM: return job_compile(job, CODEGEN_LLVM);
+	case EMIT_BC: return job_compile(job, CODEGEN_BC);
+	case EMIT_OBJ: case EMIT_SO: case EMIT_HEADER: case EMIT_UNSET:
+		break;
+	}
+	return job_compile(job, CODEGEN_OBJ);
+}
+
+int compile_main(const struct options *o)
+{
+	struct job job = { .o = o, .prefix = o->prefix };
+	int status = EXIT_OK;
+
+	if (!strcmp(o->output, "-") && isatty(STDOUT_FILENO) &&
+	    (o->emit == EMIT_OBJ || o->emit == EMIT_BC))
+		fatal(EXIT_USAGE, "an object is not written to a terminal");
+	if (!job_import(&job) || !compile(&job))
+		status = job_status(&job);
+	else if (o->emit >= EMIT_IR)
+		write_text(&job);
+	else
+		write_code(&job);
+	job_free(&job);
+	return status;
+}

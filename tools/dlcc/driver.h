@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the dlcc program share. */
+#ifndef DLCC_DRIVER_H
+#define DLCC_DRIVER_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "base/arena.h"
+#include "codegen/codegen.h"
+#include "frontend/frontend.h"
+#include "ir/ir.h"
+
+/* EMIT(enumerator, name, suffix): what a compile may make. */
+#define EMIT_KINDS           \
+	EMIT(OBJ, "obj", ".o")    \
+	EMIT(SO, "so", ".so")     \
+	EMIT(ASM, "asm", ".s")    \
+	EMIT(LLVM, "llvm", ".ll") \
+	EMIT(BC, "bc", ".bc")     \
+	EMIT(HEADER, "header", ".h") \
+	EMIT(IR, "ir", ".dl")     \
+	EMIT(NEST, "nest", ".nest.dl") \
+	EMIT(LOOP, "loop", ".loop.dl")
+
+enum emit {
+#define EMIT(id, name, suffix) EMIT_##id,
+	EMIT_KINDS
+#undef EMIT
+	EMIT_UNSET,
+};
+
+/* The command line, parsed and checked; strings are those of argv. */
+struct options {
+	bool run;			/* the command: dlcc run */
+	const char *model;
+	const char *output, *prefix, *header, *weights, *depfile;
+	enum emit emit;
+	bool deps;
+	struct frontend_dim *dim;
+	unsigned n_dim;
+	const char *target, *cpu, *features;
+	const char *passes, *print_after, *data_root, *cc;
+	int level;
+	bool verify_each, time_passes, lenient, verbose;
+
+	const char **input;		/* "FILE" or "NAME=FILE" */
+	unsigned n_input;
+	const char *data, *save;
+	double rtol, atol;
+	uint64_t seed;
+	int64_t print;
+	unsigned threads;
+	bool bench, eval, save_pb;
+};
+
+/* Exits with EXIT_USAGE after one line, or with 0 after --help and such. */
+struct options options_parse(struct arena *a, int argc, char **argv);
+
+/* ---- compile.c -------------------------------------------------------- */
+
+/* A model on its way; filled by the functions below, in their order. */
+struct job {
+	const struct options *o;
+	const char *prefix;
+	struct ctx *ctx;
+	struct module *m;
+	struct abi *abi;
+	char *header;
+	struct blob code, weights;
+	const char *pass;	/* that runs now, for the reproducer */
+	bool progress;		/* a line of progress is on the terminal */
+};
+
+/* Reads the model, as ONNX or as .dl by its suffix. */
+bool job_import(struct job *job);
+/* From the graph level to code; also sets the header. */
+bool job_compile(struct job *job, enum codegen_kind kind);
+/* The exit status of what was reported. */
+int job_status(const struct job *job);
+void job_free(struct job *job);
+
+int compile_main(const struct options *o);
+
+/* ---- output.c --------------------------------------------------------- */
+
+/*
+ * A file in the making: written beside its final place, put there by
+ * output_commit(), and removed when dlcc ends before, by whatever way.  All
+ * failures are fatal (EXIT_IO).
+ */
+struct output {
+	const char *path;
+	char *temp;		/* NULL: written in place (a device, stdout) */
+	int fd;
+};
+
+/* Call first: opens fds 0 to 2, handles signals. */
+void output_setup(void);
+void output_open(struct output *out, const char *path);
+void output_write(struct output *out, const void *data, size_t size);
+/* Syncs and closes all n, then renames them in order. */
+void output_commit(struct output *out, size_t n);
+/* A new empty directory for temporary files, malloc'ed; removed at the end
+ * with the files that temp_file() named in it. */
+char *temp_dir(void);
+char *temp_file(const char *dir, const char *name);
+bool same_file(const char *a, const char *b);
+/* All bytes and a NUL behind them, malloc'ed. */
+char *file_read(const char *path, size_t *size);
+
+/* ---- link.c ----------------------------------------------------------- */
+
+/* cc -shared: makes a shared object of one object.  Fatal on failure. */
+void link_shared(const struct options *o, const char *object,
+		 const char *shared);
+
+/* ---- run.c ------------------------------------------------------------ */
+
+int run_main(const struct options *o);
+
+#endif
