@@ -63,27 +63,6 @@ static struct value *divisor(struct lower *lo, const struct window *w,
 	return s_expr(lo, acc, all);
 }
 
-static struct value *power(struct lower *lo, struct value *v, int64_t p)
-{
-	v = s_op(lo, OP_arith_abs, v);
-	if (p == 1)
-		return v;
-	if (p == 2)
-		return s_mul(lo, v, v);
-	return s_op2(lo, OP_math_pow, v,
-		     s_const(lo, v->type->dtype, (double)p));
-}
-
-static struct value *root(struct lower *lo, struct value *v, int64_t p)
-{
-	if (p == 1)
-		return v;
-	if (p == 2)
-		return s_op(lo, OP_arith_sqrt, v);
-	return s_op2(lo, OP_math_pow, v,
-		     s_const(lo, v->type->dtype, 1.0 / (double)p));
-}
-
 static bool pool_lower(struct lower *lo)
 {
 	struct value *x = lower_in(lo, 0), *v;
@@ -102,9 +81,9 @@ static bool pool_lower(struct lower *lo)
 
 	v = window_load(lo, &w, x, n.iv[0], n.iv[1], n.iv + 2, f.iv, zero);
 	v = s_cast(lo, acc, v);
-	v = s_add(lo, f.acc[0], p ? power(lo, v, p) : v);
+	v = s_add(lo, f.acc[0], p ? power_of(lo, v, p) : v);
 	fold_end(lo, &f, &v, &v);
-	v = p ? root(lo, v, p) : s_div(lo, v, divisor(lo, &w, &n, acc));
+	v = p ? root_of(lo, v, p) : s_div(lo, v, divisor(lo, &w, &n, acc));
 	v = s_cast(lo, out->dtype, v);
 	nest_end(lo, &n, 1, &v, lo->result);
 	return true;

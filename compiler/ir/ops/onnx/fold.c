@@ -191,6 +191,27 @@ struct value *inverse_root(struct lower *lo, struct value *x, double epsilon)
 	return res;
 }
 
+struct value *power_of(struct lower *lo, struct value *v, int64_t p)
+{
+	v = s_op(lo, OP_arith_abs, v);
+	if (p == 1)
+		return v;
+	if (p == 2)
+		return s_mul(lo, v, v);
+	return s_op2(lo, OP_math_pow, v,
+		     s_const(lo, v->type->dtype, (double)p));
+}
+
+struct value *root_of(struct lower *lo, struct value *v, int64_t p)
+{
+	if (p == 1)
+		return v;
+	if (p == 2)
+		return s_op(lo, OP_arith_sqrt, v);
+	return s_op2(lo, OP_math_pow, v,
+		     s_const(lo, v->type->dtype, 1.0 / (double)p));
+}
+
 /* ---- facts about dims ------------------------------------------------- */
 
 bool infer_dims_agree(struct infer *in, const struct expr *a,

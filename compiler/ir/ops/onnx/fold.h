@@ -74,7 +74,6 @@ void rows_end(struct lower *lo, struct rows *r, unsigned n,
 const struct expr *rows_count(struct ctx *c, const struct type *x,
 			      const bool *reduced);
 
-/* Sum of f(x) over the reduced dims, which stay with extent 1. */
 enum row_sum { ROW_SUM, ROW_SQUARES, ROW_DEVIATION };
 /*
  * The mean over the reduced dims as a tensor of type acc, dims kept: of x
@@ -84,6 +83,10 @@ struct value *row_mean(struct lower *lo, struct value *x, const bool *reduced,
 		       enum dtype acc, enum row_sum what, struct value *mean);
 /* 1 / sqrt(x + epsilon), elementwise. */
 struct value *inverse_root(struct lower *lo, struct value *x, double epsilon);
+
+/* |v| ^ p and v ^ (1 / p), of which sums make an Lp norm. */
+struct value *power_of(struct lower *lo, struct value *v, int64_t p);
+struct value *root_of(struct lower *lo, struct value *v, int64_t p);
 
 /* States that dims a and b are equal; `what` names them in the message. */
 bool infer_dims_agree(struct infer *in, const struct expr *a,
