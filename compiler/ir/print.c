@@ -214,7 +214,12 @@ static void put_attrs(struct printer *p, const struct op *op)
 		put_fmt(p, "%s%s = ", i ? ", " : " {", attr_names[na->name]);
 		switch (a->kind) {
 		case AT_INT: put_fmt(p, "%" PRId64, a->i); break;
-		case AT_FLOAT: put_float(p, DT_F64, &a->f); break;
+		case AT_FLOAT:
+			if (isnan(a->f))
+				put(p, "nan");
+			else
+				put_float(p, DT_F64, &a->f);
+			break;
 		case AT_STR: put_str(p, a->s, a->n); break;
 		case AT_TENSOR: put_tensor(p, a); break;
 		case AT_INTS: case AT_FLOATS: case AT_STRS: case AT_EXPRS:

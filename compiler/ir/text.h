@@ -23,6 +23,12 @@ struct module *module_parse_blobs(struct ctx *c, const char *text, size_t size,
 				  const char *file, const char *blobs);
 /* Writes the sidecar of what module_print() says of m. */
 bool module_write_blobs(const struct module *m, const char *path);
+/*
+ * Does an ONNX op or constant have the types that its record infers?  Reports
+ * an error when not.  Dims that were bound to elements of run-time tensors
+ * may have become known since: then *exact is set to false.
+ */
+bool op_check(struct ctx *c, struct op *op, bool *exact);
 /* One op with its regions, for messages; malloc'ed. */
 char *op_print(struct ctx *c, const struct op *op);
 

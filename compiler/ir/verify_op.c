@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The verifier's rules for core, nest and scalar ops, as docs/ir.md has them. */
+#include "ir/verify.h"
+
+#include <string.h>
+
+#define E(...) verify_error(v, op, __VA_ARGS__)
+
+static const struct type *in_type(const struct op *op, unsigned i)
+{
+	const struct value *x = op_in(op, i);
+
+	return x ? x->type : NULL;
+}
+
+static bool is_scalar(const struct type *t, enum dtype dt)
+{
+	return t && t->kind == TY_SCALAR && t->dtype == dt;
+}
+
+static bool is_tensor(const struct type *t)
+{
+	return t && t->kind == TY_TENSOR;
+}
+
+/* ---- scalars ---------------------------------------------------------- */
+
+enum scalar_rule {
+	NOT_SCALAR,
+	CONSTANT,	/* one result */
+	UNARY,		/* operand and result of one type */
+	UNARY_FLOAT,
+	UNARY_INT,
+	BINARY,
+	BINARY_FLOAT,
+	BINARY_INT,	/* integers or bool */
+	COMPARE,	/* the result is a bool */
+	SELECT,
+	CAST,
+};
+
+static const unsigned char scalar_rule[OP_COUNT] = {
+	[OP_arith_const] = CONSTANT, [OP_arith_cast] = CAST,
+	[OP_arith_select] = SELECT,
+	[OP_arith_add] = BINARY, [OP_arith_sub] = BINARY,
+	[OP_arith_mul] = BINARY, [OP_arith_div] = BINARY,
+	[OP_arith_rem] = BINARY, [OP_arith_min] = BINARY,
+	[OP_arith_max] = BINARY,
+	[OP_arith_neg] = UNARY, [OP_arith_abs] = UNARY,
+	[OP_arith_and] = BINARY_INT, [OP_arith_or] = BINARY_INT,
+	[OP_arith_xor] = BINARY_INT, [OP_arith_not] = UNARY_INT,
+	[OP_arith_shl] = BINARY_INT, [OP_arith_shr] = BINARY_INT,
+	[OP_arith_eq] = COMPARE, [OP_arith_ne] = COMPARE,
+	[OP_arith_lt] = COMPARE, [OP_arith_le] = COMPARE,
+	[OP_arith_gt] = COMPARE, [OP_arith_ge] = COMPARE,
+	[OP_arith_floor] = UNARY_FLOAT, [OP_arith_ceil] = UNARY_FLOAT,
+	[OP_arith_round] = UNARY_FLOAT, [OP_arith_trunc] = UNARY_FLOAT,
+	[OP_arith_sqrt] = UNARY_FLOAT,
+	[OP_math_exp] = UNARY_FLOAT, [OP_math_log] = UNARY_FLOAT,
+	[OP_math_log1p] = UNARY_FLOAT, [OP_math_expm1] = UNARY_FLOAT,
+	[OP_math_tanh] = UNARY_FLOAT, [OP_math_erf] = UNARY_FLOAT,
+	[OP_math_sin] = UNARY_FLOAT, [OP_math_cos] = UNARY_FLOAT,
+	[OP_math_tan] = UNARY_FLOAT, [OP_math_asin] = UNARY_FLOAT,
+	[OP_math_acos] = UNARY_FLOAT, [OP_math_atan] = UNARY_FLOAT,
+	/* ONNX's Pow takes integers. */
+	[OP_math_pow] = BINARY,
+};
+
+static unsigned scalar_arity(enum scalar_rule rule)
+{
+	static const unsigned char n[] = {
+		[CONSTANT] = 0, [UNARY] = 1, [UNARY_FLOAT] = 1, [UNARY_INT] = 1,
+		[BINARY] = 2, [BINARY_FLOAT] = 2, [BINARY_INT] = 2,
+		[COMPARE] = 2, [SELECT] = 3, [CAST] = 1,
+	};
+
+	return n[rule];
+}
+
+static bool scalar(struct verifier *v, const struct op *op,
+		   enum scalar_rule rule)
+{
+	const struct type *t = in_type(op, rule == SELECT), *out;
+	unsigned n = scalar_arity(rule);
+
+	if (op->n_in != n || op->n_out != 1 || op->n_region)
+		return E("needs %u operands and one result", n);
+	out = op->out[0].type;
+	for (unsigned i = 0; i < n; i++)
+		if (!in_type(op, i) || in_type(op, i)->kind != TY_SCALAR)
+			return E("operand %u is no scalar", i);
+	if (out->kind != TY_SCALAR)
+		return E("the result is no scalar");
+	if (rule == CONSTANT)
+		return op_has(op, A_value) || E("has no value");
+	if (rule == CAST)
+		return true;
+	if (rule == SELECT && !is_scalar(in_type(op, 0), DT_BOOL))
+		return E("the condition is no bool");
+	for (unsigned i = rule == SELECT; i < n; i++)
+		if (in_type(op, i) != t)
+			return E("operands have different types");
+	if (rule == COMPARE ? out->dtype != DT_BOOL : out != t)
+		return E("the result has the wrong type");
+	if (dtype_is_float(t->dtype)
+		    ? rule == UNARY_INT || rule == BINARY_INT
+		    : rule == UNARY_FLOAT || rule == BINARY_FLOAT)
+		return E("takes no %s", dtype_info[t->dtype].name);
+	return true;
+}
+
+/* ---- bodies ----------------------------------------------------------- */
+
+/* The yield that ends the op's only region, or NULL after an error. */
+static struct op *yield_of(struct verifier *v, const struct op *op, unsigned n)
+{
+	struct op *y;
+
+	if (op->n_region != 1) {
+		E("has %u regions, needs one", op->n_region);
+		return NULL;
+	}
+	y = op_body(op)->last;
+	if (!y || y->code != OP_nest_yield) {
+		E("the body does not end in nest.yield");
+		return NULL;
+	}
+	if (y->n_in != n) {
+		E("the body yields %u values, not %u", y->n_in, n);
+		return NULL;
+	}
+	for (unsigned i = 0; i < n; i++)
+		if (!in_type(y, i)) {
+			E("the body yields nothing for result %u", i);
+			return NULL;
+		}
+	return y;
+}
+
+static bool compute(struct verifier *v, const struct op *op)
+{
+	const struct block *b;
+	const struct op *y = yield_of(v, op, op->n_out);
+
+	if (!y)
+		return false;
+	b = op_body(op);
+	if (op->n_in || b->n_arg || !op->n_out)
+		return E("takes no operands and has results");
+	for (unsigned i = 0; i < op->n_out; i++) {
+		const struct type *t = op->out[i].type;
+
+		if (!is_tensor(t) || t->rank != b->n_iv)
+			return E("result %u is no tensor of rank %u", i,
+				 b->n_iv);
+		for (uint32_t k = 0; k < t->rank; k++)
+			if (expr_atom(b->iv[k])->a != t->dim[k])
+				return E("dim %u of result %u is not the extent "
+					 "of its iteration variable", k, i);
+		if (!is_scalar(in_type(y, i), t->dtype))
+			return E("the body yields another type for result %u",
+				 i);
+	}
+	return true;
+}
+
+static bool reduce(struct verifier *v, const struct op *op)
+{
+	const struct op *y = yield_of(v, op, op->n_out);
+	const struct block *b;
+
+	if (!y)
+		return false;
+	b = op_body(op);
+	if (op->n_in != op->n_out || b->n_arg != op->n_out)
+		return E("operands, arguments and results differ in number");
+	for (unsigned i = 0; i < op->n_out; i++) {
+		const struct type *t = op->out[i].type;
+
+		if (t->kind != TY_SCALAR || in_type(op, i) != t ||
+		    b->arg[i]->type != t || in_type(y, i) != t)
+			return E("carried value %u changes its type", i);
+	}
+	return true;
+}
+
+static bool scan(struct verifier *v, const struct op *op)
+{
+	const struct op *y = yield_of(v, op, op->n_out);
+	const struct block *b;
+
+	if (!y)
+		return false;
+	b = op_body(op);
+	if (b->n_iv != 1 || b->n_arg != op->n_in || op->n_out < op->n_in)
+		return E("needs one iteration variable, and an argument and a "
+			 "result for each state");
+	for (unsigned i = 0; i < op->n_out; i++) {
+		const struct type *t = op->out[i].type, *s = in_type(y, i);
+
+		if (!is_tensor(t) || !is_tensor(s))
+			return E("result %u is no tensor", i);
+		if (i < op->n_in) {
+			if (in_type(op, i) != t || b->arg[i]->type != t ||
+			    s != t)
+				return E("state %u changes its type", i);
+			continue;
+		}
+		if (t->rank != s->rank + 1 || t->dtype != s->dtype ||
+		    t->dim[0] != expr_atom(b->iv[0])->a ||
+		    (s->rank && memcmp(t->dim + 1, s->dim,
+				       s->rank * sizeof(*s->dim)) != 0))
+			return E("output %u is not its steps, stacked", i);
+	}
+	return true;
+}
+
+static bool load(struct verifier *v, const struct op *op)
+{
+	const struct type *t = in_type(op, 0);
+	size_t n, n_guard;
+
+	op_exprs(op, A_idx, &n);
+	op_exprs(op, A_guard, &n_guard);
+	if (!is_tensor(t) || op->n_out != 1)
+		return E("operand 0 is no tensor");
+	if (n != t->rank)
+		return E("has %zu indices, the tensor has rank %u", n, t->rank);
+	if (!is_scalar(op->out[0].type, t->dtype))
+		return E("the result is no %s", dtype_info[t->dtype].name);
+	if (n_guard && !is_scalar(in_type(op, 1), t->dtype))
+		return E("a guarded load needs another %s",
+			 dtype_info[t->dtype].name);
+	return true;
+}
+
+/* nest.index and nest.value */
+static bool index_value(struct verifier *v, const struct op *op)
+{
+	bool index = op->code == OP_nest_index;
+	size_t n;
+
+	op_exprs(op, index ? A_extent : A_idx, &n);
+	if (n != 1 || op->n_out != 1 || !is_scalar(op->out[0].type, DT_I64))
+		return E("needs one expression and gives an i64");
+	if (index && (op->n_in != 1 || !is_scalar(in_type(op, 0), DT_I64)))
+		return E("needs an i64 scalar");
+	return true;
+}
+
+/* ---- core ops --------------------------------------------------------- */
+
+static bool func(struct verifier *v, const struct op *op)
+{
+	const struct op *ret;
+
+	if (op != v->m->func)
+		return E("a function inside of another");
+	ret = op_body(op)->last;
+	if (op_body(op)->n_iv || !ret || ret->code != OP_core_return)
+		return E("the body does not end in core.return");
+	for (uint32_t i = 0; i < op_body(op)->n_arg; i++)
+		if (op_body(op)->arg[i]->type->kind == TY_SCALAR)
+			return E("argument %u is no tensor", i);
+	return true;
+}
+
+static bool bind(struct verifier *v, const struct op *op)
+{
+	const struct type *t = in_type(op, 0);
+	size_t n;
+	const struct expr *const *sym = op_exprs(op, A_syms, &n);
+	int64_t k;
+
+	if (op->n_in != 1 || op->n_out || !is_tensor(t) ||
+	    dtype_is_float(t->dtype))
+		return E("needs one tensor of integers");
+	if (!expr_is_const(type_elems(v->m->ctx, t), &k) || (uint64_t)k != n)
+		return E("names %zu elements of %s", n,
+			 type_str(v->m->ctx, t));
+	for (size_t i = 0; i < n; i++) {
+		const struct atom *a = expr_atom(sym[i]);
+
+		if (!a || a->kind != ATOM_SYM)
+			return E("'%s' is no symbol",
+				 expr_str(v->m->ctx, sym[i]));
+	}
+	return true;
+}
+
+static bool is_last(const struct op *op)
+{
+	return !op->next;
+}
+
+/* Is the op part of a statement's body? */
+static bool in_statement(const struct op *op)
+{
+	while ((op = op_parent(op)))
+		if (op->code == OP_nest_compute)
+			return true;
+	return false;
+}
+
+static bool core(struct verifier *v, struct op *op)
+{
+	const struct op *parent = op_parent(op);
+
+	if (op->code == OP_core_func)
+		return func(v, op);
+	if (op->code == OP_core_bind)
+		return bind(v, op);
+	if (op->code == OP_core_scan)
+		return scan(v, op);
+	if (op->code == OP_core_check)
+		return (!op->n_in && !op->n_out) ||
+		       E("takes no operands and has no results");
+	if (op->code == OP_core_return)
+		return (is_last(op) && parent == v->m->func && !op->n_out) ||
+		       E("does not end the function");
+	return true;
+}
+
+static bool nest(struct verifier *v, struct op *op)
+{
+	const struct op *parent = op_parent(op);
+
+	if (op->code == OP_nest_yield)
+		return (is_last(op) && !op->n_out && parent != v->m->func) ||
+		       E("does not end a body");
+	if (op->code == OP_nest_compute)
+		return (!in_statement(op) || E("a statement inside of a "
+					       "statement")) &&
+		       compute(v, op);
+	if (!(v->m->levels & LEVEL_LOOP) && !in_statement(op))
+		return E("stands outside of a statement");
+	if (op->code == OP_nest_reduce)
+		return reduce(v, op);
+	if (op->code == OP_nest_load)
+		return load(v, op);
+	return index_value(v, op);
+}
+
+bool verify_op(struct verifier *v, struct op *op)
+{
+	enum scalar_rule rule = scalar_rule[op->code];
+	const char *name = op_def(op)->name;
+
+	if (op_def(op)->domain)
+		return !in_statement(op) || E("stands inside of a statement");
+	if (rule != NOT_SCALAR)
+		return (v->m->levels & LEVEL_LOOP || in_statement(op) ||
+			E("stands outside of a statement")) &&
+		       scalar(v, op, rule);
+	if (!strncmp(name, "core_", 5))
+		return core(v, op);
+	if (!strncmp(name, "nest_", 5))
+		return nest(v, op);
+	return true;
+}
