@@ -86,17 +86,23 @@ struct dlrt_model {
 
 /* ---- libdlrt ---------------------------------------------------------- */
 
+#if defined(__GNUC__)
+#define DLRT_API __attribute__((visibility("default")))
+#else
+#define DLRT_API
+#endif
+
 /* A pool of `threads` threads, the caller's included; 0 takes the number of
  * CPUs this process may use.  NULL when out of memory.  Threads start with
  * the first call; when the system refuses one, fewer are used. */
-struct dlrt_pool *dlrt_pool_create(unsigned threads);
-void dlrt_pool_destroy(struct dlrt_pool *pool);
-unsigned dlrt_pool_threads(const struct dlrt_pool *pool);
+DLRT_API struct dlrt_pool *dlrt_pool_create(unsigned threads);
+DLRT_API void dlrt_pool_destroy(struct dlrt_pool *pool);
+DLRT_API unsigned dlrt_pool_threads(const struct dlrt_pool *pool);
 
 /* "index out of range", for messages; never NULL. */
-const char *dlrt_status_text(int32_t ret);
+DLRT_API const char *dlrt_status_text(int32_t ret);
 /* DLRT_ABI_VERSION of the library. */
-uint32_t dlrt_version(void);
+DLRT_API uint32_t dlrt_version(void);
 
 #ifdef __cplusplus
 }
