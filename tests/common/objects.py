@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compiles models, links the objects into runners and runs them.
+
+Shared by the suites that hold compiled code to reference outputs.  See
+runner.c for the files that pass between the two.
+"""
+import os
+import shlex
+import struct
+import subprocess
+import sys
+
+import ml_dtypes  # gives numpy the types beyond its own
+import numpy as np
+from onnx import TensorProto, helper
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__))))
+SUITE = os.path.join(ROOT, ".venv", "onnx-1.22.0", "onnx", "backend", "test",
+                     "data")
+COMPILE_SECONDS = 600
+
+
+def variant(dlcc):
+    """The folder of the build that dlcc belongs to."""
+    return os.path.dirname(os.path.abspath(dlcc))
+
+
+def first_error(text):
+    """The line of a diagnostic that says why."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    for line in lines:
+        if "error:" in line:
+            return line.split("error:", 1)[1].strip()
+    return lines[0] if lines else "no message"
+
+
+def dlcc_compile(dlcc, model, output, prefix, options=()):
+    """Runs dlcc; returns its exit status and what it said."""
+    command = [dlcc, model, "-o", output, "--prefix=" + prefix, *options]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL,
+                              capture_output=True, timeout=COMPILE_SECONDS)
+    except subprocess.TimeoutExpired:
+        return -1, f"error: not done after {COMPILE_SECONDS} s"
+    return done.returncode, done.stderr.decode(errors="replace")
+
+
+def link(dlcc, prefixes, folder, name):
+    """Links FOLDER/PREFIX.o of each prefix with the runner to FOLDER/NAME."""
+    table = os.path.join(folder, name + "_table.c")
+    with open(table, "w") as f:
+        f.write("#include <stddef.h>\n")
+        for p in prefixes:
+            f.write(f'#include "{p}.h"\n')
+        f.write("extern const struct dlrt_model *const runner_models[];\n"
+                "extern const size_t runner_n_models;\n"
+                "const struct dlrt_model *const runner_models[] = {\n")
+        for p in prefixes:
+            f.write(f"\t&{p}_model,\n")
+        f.write("};\nconst size_t runner_n_models = "
+                f"{len(prefixes)};\n")
+    program = os.path.join(folder, name)
+    command = [*shlex.split(os.environ.get("CC", "cc")), "-std=c11", "-O1",
+               "-D_POSIX_C_SOURCE=200809L", "-Wall", "-Wextra", "-Wpedantic",
+               "-Werror", f"-I{ROOT}/runtime/include", f"-I{ROOT}/compiler",
+               f"-I{folder}", "-o", program,
+               f"{ROOT}/tests/common/runner.c", table,
+               *[os.path.join(folder, p + ".o") for p in prefixes],
+               os.path.join(variant(dlcc), "libdlrt.a"), "-lpthread"]
+    # objects built with ASan's dlcc hold no instrumentation themselves
+    done = subprocess.run(command, capture_output=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr.decode(errors="replace"))
+    return program
+
+
+def run(program, cases, folder):
+    """Runs (index, input file, result file) tuples; returns a dict from the
+    index to None or to why the case failed."""
+    listing = program + ".cases"
+    with open(listing, "w") as f:
+        for case in cases:
+            f.write("%d %s %s\n" % case)
+    done = subprocess.run([program, listing], cwd=folder,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    said = {}
+    for line in done.stdout.decode(errors="replace").splitlines():
+        part = line.split(" ", 2)
+        if len(part) < 2 or not part[0].isdigit():
+            continue
+        said[int(part[0])] = None if part[1] == "ok" else part[2]
+    return {c[0]: said.get(c[0], "the runner died") for c in cases}
+
+
+def onnx_dtype(array):
+    return helper.np_dtype_to_tensor_dtype(array.dtype)
+
+
+def write_case(path, inputs, outputs):
+    """inputs: name to array; outputs: arrays, of which only the shapes go
+    into the file."""
+    def head(f, name, a):
+        f.write(struct.pack(f"={4 + a.ndim}q", len(name), onnx_dtype(a),
+                            a.ndim, *a.shape, a.nbytes))
+        f.write(name)
+
+    with open(path, "wb") as f:
+        f.write(struct.pack("=q", len(inputs)))
+        for name, a in inputs.items():
+            head(f, name.encode(), a)
+            f.write(np.ascontiguousarray(a).tobytes())
+        f.write(struct.pack("=q", len(outputs)))
+        for a in outputs:
+            head(f, b"", a)
+
+
+def read_results(path):
+    """The outputs that a runner stored."""
+    with open(path, "rb") as f:
+        data = f.read()
+    at = 0
+
+    def take(n):
+        nonlocal at
+        values = struct.unpack_from(f"={n}q", data, at)
+        at += 8 * n
+        return values
+
+    _, count = take(2)
+    outputs = []
+    for _ in range(count):
+        dtype, rank = take(2)
+        dims = take(rank)
+        size, = take(1)
+        a = np.frombuffer(data, helper.tensor_dtype_to_np_dtype(dtype),
+                          int(np.prod(dims, dtype=np.int64)), at)
+        at += size
+        outputs.append(a.reshape(dims))
+    return outputs
+
+
+def is_float(dtype):
+    try:
+        ml_dtypes.finfo(dtype)
+    except ValueError:
+        return False
+    return True
+
+
+def compare(expected, got, rtol, atol):
+    """None, or the first difference as a line.  Integers are exact."""
+    if len(expected) != len(got):
+        return f"{len(got)} outputs, not {len(expected)}"
+    for i, (want, have) in enumerate(zip(expected, got)):
+        if want.dtype != have.dtype:
+            return f"output {i}: dtype {have.dtype}, not {want.dtype}"
+        if want.shape != have.shape:
+            return f"output {i}: shape {have.shape}, not {want.shape}"
+        if is_float(want.dtype):
+            w = want.astype(np.float64)
+            h = have.astype(np.float64)
+            with np.errstate(invalid="ignore", over="ignore"):
+                same = np.isclose(h, w, rtol, atol, equal_nan=True)
+        else:
+            w, h = want, have
+            same = w == h
+        if not np.all(same):
+            at = np.unravel_index(np.argmin(same), same.shape)
+            return (f"output {i}: {np.count_nonzero(~same)} of {same.size} "
+                    f"differ, {list(map(int, at))}: {h[at]}, not {w[at]}")
+    return None
+
+
+def report(passed, failed, unsupported=None):
+    """Prints the line that tests/run reads; returns an exit status."""
+    line = f"{passed} passed, {failed} failed"
+    if unsupported is not None:
+        line += f", {unsupported} unsupported"
+    print(line)
+    sys.stdout.flush()
+    return 1 if failed else 0
