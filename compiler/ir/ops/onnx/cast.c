@@ -37,6 +37,17 @@ static struct value *cast_fold(struct lower *lo)
 							  : NULL;
 }
 
+/* Only the type of the second operand matters, so it must not be loaded. */
+static bool cast_like_decompose(struct lower *lo)
+{
+	struct ctx *c = lo->b.ctx;
+	int64_t to = dtype_info[lower_type(lo, 0)->dtype].onnx;
+
+	lo->result[0] = g_op(lo, OP_Cast, VALUES(lower_in(lo, 0)),
+			     ATTRS({ A_to, attr_int(c, to) }));
+	return lo->result[0];
+}
+
 static bool cast_like_infer(struct infer *in)
 {
 	const struct type *x = infer_type(in, 0);
@@ -64,5 +75,5 @@ OP(CastLike, .domain = "", .since = 25, .first = 15,
 		ATTR(round_mode, AT_STR, .s = "up"),
 	},
 	.infer = cast_like_infer,
-	.scalar = cast_scalar,
+	.decompose = cast_like_decompose,
 	.fold = cast_fold);
