@@ -28,7 +28,7 @@ CFLAGS_debug   := -O0 -g
 CFLAGS_asan    := -O1 -g -fsanitize=address,undefined \
 	-fno-sanitize-recover=all -fno-omit-frame-pointer
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wmissing-prototypes \
-	-Wstrict-prototypes -Wvla -Wswitch-enum -Wformat=2
+	-Wstrict-prototypes -Wvla -Wformat=2
 CPPFLAGS += -D_POSIX_C_SOURCE=200809L -DDLCC_VERSION='"$(VERSION)"' \
 	-Icompiler -I$(GEN) -Iruntime/include \
 	$(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null) \
@@ -120,6 +120,8 @@ check-unit check-lit check-layers check-onnx check-models check-hostile \
 check-objects: all
 	$(Q)MAKE=$(MAKE) tests/run $(@:check-%=%)
 
+-include runtime/rules.mk
+
 $(B)/unit: $(UNIT_OBJ) $(LIB_OBJ) $(B)/libdlrt.a
 	$(SAY) "LD      $@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ -lcriterion $(LDLIBS)
@@ -192,7 +194,7 @@ help:
 	@echo '  demo          compile and run a trained model on real data'
 	@echo '  demo-search   nearest sentences by a compiled MiniLM'
 	@echo '  check         all tests; check-full: the long forms of them'
-	@echo '  check-SUITE   unit lit layers onnx models hostile objects'
+	@echo '  check-SUITE   unit runtime lit layers onnx models hostile objects'
 	@echo '  bench         against ONNX Runtime on this machine'
 	@echo '  install       to DESTDIR and PREFIX; uninstall'
 	@echo '  clean         remove build/'
