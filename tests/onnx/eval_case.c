@@ -110,7 +110,9 @@ static const struct attr *tensor_attr(struct ctx *c,
 		return NULL;
 	for (size_t i = 0; i < p->n_dims; i++) {
 		dim[i] = expr_const(c, p->dims[i]);
-		n *= (size_t)p->dims[i];
+		if (__builtin_mul_overflow(n, (size_t)p->dims[i], &n) ||
+		    n > (size_t)1 << 30)
+			return NULL;
 	}
 	size_t es = dtype_size(t);
 	char *data = arena_alloc(&c->perm, n * es + 8);
@@ -420,6 +422,12 @@ static bool is_initializer(const Onnx__GraphProto *g, const char *name)
 	return false;
 }
 
+static bool is_tensor(const Onnx__ValueInfoProto *v)
+{
+	return v->type &&
+	       v->type->value_case == ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
+}
+
 static enum verdict run_graph(struct run *r)
 {
 	const Onnx__GraphProto *g = r->model->graph;
@@ -436,7 +444,7 @@ static enum verdict run_graph(struct run *r)
 	for (size_t i = 0, k = 0; i < g->n_input; i++) {
 		if (is_initializer(g, g->input[i]->name))
 			continue;
-		if (!g->input[i]->type || !g->input[i]->type->tensor_type)
+		if (!is_tensor(g->input[i]))
 			return say("input is no tensor", NULL, UNSUPPORTED);
 		struct value *v = constant(r, read_tensor(r, "input", k++));
 
@@ -451,7 +459,9 @@ static enum verdict run_graph(struct run *r)
 			return v;
 	}
 	for (size_t i = 0; i < g->n_output; i++) {
-		const struct attr *want = read_tensor(r, "output", i);
+		const struct attr *want = is_tensor(g->output[i])
+						  ? read_tensor(r, "output", i)
+						  : NULL;
 
 		if (!want)
 			return say("output", g->output[i]->name, UNSUPPORTED);
