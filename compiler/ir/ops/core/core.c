@@ -7,7 +7,12 @@
 
 /* The model: block arguments are its inputs, core.return its outputs.  Input
  * dims that are symbols are read from the caller. */
-OP(core_func, .level = LEVEL_GRAPH | LEVEL_NEST | LEVEL_LOOP, .impure = true);
+OP(core_func, .level = LEVEL_GRAPH | LEVEL_NEST | LEVEL_LOOP, .impure = true,
+	.attr = {
+		/* Bytes of the arena, set by plan_memory: those known when
+		 * the call begins, and all. */
+		ATTR(workspace, AT_EXPRS),
+	});
 
 /* In the body of core.func, `names` are those of the model's outputs. */
 OP(core_return, .level = LEVEL_GRAPH | LEVEL_NEST | LEVEL_LOOP,

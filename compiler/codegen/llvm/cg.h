@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the LLVM back end share. */
+#ifndef CODEGEN_LLVM_CG_H
+#define CODEGEN_LLVM_CG_H
+
+#include <llvm-c/Core.h>
+#include <llvm-c/TargetMachine.h>
+
+#include "base/vec.h"
+#include "codegen/codegen.h"
+#include "ir/op.h"
+#include "ir/target.h"
+
+/* A scalar of the IR: one LLVM value, or one vector with a lane for each of
+ * the group of iterations being emitted. */
+struct cv {
+	LLVMValueRef v;
+	bool vec;
+};
+
+/* A kernel: what its argument block holds, in order, behind the status. */
+struct kernel {
+	struct op *op;
+	LLVMValueRef fn;
+	VEC(struct value *) bufs;
+	VEC(const struct atom *) atoms;	/* symbols and outer variables */
+};
+
+struct cg {
+	struct ctx *c;
+	struct module *m;
+	const struct codegen_options *o;
+	const struct target *t;
+
+	LLVMContextRef lc;
+	LLVMModuleRef mod;
+	LLVMBuilderRef b;
+	LLVMTypeRef void_, i1, i8, i16, i32, i64, f16, f32, f64, ptr;
+	LLVMValueRef zeros;		/* a place that is safe to read */
+
+	/* Constants, one behind the other. */
+	LLVMValueRef weights;		/* the global, NULL without */
+	struct map weight_at;		/* data pointer -> offset + 1 */
+	VEC(struct blob) blobs;
+	int64_t weight_bytes;
+
+	/* The function being emitted. */
+	LLVMValueRef fn, status;
+	struct map vals;		/* value id -> struct cv */
+	struct map atoms;		/* atom serial -> i64 */
+	struct map bufs;		/* value id -> ptr */
+	unsigned lanes;			/* 1 outside of a vector loop */
+	const struct atom *lane_iv;
+	LLVMValueRef mask;		/* of a tail, or NULL */
+	uint32_t node;			/* of the op, for the status */
+};
+
+/* ---- cg.c ------------------------------------------------------------- */
+
+LLVMTypeRef cg_type(struct cg *g, enum dtype t);	/* in registers */
+LLVMTypeRef cg_mem_type(struct cg *g, enum dtype t);	/* in memory */
+LLVMTypeRef cg_vec_type(struct cg *g, LLVMTypeRef t);	/* of g->lanes */
+LLVMValueRef cg_int(struct cg *g, int64_t k);		/* i64 */
+LLVMValueRef cg_call(struct cg *g, const char *intrinsic, LLVMTypeRef over,
+		     unsigned n, LLVMValueRef *arg);
+LLVMBasicBlockRef cg_block(struct cg *g, const char *name);
+LLVMValueRef cg_splat(struct cg *g, LLVMValueRef v);
+/* As a vector when lanes > 1. */
+LLVMValueRef cg_lanes(struct cg *g, struct cv v);
+void cg_set(struct cg *g, const struct value *v, LLVMValueRef x, bool vec);
+struct cv cg_get(struct cg *g, const struct value *v);
+void cg_add_attr(struct cg *g, LLVMValueRef fn, const char *name,
+		 const char *val);
+LLVMValueRef cg_new_function(struct cg *g, const char *name, LLVMTypeRef ty);
+void cg_remove_attr(struct cg *g, LLVMValueRef fn, const char *name);
+
+/* ---- scalar.c: index expressions, loads, stores, arithmetic ------------ */
+
+/* Value of e for a lane of the current group. */
+LLVMValueRef cg_expr(struct cg *g, const struct op *op, const struct expr *e,
+		     unsigned lane);
+void cg_scalar_op(struct cg *g, struct op *op);
+struct cv cg_load(struct cg *g, struct op *op);
+void cg_store(struct cg *g, struct op *op);
+LLVMValueRef cg_arith2(struct cg *g, enum opcode code, enum dtype t,
+		       LLVMValueRef a, LLVMValueRef b);
+LLVMValueRef cg_select(struct cg *g, LLVMValueRef cond, LLVMValueRef a,
+		       LLVMValueRef b);
+/* Raises a status when cond (i1, or lanes of it) holds. */
+void cg_raise(struct cg *g, LLVMValueRef cond, int status);
+/* Mask of the first n lanes, n an i64. */
+LLVMValueRef cg_first_lanes(struct cg *g, LLVMValueRef n);
+
+/* ---- loop.c ------------------------------------------------------------ */
+
+void cg_block_ops(struct cg *g, struct block *b);
+void cg_kernel(struct cg *g, struct kernel *k, unsigned number);
+
+/* ---- contract.c --------------------------------------------------------- */
+
+void cg_contract(struct cg *g, struct op *op);
+
+/* ---- entry.c ------------------------------------------------------------ */
+
+/* The invoke and workspace functions and the model's table. */
+bool cg_entry(struct cg *g);
+uint32_t cg_node_of(struct cg *g, const struct op *op);
+
+#endif

@@ -1,0 +1,840 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the program calls: the invoke function runs the kernels in order, the
+ * workspace function computes the arena's size, and the model's table (struct
+ * dlrt_model) describes it to generic tools.
+ */
+#include <string.h>
+
+#include "codegen/llvm/cg.h"
+#include "dlrt.h"
+#include "ir/layout.h"
+
+struct entry {
+	struct cg *g;
+	LLVMValueRef call, fail, status, args, out_dims, pool;
+	LLVMValueRef workspace, workspace_bytes, weights;
+	unsigned n_args;
+	LLVMTypeRef call_type;
+	bool checked_late;	/* the full arena size was checked */
+	unsigned n_kernels;
+};
+
+/* ---- nodes ----------------------------------------------------------------- */
+
+uint32_t cg_node_of(struct cg *g, const struct op *op)
+{
+	(void)g;
+	return op->loc && op->loc->node >= 0 && op->loc->node < 0x7ffffe
+		       ? (uint32_t)op->loc->node + 1
+		       : 0;
+}
+
+/* ---- small helpers ---------------------------------------------------------- */
+
+static LLVMValueRef at(struct cg *g, LLVMTypeRef t, LLVMValueRef p, int64_t i)
+{
+	LLVMValueRef k = cg_int(g, i);
+
+	return LLVMBuildLoad2(g->b, t,
+			      LLVMBuildGEP2(g->b, t, p, &k, 1, ""), "");
+}
+
+/* Field of struct dlrt_call; all are pointers or 64-bit sizes here. */
+static LLVMValueRef field(struct entry *e, unsigned i, LLVMTypeRef t)
+{
+	return LLVMBuildLoad2(e->g->b, t,
+			      LLVMBuildStructGEP2(e->g->b, e->call_type,
+						  e->call, i, ""),
+			      "");
+}
+
+/* Leaves the function with the status when cond holds. */
+static void fail_if(struct entry *e, LLVMValueRef cond, int status,
+		    const struct op *op)
+{
+	struct cg *g = e->g;
+	LLVMBasicBlockRef bad = cg_block(g, "bad"), ok = cg_block(g, "ok");
+	uint32_t code = (uint32_t)status |
+			(op ? cg_node_of(g, op) : 0) << 8;
+
+	LLVMBuildCondBr(g->b, cond, bad, ok);
+	LLVMPositionBuilderAtEnd(g->b, bad);
+	LLVMBuildRet(g->b, LLVMConstInt(g->i32, code, false));
+	LLVMPositionBuilderAtEnd(g->b, ok);
+}
+
+static LLVMValueRef is_null(struct cg *g, LLVMValueRef p)
+{
+	return LLVMBuildICmp(g->b, LLVMIntEQ, p, LLVMConstNull(g->ptr), "");
+}
+
+/* e * 8 + ... with overflow: sizes come from the caller's dims. */
+static LLVMValueRef checked(struct cg *g, const char *name, LLVMValueRef a,
+			    LLVMValueRef b, LLVMValueRef *over)
+{
+	LLVMValueRef in[] = { a, b };
+	LLVMValueRef r = cg_call(g, name, g->i64, 2, in);
+	LLVMValueRef o = LLVMBuildExtractValue(g->b, r, 1, "");
+
+	*over = *over ? LLVMBuildOr(g->b, *over, o, "") : o;
+	return LLVMBuildExtractValue(g->b, r, 0, "");
+}
+
+static LLVMValueRef checked_expr(struct cg *g, const struct expr *e,
+				 LLVMValueRef *over);
+
+static LLVMValueRef checked_atom(struct cg *g, const struct atom *a,
+				 LLVMValueRef *over)
+{
+	if (a->kind < ATOM_DIV) {
+		struct term t = { 1, 1, &a };
+		struct expr e = { 0, 1, &t };
+
+		return cg_expr(g, NULL, &e, 0);
+	}
+	/* The operands' overflow shows in theirs; the quotient is smaller. */
+	LLVMValueRef x = checked_expr(g, a->a, over);
+	struct term t = { 1, 1, &a };
+	struct expr e = { 0, 1, &t };
+
+	(void)x;
+	return cg_expr(g, NULL, &e, 0);
+}
+
+static LLVMValueRef checked_expr(struct cg *g, const struct expr *e,
+				 LLVMValueRef *over)
+{
+	LLVMValueRef sum = cg_int(g, 0);
+
+	for (uint32_t i = 0; i < e->n; i++) {
+		LLVMValueRef p = cg_int(g, e->term[i].coef);
+
+		for (uint32_t j = 0; j < e->term[i].n; j++)
+			p = checked(g, "llvm.smul.with.overflow", p,
+				    checked_atom(g, e->term[i].atom[j], over),
+				    over);
+		sum = checked(g, "llvm.sadd.with.overflow", sum, p, over);
+	}
+	return sum;
+}
+
+/* ---- the steps of a call ------------------------------------------------------ */
+
+static LLVMValueRef output_pointer(struct entry *e, int64_t k)
+{
+	return at(e->g, e->g->ptr, field(e, 1, e->g->ptr), k);
+}
+
+static LLVMValueRef weight_pointer(struct entry *e, const struct value *v)
+{
+	struct cg *g = e->g;
+	struct blob data;
+
+	value_const(v, &data);
+	int64_t off = (int64_t)(uintptr_t)map_get(
+			      &g->weight_at,
+			      (uint64_t)(uintptr_t)data.data) - 1;
+	LLVMValueRef k = cg_int(g, off);
+
+	return LLVMBuildGEP2(g->b, g->i8, e->weights, &k, 1, "");
+}
+
+/* Where a buffer is, seen from the entry function. */
+static LLVMValueRef buffer(struct entry *e, struct value *v)
+{
+	struct cg *g = e->g;
+	LLVMValueRef p = map_get(&g->bufs, v->id);
+
+	if (p)
+		return p;
+	if (!v->def) {
+		p = at(g, g->ptr, field(e, 0, g->ptr), v->index);
+	} else if (v->def->code == OP_core_const) {
+		p = weight_pointer(e, v);
+	} else if (op_int(v->def, A_output) >= 0) {
+		p = output_pointer(e, op_int(v->def, A_output));
+	} else {
+		size_t n;
+		LLVMValueRef off = cg_expr(g, v->def,
+					   op_exprs(v->def, A_offset, &n)[0],
+					   0);
+
+		p = LLVMBuildGEP2(g->b, g->i8, e->workspace, &off, 1, "");
+	}
+	return p;
+}
+
+static void run_kernel(struct entry *e, struct op *op)
+{
+	struct cg *g = e->g;
+	LLVMBuilderRef b = g->b;
+	struct kernel k = { .op = op };
+	struct map atoms = g->atoms, bufs = g->bufs;
+	LLVMValueRef fn = g->fn, status = g->status;
+	LLVMBasicBlockRef here = LLVMGetInsertBlock(b);
+
+	g->atoms = g->bufs = g->vals = (struct map){ 0 };
+	cg_kernel(g, &k, e->n_kernels++);
+	map_free(&g->atoms);
+	map_free(&g->bufs);
+	map_free(&g->vals);
+	g->atoms = atoms;
+	g->bufs = bufs;
+	g->fn = fn;
+	g->status = status;
+	LLVMPositionBuilderAtEnd(b, here);
+
+	unsigned n = 0, n_args = 1 + (unsigned)(k.bufs.n + k.atoms.n);
+	LLVMValueRef idx;
+
+	if (n_args > e->n_args)
+		e->n_args = n_args;
+#define PUT(v) (idx = cg_int(g, n++), \
+		LLVMBuildStore(b, (v), LLVMBuildGEP2(b, g->i64, e->args, \
+						     &idx, 1, "")))
+	PUT(e->status);
+	for (size_t i = 0; i < k.bufs.n; i++)
+		PUT(buffer(e, k.bufs.v[i]));
+	for (size_t i = 0; i < k.atoms.n; i++)
+		PUT(map_get(&g->atoms, k.atoms.v[i]->serial));
+#undef PUT
+	struct block *body = op_body(op);
+	const struct expr *points = expr_const(g->c, 1);
+
+	for (unsigned i = 0; i < body->n_iv; i++)
+		points = expr_mul(g->c, points, expr_atom(body->iv[i])->a);
+	int64_t grain = op_int(op, A_grain), total;
+	bool small = expr_is_const(points, &total) && total <= grain;
+	LLVMValueRef count = cg_expr(g, op, points, 0);
+	LLVMTypeRef kt[] = { g->ptr, g->i64, g->i64 };
+	LLVMTypeRef kty = LLVMFunctionType(g->void_, kt, 3, false);
+	LLVMValueRef direct[] = { e->args, cg_int(g, 0), count };
+
+	if (small) {
+		LLVMBuildCall2(b, kty, k.fn, direct, 3, "");
+	} else {
+		LLVMTypeRef pt[] = { g->ptr, g->ptr, g->ptr, g->i64, g->i64 };
+		LLVMTypeRef pty = LLVMFunctionType(g->void_, pt, 5, false);
+		LLVMBasicBlockRef par = cg_block(g, "parallel");
+		LLVMBasicBlockRef ser = cg_block(g, "serial");
+		LLVMBasicBlockRef next = cg_block(g, "next");
+
+		LLVMBuildCondBr(b,
+				LLVMBuildOr(b, is_null(g, e->pool),
+					    LLVMBuildICmp(b, LLVMIntSLE, count,
+							  cg_int(g, grain),
+							  ""),
+					    ""),
+				ser, par);
+		LLVMPositionBuilderAtEnd(b, par);
+		LLVMValueRef pf = LLVMBuildLoad2(b, g->ptr, e->pool, "");
+		LLVMValueRef arg[] = { e->pool, k.fn, e->args, count,
+				       cg_int(g, grain) };
+
+		LLVMBuildCall2(b, pty, pf, arg, 5, "");
+		LLVMBuildBr(b, next);
+		LLVMPositionBuilderAtEnd(b, ser);
+		LLVMBuildCall2(b, kty, k.fn, direct, 3, "");
+		LLVMBuildBr(b, next);
+		LLVMPositionBuilderAtEnd(b, next);
+	}
+	vec_free(&k.bufs);
+	vec_free(&k.atoms);
+}
+
+/* Symbols from the elements of an integer tensor. */
+static void run_bind(struct entry *e, struct op *op)
+{
+	struct cg *g = e->g;
+	struct value *v = op->in[0].val;
+	enum dtype t = v->type->dtype;
+	LLVMValueRef p = buffer(e, v);
+	size_t n;
+	const struct expr *const *sym = op_exprs(op, A_syms, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		LLVMValueRef x = at(g, cg_mem_type(g, t), p, (int64_t)i);
+
+		if (dtype_info[t].bits < 64)
+			x = dtype_is_signed(t)
+				    ? LLVMBuildSExt(g->b, x, g->i64, "")
+				    : LLVMBuildZExt(g->b, x, g->i64, "");
+		map_put(&g->atoms, expr_atom(sym[i])->serial, x);
+	}
+}
+
+static void run_check(struct entry *e, struct op *op)
+{
+	struct cg *g = e->g;
+	LLVMValueRef bad = NULL, over = NULL;
+	size_t n;
+	const struct expr *const *x = op_exprs(op, A_zero, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		LLVMValueRef v = checked_expr(g, x[i], &over);
+		LLVMValueRef ne = LLVMBuildICmp(g->b, LLVMIntNE, v,
+						cg_int(g, 0), "");
+
+		bad = bad ? LLVMBuildOr(g->b, bad, ne, "") : ne;
+	}
+	x = op_exprs(op, A_nonneg, &n);
+	for (size_t i = 0; i < n; i++) {
+		LLVMValueRef v = checked_expr(g, x[i], &over);
+		LLVMValueRef neg = LLVMBuildICmp(g->b, LLVMIntSLT, v,
+						 cg_int(g, 0), "");
+
+		bad = bad ? LLVMBuildOr(g->b, bad, neg, "") : neg;
+	}
+	if (over)
+		bad = LLVMBuildOr(g->b, bad, over, "");
+	fail_if(e, bad, DLRT_SHAPE, op);
+}
+
+/* Sizes that depend on what was just bound: every dim of a buffer must be
+ * sane before a kernel runs over it. */
+static bool is_bound_size(const struct expr *x);
+
+static void visit_bound(void *arg, const struct atom *a)
+{
+	*(bool *)arg |= a->kind == ATOM_SYM && a->id;
+}
+
+static bool is_bound_size(const struct expr *x)
+{
+	bool found = false;
+
+	expr_visit(x, visit_bound, &found);
+	return found;
+}
+
+static void check_buffer(struct entry *e, struct op *op)
+{
+	struct cg *g = e->g;
+	const struct value *v = &op->out[0];
+	int64_t out = op_int(op, A_output);
+	LLVMValueRef over = NULL, bad = NULL;
+	bool late = false;
+
+	for (uint32_t i = 0; i < v->type->rank; i++) {
+		const struct expr *d = v->type->dim[i];
+
+		if (!is_bound_size(d))
+			continue;
+		late = true;
+		LLVMValueRef neg = LLVMBuildICmp(
+			g->b, LLVMIntSLT, checked_expr(g, d, &over),
+			cg_int(g, 0), "");
+
+		bad = bad ? LLVMBuildOr(g->b, bad, neg, "") : neg;
+	}
+	if (late)
+		fail_if(e, LLVMBuildOr(g->b, bad, over, ""), DLRT_SHAPE, op);
+	over = NULL;
+	size_t n;
+	LLVMValueRef bytes = checked_expr(
+		g,
+		expr_scale(g->c, layout_elems(g->c, v),
+			   (int64_t)dtype_size(v->type->dtype)),
+		&over);
+
+	if (out >= 0) {
+		LLVMValueRef sizes = field(e, 5, g->ptr);
+		LLVMBasicBlockRef has = cg_block(g, "sized");
+		LLVMBasicBlockRef next = cg_block(g, "fits");
+
+		if (over)
+			fail_if(e, over, DLRT_LIMIT, op);
+		LLVMBuildCondBr(g->b, is_null(g, sizes), next, has);
+		LLVMPositionBuilderAtEnd(g->b, has);
+		fail_if(e,
+			LLVMBuildICmp(g->b, LLVMIntULT,
+				      at(g, g->i64, sizes, out), bytes, ""),
+			DLRT_WORKSPACE, op);
+		LLVMBuildBr(g->b, next);
+		LLVMPositionBuilderAtEnd(g->b, next);
+		return;
+	}
+	const struct expr *off = op_exprs(op, A_offset, &n)[0];
+
+	if (!late && !is_bound_size(off))
+		return;
+	LLVMValueRef end = checked(g, "llvm.sadd.with.overflow",
+				   checked_expr(g, off, &over), bytes, &over);
+
+	bad = LLVMBuildOr(g->b, over,
+			  LLVMBuildICmp(g->b, LLVMIntUGT, end,
+					e->workspace_bytes, ""),
+			  "");
+	fail_if(e, bad, DLRT_WORKSPACE, op);
+}
+
+static void run_block(struct entry *e, struct block *b);
+
+static void run_seq(struct entry *e, struct op *op)
+{
+	struct cg *g = e->g;
+	LLVMBuilderRef b = g->b;
+	const struct atom *iv = expr_atom(op_body(op)->iv[0]);
+	LLVMBasicBlockRef pre = LLVMGetInsertBlock(b);
+	LLVMValueRef n = cg_expr(g, op, iv->a, 0);
+	LLVMBasicBlockRef head = cg_block(g, "seq");
+	LLVMBasicBlockRef body = cg_block(g, "step");
+	LLVMBasicBlockRef done = cg_block(g, "seq.done");
+
+	pre = LLVMGetInsertBlock(b);
+	LLVMBuildBr(b, head);
+	LLVMPositionBuilderAtEnd(b, head);
+	LLVMValueRef i = LLVMBuildPhi(b, g->i64, "");
+
+	map_put(&g->atoms, iv->serial, i);
+	LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntSLT, i, n, ""), body, done);
+	LLVMPositionBuilderAtEnd(b, body);
+	run_block(e, op_body(op));
+	LLVMValueRef v[] = { cg_int(g, 0),
+			     LLVMBuildAdd(b, i, cg_int(g, 1), "") };
+	LLVMBasicBlockRef blocks[] = { pre, LLVMGetInsertBlock(b) };
+
+	LLVMBuildBr(b, head);
+	LLVMAddIncoming(i, v, blocks, 2);
+	LLVMPositionBuilderAtEnd(b, done);
+}
+
+static void run_block(struct entry *e, struct block *b)
+{
+	for (struct op *op = b->first; op; op = op->next) {
+		switch ((int)op->code) {
+		case OP_loop_kernel: run_kernel(e, op); break;
+		case OP_loop_seq: run_seq(e, op); break;
+		case OP_core_bind: run_bind(e, op); break;
+		case OP_core_check: run_check(e, op); break;
+		case OP_mem_alloc: check_buffer(e, op); break;
+		default: break;
+		}
+	}
+}
+
+static void write_out_dims(struct entry *e, struct op *ret)
+{
+	struct cg *g = e->g;
+	LLVMBasicBlockRef has = cg_block(g, "dims");
+	LLVMBasicBlockRef next = cg_block(g, "dims.done");
+	int64_t n = 0;
+
+	LLVMBuildCondBr(g->b, is_null(g, e->out_dims), next, has);
+	LLVMPositionBuilderAtEnd(g->b, has);
+	for (unsigned i = 0; i < ret->n_in; i++) {
+		const struct type *t = ret->in[i].val->type;
+
+		for (uint32_t d = 0; d < t->rank; d++) {
+			LLVMValueRef k = cg_int(g, n++);
+
+			LLVMBuildStore(g->b, cg_expr(g, ret, t->dim[d], 0),
+				       LLVMBuildGEP2(g->b, g->i64, e->out_dims,
+						     &k, 1, ""));
+		}
+	}
+	LLVMBuildBr(g->b, next);
+	LLVMPositionBuilderAtEnd(g->b, next);
+}
+
+/* ---- the CPU ------------------------------------------------------------------ */
+
+/*
+ * Does this CPU have what the object needs?  Asked on every call before any
+ * wide instruction: cpuid costs about 100 cycles, on a virtual machine a few
+ * microseconds, so the answer is kept in a byte (0 unknown, 1 yes, 2 no) whose
+ * writers all write the same.
+ */
+static void cpu_check(struct entry *e)
+{
+	struct cg *g = e->g;
+	LLVMBuilderRef b = g->b;
+
+	if (g->t->x86_level < 2)
+		return;
+	LLVMTypeRef cty = LLVMFunctionType(g->i1, NULL, 0, false);
+	LLVMValueRef save = g->fn;
+	LLVMBasicBlockRef here = LLVMGetInsertBlock(b);
+	LLVMValueRef fn = LLVMAddFunction(g->mod, "cpu_ok", cty);
+	LLVMTypeRef in[] = { g->i32, g->i32 };
+	LLVMTypeRef outs[] = { g->i32, g->i32, g->i32, g->i32 };
+	LLVMTypeRef st = LLVMStructTypeInContext(g->lc, outs, 4, false);
+	LLVMTypeRef at_ = LLVMFunctionType(st, in, 2, false);
+	static const char code[] = "xchgq %rbx, ${1:q}\n\tcpuid\n\t"
+				   "xchgq %rbx, ${1:q}";
+	static const char cons[] =
+		"={ax},=r,={cx},={dx},{ax},{cx},~{dirflag},~{fpsr},~{flags}";
+	LLVMValueRef as = LLVMGetInlineAsm(at_, code, sizeof(code) - 1, cons,
+					   sizeof(cons) - 1, true, false,
+					   LLVMInlineAsmDialectATT, false);
+
+	LLVMSetLinkage(fn, LLVMInternalLinkage);
+	cg_add_attr(g, fn, "nounwind", NULL);
+	cg_add_attr(g, fn, "noinline", NULL);
+	cg_add_attr(g, fn, "target-cpu", "x86-64");
+	g->fn = fn;
+	LLVMPositionBuilderAtEnd(b, cg_block(g, "entry"));
+#define I32(k) LLVMConstInt(g->i32, (k), false)
+#define CPUID(leaf) LLVMBuildCall2(b, at_, as, \
+		(LLVMValueRef[]){ I32(leaf), I32(0) }, 2, "")
+#define REG(r, i) LLVMBuildExtractValue(b, (r), (i), "")
+#define NEED(v, bits) (ok = LLVMBuildAnd(b, ok, LLVMBuildICmp(b, LLVMIntEQ, \
+		LLVMBuildAnd(b, (v), I32(bits), ""), I32(bits), ""), ""))
+	LLVMValueRef ok = LLVMConstInt(g->i1, 1, false);
+	LLVMValueRef l1 = CPUID(1);
+	LLVMBasicBlockRef no = cg_block(g, "no"), more;
+
+	/* SSE3, SSSE3, CX16, SSE4.1, SSE4.2, POPCNT */
+	NEED(REG(l1, 2), 0x00982201u);
+	if (g->t->x86_level >= 3) {
+		/* FMA, MOVBE, OSXSAVE, AVX, F16C */
+		NEED(REG(l1, 2), 0x38401000u);
+		more = cg_block(g, "os");
+		LLVMBuildCondBr(b, ok, more, no);
+		LLVMPositionBuilderAtEnd(b, more);
+		/* The system keeps the wide registers: XCR0. */
+		static const char xg[] = "xgetbv";
+		static const char xc[] =
+			"={ax},={dx},{cx},~{dirflag},~{fpsr},~{flags}";
+		LLVMTypeRef xo[] = { g->i32, g->i32 };
+		LLVMTypeRef xt = LLVMFunctionType(
+			LLVMStructTypeInContext(g->lc, xo, 2, false), in, 1,
+			false);
+		LLVMValueRef xa = LLVMGetInlineAsm(
+			xt, xg, sizeof(xg) - 1, xc, sizeof(xc) - 1, true,
+			false, LLVMInlineAsmDialectATT, false);
+		LLVMValueRef zero = I32(0);
+		LLVMValueRef x = REG(LLVMBuildCall2(b, xt, xa, &zero, 1, ""),
+				     0);
+
+		ok = LLVMConstInt(g->i1, 1, false);
+		NEED(x, g->t->x86_level >= 4 ? 0xe6u : 6u);
+		LLVMValueRef l7 = CPUID(7);
+
+		/* BMI1, AVX2, BMI2; AVX-512 F, DQ, CD, BW, VL */
+		NEED(REG(l7, 1), g->t->x86_level >= 4 ? 0xd0030128u : 0x128u);
+	}
+	LLVMBuildRet(b, ok);
+	LLVMPositionBuilderAtEnd(b, no);
+	LLVMBuildRet(b, LLVMConstInt(g->i1, 0, false));
+#undef I32
+#undef CPUID
+#undef REG
+#undef NEED
+	g->fn = save;
+	LLVMPositionBuilderAtEnd(b, here);
+
+	LLVMValueRef seen = LLVMAddGlobal(g->mod, g->i8, "cpu_seen");
+
+	LLVMSetLinkage(seen, LLVMInternalLinkage);
+	LLVMSetInitializer(seen, LLVMConstNull(g->i8));
+	LLVMValueRef v = LLVMBuildLoad2(b, g->i8, seen, "");
+
+	LLVMSetOrdering(v, LLVMAtomicOrderingMonotonic);
+	LLVMSetAlignment(v, 1);
+	LLVMBasicBlockRef ask = cg_block(g, "ask"), go = cg_block(g, "go");
+
+	LLVMBuildCondBr(b,
+			LLVMBuildICmp(b, LLVMIntEQ, v,
+				      LLVMConstInt(g->i8, 1, false), ""),
+			go, ask);
+	LLVMPositionBuilderAtEnd(b, ask);
+	LLVMValueRef yes = LLVMBuildCall2(b, cty, fn, NULL, 0, "");
+
+	fail_if(e, LLVMBuildNot(b, yes, ""), DLRT_CPU, NULL);
+	LLVMValueRef s = LLVMBuildStore(b, LLVMConstInt(g->i8, 1, false), seen);
+
+	LLVMSetOrdering(s, LLVMAtomicOrderingMonotonic);
+	LLVMSetAlignment(s, 1);
+	LLVMBuildBr(b, go);
+	LLVMPositionBuilderAtEnd(b, go);
+}
+
+/* ---- the functions --------------------------------------------------------- */
+
+/* The model's symbolic dims, from an array of i64 in the ABI's order. */
+static void bind_dims(struct cg *g, LLVMValueRef dims)
+{
+	const struct abi *abi = g->o->abi;
+
+	for (uint32_t i = 0; i < abi->n_dim; i++)
+		map_put(&g->atoms, abi->dim[i]->serial,
+			at(g, g->i64, dims, i));
+}
+
+static LLVMValueRef any_negative(struct cg *g)
+{
+	const struct abi *abi = g->o->abi;
+	LLVMValueRef bad = NULL;
+
+	for (uint32_t i = 0; i < abi->n_dim; i++) {
+		LLVMValueRef neg = LLVMBuildICmp(
+			g->b, LLVMIntSLT,
+			map_get(&g->atoms, abi->dim[i]->serial), cg_int(g, 0),
+			"");
+
+		bad = bad ? LLVMBuildOr(g->b, bad, neg, "") : neg;
+	}
+	return bad;
+}
+
+/* Like the invoke function, this runs before the CPU is known to fit. */
+static LLVMValueRef baseline_function(struct cg *g, const char *name,
+				      LLVMTypeRef ty)
+{
+	LLVMValueRef fn = LLVMAddFunction(g->mod, name, ty);
+
+	LLVMSetLinkage(fn, LLVMInternalLinkage);
+	cg_add_attr(g, fn, "nounwind", NULL);
+	if (!strcmp(g->t->arch, "x86_64"))
+		cg_add_attr(g, fn, "target-cpu", "x86-64");
+	return fn;
+}
+
+static LLVMValueRef workspace_function(struct cg *g)
+{
+	LLVMTypeRef in[] = { g->ptr };
+	LLVMValueRef fn = baseline_function(
+		g, "workspace", LLVMFunctionType(g->i64, in, 1, false));
+	LLVMValueRef over = NULL;
+	size_t n;
+	const struct expr *const *e = op_exprs(g->m->func, A_workspace, &n);
+
+	map_free(&g->atoms);
+	g->fn = fn;
+	LLVMPositionBuilderAtEnd(g->b, cg_block(g, "entry"));
+	bind_dims(g, LLVMGetParam(fn, 0));
+	LLVMValueRef v = checked_expr(g, e[0], &over);
+	LLVMValueRef neg = any_negative(g);
+
+	if (neg)
+		over = over ? LLVMBuildOr(g->b, over, neg, "") : neg;
+	if (over)
+		v = LLVMBuildSelect(g->b, over, cg_int(g, 0), v, "");
+	LLVMBuildRet(g->b, v);
+	return fn;
+}
+
+static void check_pointers(struct entry *e, LLVMValueRef list, uint32_t n,
+			   const struct abi_tensor *t)
+{
+	struct cg *g = e->g;
+
+	if (!n)
+		return;
+	fail_if(e, is_null(g, list), DLRT_ARG, NULL);
+	for (uint32_t i = 0; i < n; i++) {
+		int64_t k;
+
+		/* An empty tensor needs no memory. */
+		if (!t[i].elems || !expr_is_const(t[i].elems, &k) || !k)
+			continue;
+		fail_if(e, is_null(g, at(g, g->ptr, list, i)), DLRT_ARG, NULL);
+	}
+}
+
+static LLVMValueRef invoke_function(struct cg *g)
+{
+	const struct abi *abi = g->o->abi;
+	LLVMTypeRef f[] = { g->ptr, g->ptr, g->ptr, g->ptr, g->i64,
+			    g->ptr, g->ptr, g->ptr, g->ptr };
+	LLVMTypeRef in[] = { g->ptr };
+	struct entry e = { .g = g };
+	LLVMValueRef fn = baseline_function(
+		g, "invoke", LLVMFunctionType(g->i32, in, 1, false));
+	struct block *body = op_body(g->m->func);
+	size_t n;
+	const struct expr *const *ws = op_exprs(g->m->func, A_workspace, &n);
+
+	map_free(&g->atoms);
+	map_free(&g->bufs);
+	g->fn = fn;
+	e.call_type = LLVMStructTypeInContext(g->lc, f, 9, false);
+	e.call = LLVMGetParam(fn, 0);
+	LLVMBasicBlockRef start = cg_block(g, "entry");
+
+	LLVMPositionBuilderAtEnd(g->b, start);
+	fail_if(&e, is_null(g, e.call), DLRT_ARG, NULL);
+	cpu_check(&e);
+	e.status = LLVMBuildAlloca(g->b, g->i32, "status");
+	LLVMBuildStore(g->b, LLVMConstNull(g->i32), e.status);
+	/* Sized at the end, when the largest kernel is known. */
+	LLVMValueRef args_at = LLVMBuildAlloca(g->b, g->i64, "args");
+
+	e.args = args_at;
+	g->status = e.status;
+	e.workspace = field(&e, 3, g->ptr);
+	e.workspace_bytes = field(&e, 4, g->i64);
+	e.out_dims = field(&e, 6, g->ptr);
+	e.pool = field(&e, 7, g->ptr);
+	if (abi->weights_apart) {
+		e.weights = field(&e, 8, g->ptr);
+		fail_if(&e, is_null(g, e.weights), DLRT_ARG, NULL);
+	} else {
+		e.weights = g->weights;
+	}
+	if (abi->n_dim) {
+		LLVMValueRef dims = field(&e, 2, g->ptr);
+
+		fail_if(&e, is_null(g, dims), DLRT_ARG, NULL);
+		bind_dims(g, dims);
+		fail_if(&e, any_negative(g), DLRT_ARG, NULL);
+	}
+	check_pointers(&e, field(&e, 0, g->ptr), abi->n_in, abi->in);
+	check_pointers(&e, field(&e, 1, g->ptr), abi->n_out, abi->out);
+	LLVMValueRef over = NULL;
+	LLVMValueRef need = checked_expr(g, ws[0], &over);
+
+	if (over)
+		fail_if(&e, over, DLRT_LIMIT, NULL);
+	fail_if(&e,
+		LLVMBuildICmp(g->b, LLVMIntULT, e.workspace_bytes, need, ""),
+		DLRT_WORKSPACE, NULL);
+	run_block(&e, body);
+	write_out_dims(&e, body->last);
+	LLVMBuildRet(g->b, LLVMBuildLoad2(g->b, g->i32, e.status, ""));
+
+	/* Replace the placeholder by an array of the right size. */
+	LLVMPositionBuilderBefore(g->b, args_at);
+	LLVMValueRef args = LLVMBuildArrayAlloca(
+		g->b, g->i64,
+		LLVMConstInt(g->i32, e.n_args ? e.n_args : 1, false), "");
+
+	LLVMReplaceAllUsesWith(args_at, args);
+	LLVMInstructionEraseFromParent(args_at);
+	return fn;
+}
+
+/* ---- the table --------------------------------------------------------------- */
+
+static LLVMValueRef const_global(struct cg *g, LLVMValueRef init,
+				 const char *name)
+{
+	LLVMValueRef v = LLVMAddGlobal(g->mod, LLVMTypeOf(init), name);
+
+	LLVMSetInitializer(v, init);
+	LLVMSetGlobalConstant(v, true);
+	LLVMSetLinkage(v, LLVMPrivateLinkage);
+	LLVMSetUnnamedAddress(v, LLVMGlobalUnnamedAddr);
+	return v;
+}
+
+static LLVMValueRef string(struct cg *g, const char *s)
+{
+	s = s ? s : "";
+	return const_global(g,
+			    LLVMConstStringInContext2(g->lc, s, strlen(s),
+						      false),
+			    "str");
+}
+
+static LLVMValueRef strings(struct cg *g, uint32_t n, const char *const *s)
+{
+	LLVMValueRef *v = NEW_ARRAY(&g->c->temp, n + 1u, LLVMValueRef);
+
+	for (uint32_t i = 0; i < n; i++)
+		v[i] = string(g, s[i]);
+	return const_global(g, LLVMConstArray2(g->ptr, v, n), "strs");
+}
+
+static LLVMValueRef tensors(struct cg *g, uint32_t n,
+			    const struct abi_tensor *t)
+{
+	LLVMTypeRef f[] = { g->ptr, g->i32, g->i32, g->ptr };
+	LLVMTypeRef st = LLVMStructTypeInContext(g->lc, f, 4, false);
+	LLVMValueRef *v = NEW_ARRAY(&g->c->temp, n + 1u, LLVMValueRef);
+
+	for (uint32_t i = 0; i < n; i++) {
+		LLVMValueRef d[MAX_RANK];
+
+		for (uint32_t k = 0; k < t[i].rank; k++)
+			d[k] = cg_int(g, t[i].code[k]);
+		LLVMValueRef x[] = {
+			string(g, t[i].name),
+			LLVMConstInt(g->i32,
+				     (uint64_t)dtype_info[t[i].dtype].onnx,
+				     false),
+			LLVMConstInt(g->i32, t[i].rank, false),
+			const_global(g, LLVMConstArray2(g->i64, d, t[i].rank),
+				     "dims")
+		};
+
+		v[i] = LLVMConstStructInContext(g->lc, x, 4, false);
+	}
+	return const_global(g, LLVMConstArray2(st, v, n), "tensors");
+}
+
+struct node_names {
+	const char **v;
+	uint32_t n, cap;
+};
+
+static void visit_node(void *arg, struct op *op)
+{
+	struct node_names *nn = arg;
+	uint32_t k = cg_node_of(NULL, op);
+
+	if (!k || k >= nn->cap)
+		return;
+	nn->v[k] = op->loc->name && *op->loc->name ? op->loc->name
+						    : op->loc->op;
+	if (k + 1 > nn->n)
+		nn->n = k + 1;
+}
+
+static void model_table(struct cg *g, LLVMValueRef invoke,
+			LLVMValueRef workspace)
+{
+	const struct abi *abi = g->o->abi;
+	enum { MAX_NODES = 1 << 16 };
+	struct node_names nn = { NEW_ARRAY(&g->c->temp, MAX_NODES,
+					   const char *),
+				 1, MAX_NODES };
+	static const char *const level[] = { "", "x86-64", "x86-64-v2",
+					     "x86-64-v3", "x86-64-v4" };
+	LLVMValueRef hash[8];
+	uint64_t h = HASH_INIT;
+
+	block_walk(op_body(g->m->func), visit_node, &nn);
+	for (size_t i = 0; i < g->blobs.n && abi->weights_apart; i++)
+		h = hash_bytes(h, g->blobs.v[i].data, g->blobs.v[i].size);
+	for (int i = 0; i < 8; i++)
+		hash[i] = LLVMConstInt(g->i8, h >> (8 * i) & 0xff, false);
+	LLVMValueRef f[] = {
+		LLVMConstInt(g->i32, DLRT_ABI_VERSION, false),
+		LLVMConstInt(g->i32, sizeof(struct dlrt_model), false),
+		string(g, abi->prefix),
+		LLVMConstInt(g->i32, abi->n_in, false),
+		LLVMConstInt(g->i32, abi->n_out, false),
+		LLVMConstInt(g->i32, abi->n_dim, false),
+		LLVMConstInt(g->i32, nn.n, false),
+		tensors(g, abi->n_in, abi->in),
+		tensors(g, abi->n_out, abi->out),
+		strings(g, abi->n_dim, abi->dim_name),
+		strings(g, nn.n, nn.v),
+		string(g, g->t->x86_level ? level[g->t->x86_level]
+					  : g->t->cpu),
+		cg_int(g, abi->weights_apart ? g->weight_bytes : 0),
+		LLVMConstArray2(g->i8, hash, 8),
+		workspace,
+		invoke,
+	};
+	LLVMValueRef init = LLVMConstStructInContext(g->lc, f, ARRAY_SIZE(f),
+						     false);
+	LLVMValueRef m = LLVMAddGlobal(g->mod, LLVMTypeOf(init),
+				       abi->model_symbol);
+
+	LLVMSetInitializer(m, init);
+	LLVMSetGlobalConstant(m, true);
+	LLVMSetAlignment(m, 8);
+}
+
+bool cg_entry(struct cg *g)
+{
+	LLVMValueRef invoke = invoke_function(g);
+	LLVMValueRef workspace = workspace_function(g);
+
+	model_table(g, invoke, workspace);
+	return true;
+}

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The target as the user spells it, resolved by LLVM's tables. */
+#include <stdio.h>
+#include <string.h>
+
+#include <llvm-c/Core.h>
+#include <llvm-c/Target.h>
+#include <llvm-c/TargetMachine.h>
+
+#include "codegen/codegen.h"
+#include "ir/target.h"
+
+const char *codegen_llvm_version(void)
+{
+	return LLVM_VERSION_STRING;
+}
+
+/*
+ * The C API does not tell a CPU's features.  What matters are a handful, so
+ * they are derived: from the host when the CPU is "native", from the level
+ * names, else from LLVM's own answer to "which features does this CPU imply",
+ * which is the code it makes (see has_feature()).
+ */
+struct cpu_info {
+	const char *cpu, *features;
+	LLVMTargetRef target;
+	const char *triple;
+};
+
+static const char *const v2[] = { "sse4.2", "popcnt", NULL };
+static const char *const v3[] = { "sse4.2", "popcnt", "avx2", "fma", "bmi2",
+				  "f16c", NULL };
+static const char *const v4[] = { "sse4.2",   "popcnt",	  "avx2",     "fma",
+				  "bmi2",     "f16c",	  "avx512f",  "avx512bw",
+				  "avx512dq", "avx512vl", NULL };
+
+static bool listed(const char *const *list, const char *f)
+{
+	for (; list && *list; list++)
+		if (!strcmp(*list, f))
+			return true;
+	return false;
+}
+
+/* Level that a CPU name stands for; by the family names that clang knows. */
+static const char *const *cpu_level(const char *cpu)
+{
+	static const struct {
+		const char *prefix;
+		const char *const *has;
+	} row[] = {
+		{ "x86-64-v4", v4 },	{ "x86-64-v3", v3 },
+		{ "x86-64-v2", v2 },	{ "skylake-avx512", v4 },
+		{ "cascadelake", v4 },	{ "cooperlake", v4 },
+		{ "icelake", v4 },	{ "sapphirerapids", v4 },
+		{ "emeraldrapids", v4 }, { "graniterapids", v4 },
+		{ "tigerlake", v4 },	{ "rocketlake", v4 },
+		{ "znver4", v4 },	{ "znver5", v4 },
+		{ "haswell", v3 },	{ "broadwell", v3 },
+		{ "skylake", v3 },	{ "alderlake", v3 },
+		{ "znver", v3 },	{ "nehalem", v2 },
+		{ "westmere", v2 },	{ "sandybridge", v2 },
+		{ "ivybridge", v2 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(row); i++)
+		if (!strncmp(cpu, row[i].prefix, strlen(row[i].prefix)))
+			return row[i].has;
+	return NULL;
+}
+
+/* The last mention of +f or -f in the list decides. */
+static bool has_feature(void *arg, const char *f)
+{
+	const struct cpu_info *i = arg;
+	bool has = listed(cpu_level(i->cpu), f);
+	size_t n = strlen(f);
+
+	for (const char *p = i->features; p && *p;) {
+		size_t len = strcspn(p, ",");
+
+		if (len == n + 1 && !memcmp(p + 1, f, n))
+			has = *p == '+';
+		p += len + (p[len] == ',');
+	}
+	return has;
+}
+
+static bool cpu_known(LLVMTargetRef t, const char *triple, const char *cpu)
+{
+	/* LLVM only warns about an unknown CPU, on stderr: ask it for the
+	 * subtarget with stderr as it is, and refuse names it cannot know. */
+	(void)t;
+	(void)triple;
+	return strspn(cpu, "abcdefghijklmnopqrstuvwxyz0123456789-_.+"
+			   "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == strlen(cpu);
+}
+
+const struct target *codegen_target(struct ctx *c, const char *triple,
+				    const char *cpu, const char *features)
+{
+	struct cpu_info i = { 0 };
+	char *host = NULL, *host_cpu = NULL, *host_feat = NULL, *err = NULL;
+	char *norm;
+
+	LLVMInitializeAllTargetInfos();
+	LLVMInitializeAllTargets();
+	LLVMInitializeAllTargetMCs();
+	LLVMInitializeAllAsmPrinters();
+	LLVMInitializeAllAsmParsers();
+	if (!triple)
+		triple = host = LLVMGetDefaultTargetTriple();
+	norm = LLVMNormalizeTargetTriple(triple);
+	if (LLVMGetTargetFromTriple(norm, &i.target, &err)) {
+		diag_error(&c->diag, EXIT_USAGE, NULL,
+			   "--target=%s: LLVM knows no such machine", triple);
+		LLVMDisposeMessage(err);
+		return NULL;
+	}
+	i.triple = norm;
+	i.features = features ? features : "";
+	i.cpu = cpu ? cpu : "";
+	if (cpu && !strcmp(cpu, "native")) {
+		i.cpu = host_cpu = LLVMGetHostCPUName();
+		host_feat = LLVMGetHostCPUFeatures();
+		i.features = *i.features
+				     ? arena_fmt(&c->temp, "%s,%s", host_feat,
+						 i.features)
+				     : host_feat;
+	} else if (!cpu && !strncmp(norm, "x86_64", 6)) {
+		i.cpu = "x86-64";
+	} else if (!cpu) {
+		i.cpu = "generic";
+	}
+	const struct target *t = NULL;
+
+	if (!cpu_known(i.target, norm, i.cpu))
+		diag_error(&c->diag, EXIT_USAGE, NULL,
+			   "-mcpu=%s: no such CPU", i.cpu);
+	else
+		t = target_new(c, norm, i.cpu, i.features, has_feature, &i);
+	LLVMDisposeMessage(norm);
+	if (host)
+		LLVMDisposeMessage(host);
+	if (host_cpu)
+		LLVMDisposeMessage(host_cpu);
+	if (host_feat)
+		LLVMDisposeMessage(host_feat);
+	return t;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ir/layout.h"
+
+unsigned layout_dim(const struct value *buf, unsigned i)
+{
+	return buf->layout ? buf->layout->perm[i] : i;
+}
+
+/* Elements that logical dim d takes in memory. */
+static const struct expr *width(struct ctx *c, const struct value *buf,
+				unsigned d)
+{
+	const struct layout *l = buf->layout;
+	const struct expr *e = buf->type->dim[d];
+
+	if (!l)
+		return e;
+	e = expr_addc(c, e, l->lo[d] + l->hi[d]);
+	return l->perm[buf->type->rank - 1] == d ? expr_addc(c, e, l->pad)
+						 : e;
+}
+
+const struct expr *layout_stride(struct ctx *c, const struct value *buf,
+				 unsigned d)
+{
+	const struct expr *s = expr_const(c, 1);
+
+	for (unsigned i = buf->type->rank; i-- > 0;) {
+		unsigned k = layout_dim(buf, i);
+
+		if (k == d)
+			break;
+		s = expr_mul(c, s, width(c, buf, k));
+	}
+	return s;
+}
+
+const struct expr *layout_offset(struct ctx *c, const struct value *buf,
+				 const struct expr *const *idx)
+{
+	const struct expr *off = expr_const(c, 0), *s = expr_const(c, 1);
+
+	for (unsigned i = buf->type->rank; i-- > 0;) {
+		unsigned d = layout_dim(buf, i);
+		const struct expr *x = idx[d];
+
+		if (buf->layout)
+			x = expr_addc(c, x, buf->layout->lo[d]);
+		off = expr_add(c, off, expr_mul(c, x, s));
+		s = expr_mul(c, s, width(c, buf, d));
+	}
+	return off;
+}
+
+const struct expr *layout_elems(struct ctx *c, const struct value *buf)
+{
+	const struct expr *n = expr_const(c, 1);
+
+	for (unsigned i = 0; i < buf->type->rank; i++)
+		n = expr_mul(c, n, width(c, buf, i));
+	return n;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where a buffer's elements are: strides, offsets, sizes, in elements. */
+#ifndef IR_LAYOUT_H
+#define IR_LAYOUT_H
+
+#include "ir/ir.h"
+
+/* The dim that is i-th from the outermost in memory. */
+unsigned layout_dim(const struct value *buf, unsigned i);
+/* Distance in memory between neighbours along logical dim d. */
+const struct expr *layout_stride(struct ctx *c, const struct value *buf,
+				 unsigned d);
+/* Offset of the element at idx[], from the start of the buffer. */
+const struct expr *layout_offset(struct ctx *c, const struct value *buf,
+				 const struct expr *const *idx);
+/* Elements that the buffer holds, borders and padding included. */
+const struct expr *layout_elems(struct ctx *c, const struct value *buf);
+
+#endif

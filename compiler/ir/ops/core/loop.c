@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The loop level: buffers, loops, kernels.  A buffer is a tensor-typed value;
+ * its memory is described by value->layout.
+ */
+#include "ir/op.h"
+
+/* Memory of the call: `offset` bytes into the workspace (set by the memory
+ * plan), or output number `output` when that is set. */
+OP(mem_alloc, .level = LEVEL_LOOP,
+	.attr = {
+		ATTR(offset, AT_EXPRS),
+		ATTR(output, AT_INT, .i = -1),
+	});
+
+/* A region that runs for every point of its block's iteration variables, in
+ * any order and on any threads; `grain` points at least per task. */
+OP(loop_kernel, .level = LEVEL_LOOP, .impure = true,
+	.attr = {
+		ATTR(grain, AT_INT, .i = 1),
+	});
+
+/* Runs its body in order of its one iteration variable, on the caller's
+ * thread; the body holds kernels. */
+OP(loop_seq, .level = LEVEL_LOOP, .impure = true);
+
+/*
+ * A loop inside a kernel.  Operands and block arguments are carried scalars.
+ * width > 1: iterations may run in groups of that many lanes, `unroll` groups
+ * at once; carried values are then combined by the fold that the yielded
+ * values state (add, mul, min, max, and, or of the argument).
+ */
+OP(loop_for, .level = LEVEL_LOOP,
+	.attr = {
+		ATTR(width, AT_INT, .i = 1),
+		ATTR(unroll, AT_INT, .i = 1),
+	});
+
+OP(loop_yield, .level = LEVEL_LOOP, .impure = true);
+
+/* As nest.load and its counterpart; the stored value comes first. */
+OP(mem_load, .level = LEVEL_LOOP,
+	.attr = {
+		ATTR(idx, AT_EXPRS),
+		ATTR(guard, AT_EXPRS),
+	});
+OP(mem_store, .level = LEVEL_LOOP, .impure = true,
+	.attr = {
+		ATTR(idx, AT_EXPRS),
+	});
+
+/*
+ * A register tile of a contraction: for rows m0..m0+mr and columns n0..n0+nr
+ *
+ *	acc = sum over the k variables of A[a_idx] * P[b_idx]
+ *
+ * then the body once per element with acc as its argument.  The block's
+ * variables are m, n and then the k's, outermost first.  P is packed so that
+ * its last index runs over the columns of one panel.
+ */
+OP(kern_contract, .level = LEVEL_LOOP, .impure = true,
+	.attr = {
+		ATTR(a_idx, AT_EXPRS),
+		ATTR(b_idx, AT_EXPRS),
+		ATTR(origin, AT_EXPRS),		/* m0, n0, columns left */
+		ATTR(mr, AT_INT),
+		ATTR(nr, AT_INT),
+	});

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The rows of target data.  Tiles obey MR*NV + NV (+ 1 without folding) <=
+ * registers; the order comes from measurement (docs/decisions/003).
+ */
+#include "ir/target.h"
+
+#include <string.h>
+
+#include "ir/ir.h"
+
+static const struct isa isas[] = {
+	{ .name = "avx512", .arch = "x86_64", .feature = "avx512f",
+	  .vector_bits = 512, .n_vregs = 32, .fma = true, .masked = true,
+	  .f16c = true, .fold_broadcast = false,
+	  .tile = { { 14, 2 }, { 12, 2 }, { 8, 3 }, { 6, 4 }, { 28, 1 } },
+	  .unroll_k = 1, .l1_bytes = 32768, .l2_bytes = 1048576 },
+	{ .name = "avx2", .arch = "x86_64", .feature = "avx2",
+	  .vector_bits = 256, .n_vregs = 16, .fma = true, .masked = false,
+	  .f16c = true,
+	  .tile = { { 6, 2 }, { 4, 3 }, { 5, 2 }, { 12, 1 } },
+	  .unroll_k = 2, .l1_bytes = 32768, .l2_bytes = 524288 },
+	{ .name = "sse2", .arch = "x86_64", .feature = "",
+	  .vector_bits = 128, .n_vregs = 16, .masked = false,
+	  .tile = { { 6, 2 }, { 4, 3 }, { 12, 1 } },
+	  .unroll_k = 1, .l1_bytes = 32768, .l2_bytes = 262144 },
+	{ .name = "neon", .arch = "aarch64", .feature = "",
+	  .vector_bits = 128, .n_vregs = 32, .fma = true, .masked = false,
+	  .f16c = true,
+	  .tile = { { 8, 3 }, { 6, 4 }, { 8, 2 }, { 16, 1 } },
+	  .unroll_k = 1, .l1_bytes = 32768, .l2_bytes = 262144 },
+	/* Any other CPU that LLVM knows: no vectors assumed. */
+	{ .name = "scalar", .arch = "", .feature = "", .vector_bits = 64,
+	  .n_vregs = 16, .tile = { { 4, 2 } }, .unroll_k = 1,
+	  .l1_bytes = 16384, .l2_bytes = 65536 },
+};
+
+unsigned target_lanes(const struct target *t, unsigned bits)
+{
+	unsigned n = t->isa->vector_bits / bits;
+
+	return n ? n : 1;
+}
+
+static bool starts(const char *s, const char *prefix)
+{
+	return !strncmp(s, prefix, strlen(prefix));
+}
+
+const struct target *target_new(struct ctx *c, const char *triple,
+				const char *cpu, const char *features,
+				target_has_fn *has, void *arg)
+{
+	struct target *t = NEW(&c->perm, struct target);
+
+	t->triple = ctx_intern(c, triple, strlen(triple));
+	t->cpu = ctx_intern(c, cpu, strlen(cpu));
+	t->features = ctx_intern(c, features, strlen(features));
+	t->pic = true;
+	for (size_t i = 0; i < ARRAY_SIZE(isas); i++) {
+		const struct isa *isa = &isas[i];
+		const char *f = isa->feature;
+
+		if (!starts(triple, isa->arch))
+			continue;
+		/* AVX2 rows count on fused multiply-add as well. */
+		if (*f && (!has(arg, f) || !has(arg, "fma")))
+			continue;
+		t->isa = isa;
+		break;
+	}
+	t->arch = t->isa->arch;
+	if (!strcmp(t->arch, "x86_64")) {
+		t->x86_level = 1;
+		if (has(arg, "sse4.2") && has(arg, "popcnt"))
+			t->x86_level = 2;
+		if (t->x86_level == 2 && has(arg, "avx2") && has(arg, "fma") &&
+		    has(arg, "bmi2") && has(arg, "f16c"))
+			t->x86_level = 3;
+		if (t->x86_level == 3 && has(arg, "avx512f") &&
+		    has(arg, "avx512bw") && has(arg, "avx512dq") &&
+		    has(arg, "avx512vl"))
+			t->x86_level = 4;
+	}
+	return t;
+}

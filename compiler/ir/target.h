@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a machine looks like, as data.  Adding a CPU is adding a row. */
+#ifndef IR_TARGET_H
+#define IR_TARGET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct ctx;
+
+/* A register tile: rows by vectors of columns. */
+struct tile {
+	uint8_t mr, nv;
+};
+
+enum { MAX_TILES = 8 };
+
+/* One row per instruction set family. */
+struct isa {
+	const char *name;	/* "avx512", "avx2", "sse2", "neon" */
+	const char *arch;	/* of the triple: "x86_64", "aarch64" */
+	const char *feature;	/* that the CPU must have, or "" */
+	unsigned vector_bits, n_vregs;
+	bool fma;		/* fused multiply-add is one instruction */
+	bool masked;		/* masked loads and stores are cheap */
+	bool f16c;		/* converts f16 in hardware */
+	/* A broadcast from memory folds into the multiply-add; wanted where
+	 * one multiply-add per cycle leaves load slots free. */
+	bool fold_broadcast;
+	struct tile tile[MAX_TILES];	/* contractions, preferred first */
+	unsigned unroll_k;
+	unsigned l1_bytes, l2_bytes;
+};
+
+struct target {
+	const char *triple, *cpu, *features;	/* as LLVM spells them */
+	const char *arch;
+	const struct isa *isa;
+	bool pic;
+	/* What the object asks of the CPU when it is called, as bits of
+	 * CPUID that codegen checks; 0 off x86. */
+	unsigned x86_level;	/* 1 to 4, as in x86-64-v3 */
+};
+
+/* Lanes of a dtype's vector. */
+unsigned target_lanes(const struct target *t, unsigned bits);
+
+/*
+ * The target for LLVM's triple, CPU and attribute strings (NULL: the host's
+ * triple, the baseline CPU, none).  `has` tells whether the resolved CPU has a
+ * feature; it comes from the code generator, which knows LLVM's tables.
+ */
+typedef bool target_has_fn(void *arg, const char *feature);
+const struct target *target_new(struct ctx *c, const char *triple,
+				const char *cpu, const char *features,
+				target_has_fn *has, void *arg);
+
+#endif

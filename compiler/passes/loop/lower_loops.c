@@ -1,0 +1,556 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * lower_loops: statements become kernels of loops over buffers.
+ *
+ *	%y = nest.compute [i < M, j < N] { ... }
+ * ->
+ *	%y = mem.alloc
+ *	loop.kernel [i < M] {
+ *	  ... what does not depend on j ...
+ *	  loop.for [j < N] {width = 16} { ...; mem.store }
+ *	}
+ *
+ * Each scalar op is placed in the outermost loop that defines what it needs,
+ * so the folds of a softmax run once per row although the statement mentions
+ * them per element.  Loops follow the memory order of the result.
+ */
+#include <string.h>
+
+#include "ir/op.h"
+#include "ir/target.h"
+#include "passes/pass.h"
+
+enum {
+	MIN_TASK = 16384,	/* scalar steps worth a task of the pool */
+	CHUNK = 4096,		/* elements of a one-loop statement's task */
+	VECTOR_UNROLL = 4,	/* independent accumulators of a fold */
+};
+
+struct sched {
+	struct ctx *ctx;
+	struct op *op;			/* the nest.compute */
+	struct builder b;
+	struct cloner cl;
+	unsigned n_loop;
+	const struct expr *iv[MAX_RANK];	/* of op, in loop order */
+	uint32_t *level;		/* by value->slot: loops it needs */
+	int vec_loop;			/* loop that runs in lanes, or -1 */
+	bool vec_reduce;		/* folds run in lanes instead */
+	unsigned lanes;
+	struct value *out[MAX_OUTS * 2];
+};
+
+/* ---- analysis --------------------------------------------------------- */
+
+struct expr_level {
+	const struct sched *s;
+	const struct block *own;	/* its variables do not count */
+	unsigned level;
+};
+
+static void visit_iv(void *arg, const struct atom *a)
+{
+	struct expr_level *l = arg;
+
+	for (unsigned i = 0; i < l->s->n_loop; i++)
+		if (expr_atom(l->s->iv[i]) == a && i + 1 > l->level)
+			l->level = i + 1;
+}
+
+static unsigned block_level(const struct sched *s, const struct block *b);
+
+static unsigned op_level(const struct sched *s, const struct op *op)
+{
+	struct expr_level l = { s, NULL, 0 };
+
+	for (unsigned i = 0; i < op->n_in; i++) {
+		const struct value *v = op->in[i].val;
+
+		if (v->type->kind == TY_SCALAR && s->level[v->slot] > l.level)
+			l.level = s->level[v->slot];
+	}
+	for (unsigned i = 0; i < op->n_attr; i++) {
+		const struct attr *a = op->attr[i].val;
+
+		if (a->kind == AT_EXPRS)
+			for (size_t k = 0; k < a->n; k++)
+				expr_visit(a->exprs[k], visit_iv, &l);
+	}
+	for (unsigned i = 0; i < op->n_region; i++) {
+		unsigned inner = block_level(s, op->region[i].block);
+
+		if (inner > l.level)
+			l.level = inner;
+	}
+	return l.level;
+}
+
+static unsigned block_level(const struct sched *s, const struct block *b)
+{
+	struct expr_level l = { s, b, 0 };
+
+	for (unsigned i = 0; i < b->n_iv; i++)
+		expr_visit(expr_atom(b->iv[i])->a, visit_iv, &l);
+	for (const struct op *op = b->first; op; op = op->next) {
+		unsigned k = op_level(s, op);
+
+		if (k > l.level)
+			l.level = k;
+	}
+	return l.level;
+}
+
+/* Numbers the scalars of a body and gives each its level; those of a fold's
+ * own body keep 0: the fold's level covers them. */
+static void number(struct block *b, uint32_t *n)
+{
+	for (uint32_t i = 0; i < b->n_arg; i++)
+		b->arg[i]->slot = (*n)++;
+	for (struct op *op = b->first; op; op = op->next) {
+		for (unsigned i = 0; i < op->n_out; i++)
+			op->out[i].slot = (*n)++;
+		for (unsigned i = 0; i < op->n_region; i++)
+			number(op->region[i].block, n);
+	}
+}
+
+static void find_levels(struct sched *s)
+{
+	uint32_t n = 0;
+	struct block *body = op_body(s->op);
+
+	number(body, &n);
+	s->level = NEW_ARRAY(&s->ctx->temp, n + 1u, uint32_t);
+	for (struct op *op = body->first; op; op = op->next) {
+		unsigned k = op_level(s, op);
+
+		for (unsigned i = 0; i < op->n_out; i++)
+			s->level[op->out[i].slot] = k;
+	}
+}
+
+/* ---- which loop runs in lanes ----------------------------------------- */
+
+struct access_count {
+	struct ctx *ctx;
+	const struct atom *iv;
+	int unit, strided;
+};
+
+/* How far a step of iv moves the load in memory: 0, 1 or more (2). */
+static int stride_class(struct ctx *c, const struct value *buf,
+			const struct expr *const *idx, const struct atom *iv)
+{
+	unsigned r = buf->type->rank;
+
+	for (unsigned i = 0; i < r; i++) {
+		const struct expr *k, *rest;
+
+		if (!expr_uses(idx[i], iv))
+			continue;
+		unsigned inner = buf->layout ? buf->layout->perm[r - 1]
+					     : r - 1;
+
+		/* Trailing dims of extent 1 do not count. */
+		if (!buf->layout)
+			while (inner > i && expr_is(buf->type->dim[inner], 1))
+				inner--;
+		if (i != inner || !expr_linear(c, idx[i], iv, &k, &rest) ||
+		    !expr_is(k, 1))
+			return 2;
+		for (unsigned j = i + 1; j < r; j++)
+			if (expr_uses(idx[j], iv))
+				return 2;
+		return 1;
+	}
+	return 0;
+}
+
+static void count_access(void *arg, struct op *op)
+{
+	struct access_count *n = arg;
+	size_t k;
+
+	if (op->code != OP_nest_load)
+		return;
+	switch (stride_class(n->ctx, op->in[0].val, op_exprs(op, A_idx, &k),
+			     n->iv)) {
+	case 1: n->unit++; break;
+	case 2: n->strided++; break;
+	default: break;
+	}
+}
+
+struct find_fold {
+	const struct sched *s;
+	unsigned min_level;
+	struct op *fold;
+};
+
+/* The fold of greatest level whose innermost variable has the most work. */
+static struct op *deepest_fold(const struct sched *s)
+{
+	struct op *best = NULL;
+
+	for (struct op *op = op_body(s->op)->first; op; op = op->next)
+		if (op->code == OP_nest_reduce &&
+		    (!best || s->level[op->out[0].slot] >=
+				      s->level[best->out[0].slot]))
+			best = op;
+	return best;
+}
+
+/* The op that combines the carried value, when the fold is one of the
+ * reorderable kinds with a single carried value. */
+static bool is_reorderable(const struct op *fold)
+{
+	const struct block *b = op_body(fold);
+	const struct op *y = b->last, *k;
+
+	if (fold->n_in != 1)
+		return false;
+	k = y->in[0].val->def;
+	if (!k || k->parent != b || !value_has_one_use(b->arg[0]))
+		return false;
+	switch (k->code) {
+	case OP_arith_add: case OP_arith_mul: case OP_arith_min:
+	case OP_arith_max: case OP_arith_and: case OP_arith_or:
+		return k->in[0].val == b->arg[0] || k->in[1].val == b->arg[0];
+	default:
+		return false;
+	}
+}
+
+static int64_t extent_or(const struct expr *iv, int64_t unknown)
+{
+	int64_t n;
+
+	return expr_is_const(expr_atom(iv)->a, &n) ? n : unknown;
+}
+
+static unsigned widest_bits(struct block *b)
+{
+	unsigned bits = 8;
+
+	for (struct op *op = b->first; op; op = op->next) {
+		for (unsigned i = 0; i < op->n_out; i++) {
+			unsigned n = dtype_info[op->out[i].type->dtype].bits;
+
+			/* Booleans and indices do not set the pace. */
+			if (op->code != OP_nest_value &&
+			    op->code != OP_nest_index && n > bits)
+				bits = n;
+		}
+		for (unsigned i = 0; i < op->n_region; i++) {
+			unsigned n = widest_bits(op->region[i].block);
+
+			bits = n > bits ? n : bits;
+		}
+	}
+	return bits;
+}
+
+static void choose_vector(struct sched *s)
+{
+	struct block *body = op_body(s->op);
+	struct op *fold = deepest_fold(s);
+	unsigned bits = widest_bits(body);
+
+	/* Half floats are computed in f32. */
+	if (bits == 16 && s->op->n_out)
+		bits = dtype_is_float(s->op->out[0].type->dtype) ? 32 : 16;
+	s->lanes = target_lanes(s->ctx->target, bits < 32 ? 32 : bits);
+	s->vec_loop = -1;
+	s->vec_reduce = fold && is_reorderable(fold);
+	if (!s->n_loop)
+		return;
+	unsigned last = s->n_loop - 1;
+	struct access_count out = { s->ctx, expr_atom(s->iv[last]), 0, 0 };
+
+	block_walk(body, count_access, &out);
+	bool inner_fold = fold && s->level[fold->out[0].slot] == s->n_loop;
+
+	if (extent_or(s->iv[last], 1000) < 4)
+		return;
+	if (inner_fold && s->vec_reduce) {
+		const struct block *fb = op_body(fold);
+		struct access_count red = { s->ctx,
+					    expr_atom(fb->iv[fb->n_iv - 1]), 0,
+					    0 };
+
+		block_walk(op_body(fold), count_access, &red);
+		if (red.strided < out.strided ||
+		    (red.strided == out.strided && red.unit > out.unit))
+			return;
+	}
+	s->vec_loop = (int)last;
+}
+
+/* ---- emission --------------------------------------------------------- */
+
+static struct op *open_loop(struct sched *s, const struct expr *extent,
+			    unsigned width, unsigned unroll, unsigned n_acc,
+			    struct value *const *init, const struct expr **iv)
+{
+	struct ctx *c = s->ctx;
+	const struct type *t[MAX_RANK];
+	struct named_attr attr[] = { { A_width, attr_int(c, width) },
+				     { A_unroll, attr_int(c, unroll) } };
+
+	for (unsigned i = 0; i < n_acc; i++)
+		t[i] = init[i]->type;
+	struct op *loop = build(&s->b, &(struct op_spec){
+						.code = OP_loop_for,
+						.n_in = n_acc, .in = init,
+						.n_out = n_acc, .out = t,
+						.n_attr = 2, .attr = attr,
+						.n_region = 1 });
+
+	*iv = block_add_iv(c, op_body(loop), extent);
+	for (unsigned i = 0; i < n_acc; i++)
+		block_add_arg(c, op_body(loop), t[i], NULL);
+	s->b.block = op_body(loop);
+	s->b.before = NULL;
+	return loop;
+}
+
+static void close_loop(struct sched *s, struct op *loop, unsigned n,
+		       struct value *const *next)
+{
+	build(&s->b, &(struct op_spec){ .code = OP_loop_yield, .n_in = n,
+					.in = next });
+	s->b.block = loop->parent;
+	s->b.before = NULL;
+}
+
+static void emit_op(struct sched *s, struct op *op, bool lanes);
+
+/* A fold becomes a nest of loops that carry its values. */
+static void emit_fold(struct sched *s, struct op *op, bool lanes)
+{
+	struct block *body = op_body(op);
+	struct op *loops[MAX_RANK];
+	struct value *acc[MAX_RANK], *next[MAX_RANK];
+	unsigned n_acc = op->n_in;
+	bool vec = lanes && is_reorderable(op);
+
+	for (unsigned i = 0; i < n_acc; i++)
+		acc[i] = cloned(&s->cl, op->in[i].val);
+	for (unsigned k = 0; k < body->n_iv; k++) {
+		const struct expr *iv, *ext;
+		bool last = k + 1 == body->n_iv;
+		bool wide = vec && last &&
+			    extent_or(body->iv[k], 1000) >=
+				    (int64_t)s->lanes;
+
+		ext = clone_expr(&s->cl, expr_atom(body->iv[k])->a);
+		loops[k] = open_loop(s, ext, wide ? s->lanes : 1,
+				     wide ? VECTOR_UNROLL : 1, n_acc, acc, &iv);
+		clone_iv(&s->cl, body->iv[k], iv);
+		for (unsigned i = 0; i < n_acc; i++)
+			acc[i] = op_body(loops[k])->arg[i];
+	}
+	for (unsigned i = 0; i < n_acc; i++)
+		clone_value(&s->cl, body->arg[i], acc[i]);
+	for (struct op *o = body->first; o != body->last; o = o->next)
+		emit_op(s, o, lanes);
+	for (unsigned i = 0; i < n_acc; i++)
+		next[i] = cloned(&s->cl, body->last->in[i].val);
+	for (unsigned k = body->n_iv; k-- > 0;) {
+		close_loop(s, loops[k], n_acc, next);
+		for (unsigned i = 0; i < n_acc; i++)
+			next[i] = &loops[k]->out[i];
+	}
+	for (unsigned i = 0; i < n_acc; i++)
+		clone_value(&s->cl, &op->out[i], next[i]);
+}
+
+static void emit_op(struct sched *s, struct op *op, bool lanes)
+{
+	if (op->code == OP_nest_reduce) {
+		emit_fold(s, op, lanes);
+		return;
+	}
+	struct op *copy = clone_op(&s->cl, &s->b, op);
+
+	if (copy->code == OP_nest_load)
+		copy->code = OP_mem_load;
+}
+
+static void emit_level(struct sched *s, unsigned level)
+{
+	struct block *body = op_body(s->op);
+	/* Folds run in lanes outside of a loop that does. */
+	bool lanes = s->vec_loop < 0 || level <= (unsigned)s->vec_loop;
+
+	for (struct op *op = body->first; op != body->last; op = op->next)
+		if (s->level[op->out[0].slot] == level)
+			emit_op(s, op, lanes);
+	if (level < s->n_loop)
+		return;
+	for (unsigned i = 0; i < s->op->n_out; i++) {
+		const struct expr *idx[MAX_RANK];
+		struct value *in[] = { cloned(&s->cl, body->last->in[i].val),
+				       s->out[i] };
+
+		for (unsigned k = 0; k < body->n_iv; k++)
+			idx[k] = clone_expr(&s->cl, body->iv[k]);
+		struct named_attr attr = { A_idx, attr_exprs(s->ctx,
+							     body->n_iv, idx) };
+
+		build(&s->b, &(struct op_spec){ .code = OP_mem_store,
+						.n_in = 2, .in = in,
+						.n_attr = 1, .attr = &attr });
+	}
+}
+
+/* Scalar steps per point of the loops from `from` inwards; a guess for
+ * symbolic extents. */
+static int64_t work(const struct block *b)
+{
+	int64_t n = 0;
+
+	for (const struct op *op = b->first; op; op = op->next) {
+		int64_t k = 1;
+
+		if (op->code == OP_nest_reduce) {
+			const struct block *r = op_body(op);
+
+			k = work(r);
+			for (unsigned i = 0; i < r->n_iv; i++)
+				k *= extent_or(r->iv[i], 64);
+		}
+		n += k;
+	}
+	return n;
+}
+
+static void emit_inner(struct sched *s, unsigned from)
+{
+	struct op *loops[MAX_RANK];
+
+	emit_level(s, from);
+	for (unsigned k = from; k < s->n_loop; k++) {
+		const struct expr *iv, *ext;
+		bool wide = s->vec_loop == (int)k;
+
+		ext = clone_expr(&s->cl, expr_atom(s->iv[k])->a);
+		loops[k] = open_loop(s, ext, wide ? s->lanes : 1, 1, 0, NULL,
+				     &iv);
+		clone_iv(&s->cl, s->iv[k], iv);
+		emit_level(s, k + 1);
+	}
+	for (unsigned k = s->n_loop; k-- > from;)
+		close_loop(s, loops[k], 0, NULL);
+}
+
+/* The kernel's own variables: all loops but the innermost; a single loop is
+ * cut into chunks. */
+static void emit_kernel(struct sched *s)
+{
+	struct ctx *c = s->ctx;
+	unsigned n_par = s->n_loop ? s->n_loop - 1 : 0;
+	int64_t per_point = work(op_body(s->op)), grain;
+	struct op *k;
+	struct block *kb;
+
+	for (unsigned i = n_par; i < s->n_loop; i++)
+		per_point *= extent_or(s->iv[i], 256);
+	if (per_point < 1)
+		per_point = 1;
+	k = build(&s->b, &(struct op_spec){ .code = OP_loop_kernel,
+					    .n_region = 1 });
+	kb = op_body(k);
+	s->b.block = kb;
+	s->b.before = NULL;
+	if (s->n_loop == 1 && extent_or(s->iv[0], CHUNK + 1) > CHUNK) {
+		const struct expr *n = expr_atom(s->iv[0])->a, *lo, *iv, *ext;
+		const struct expr *size = expr_const(c, CHUNK);
+		struct op *loop;
+
+		lo = expr_scale(c,
+				block_add_iv(c, kb, expr_ceildiv(c, n, size)),
+				CHUNK);
+		ext = expr_min(c, size, expr_sub(c, n, lo));
+		emit_level(s, 0);
+		loop = open_loop(s, ext, s->vec_loop == 0 ? s->lanes : 1, 1, 0,
+				 NULL, &iv);
+		clone_iv(&s->cl, s->iv[0], expr_add(c, lo, iv));
+		emit_level(s, 1);
+		close_loop(s, loop, 0, NULL);
+		per_point = work(op_body(s->op)) * CHUNK;
+	} else {
+		for (unsigned i = 0; i < n_par; i++)
+			clone_iv(&s->cl, s->iv[i],
+				 block_add_iv(c, kb, expr_atom(s->iv[i])->a));
+		for (unsigned i = 0; i < n_par; i++)
+			emit_level(s, i);
+		emit_inner(s, n_par);
+	}
+	grain = MIN_TASK / per_point;
+	op_set_int(c, k, A_grain, grain < 1 ? 1 : grain);
+	s->b.block = k->parent;
+	s->b.before = k->next;
+}
+
+static void order_loops(struct sched *s)
+{
+	struct block *body = op_body(s->op);
+	const struct layout *l = s->op->out[0].layout;
+
+	s->n_loop = body->n_iv;
+	for (unsigned i = 0; i < s->n_loop; i++)
+		s->iv[i] = body->iv[l ? l->perm[i] : i];
+}
+
+static struct value *new_buffer(struct builder *b, const struct value *like)
+{
+	struct op *op = build(b, &(struct op_spec){ .code = OP_mem_alloc,
+						    .n_out = 1,
+						    .out = &like->type });
+
+	op->out[0].layout = like->layout;
+	op->out[0].name = like->name;
+	return &op->out[0];
+}
+
+static void lower_compute(struct ctx *c, struct op *op,
+			  struct value *const *into)
+{
+	struct sched s = { .ctx = c, .op = op,
+			   .b = { c, op->parent, op, op->loc },
+			   .cl = { .ctx = c } };
+
+	for (unsigned i = 0; i < op->n_out; i++)
+		s.out[i] = into && into[i] ? into[i]
+					   : new_buffer(&s.b, &op->out[i]);
+	order_loops(&s);
+	find_levels(&s);
+	choose_vector(&s);
+	emit_kernel(&s);
+	for (unsigned i = 0; i < op->n_out; i++)
+		value_replace(&op->out[i], s.out[i]);
+	cloner_free(&s.cl);
+	op_erase(op);
+}
+
+static void lower_block(struct ctx *c, struct block *b)
+{
+	for (struct op *op = b->first, *next; op; op = next) {
+		next = op->next;
+		if (op->code == OP_nest_compute)
+			lower_compute(c, op, NULL);
+	}
+}
+
+static bool lower_loops_run(struct module *m, const struct pass_args *args)
+{
+	(void)args;
+	lower_block(m->ctx, op_body(m->func));
+	return true;
+}
+
+PASS(lower_loops,
+	.summary = "Turn statements into kernels of loops over buffers",
+	.needs = LEVEL_NEST, .leaves = LEVEL_LOOP,
+	.run = lower_loops_run);

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the nest-level passes ask of a statement's body. */
+#ifndef PASSES_NEST_BODY_H
+#define PASSES_NEST_BODY_H
+
+#include "ir/op.h"
+#include "passes/pass.h"
+
+/* The fold is sum += load * load: what a contraction's body looks like. */
+bool fold_is_product(const struct op *fold, struct op **a, struct op **b);
+/* The only fold of the body when it is such a product, else NULL. */
+struct op *body_product(const struct block *body);
+bool body_has_fold(const struct block *body);
+/* Bit i: the ops below use the block's i-th iteration variable. */
+uint32_t op_uses_ivs(const struct op *op, const struct block *of);
+/* No variable of extent 1 is counted among the bits. */
+uint32_t block_real_ivs(const struct block *b);
+/* Moves what does not depend on a fold's variables out of it, then merges
+ * equal ops; removes what is not used. */
+void body_tidy(struct ctx *c, struct block *body);
+/* Are the two expressions free of div and mod? */
+bool expr_is_affine(const struct expr *e);
+
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Passes and pipelines.  A pass is one file with one record, found by
+ * tools/registry.awk:
+ *
+ *	PASS(fuse, .summary = "...", .needs = LEVEL_NEST, .run = fuse_run);
+ */
+#ifndef PASSES_PASS_H
+#define PASSES_PASS_H
+
+#include <stdio.h>
+
+#include "ir/ir.h"
+
+enum { MAX_PARAMS = 4 };
+
+struct pass_args {
+	int64_t param[MAX_PARAMS];	/* in the order of the record */
+};
+
+struct pass_def {
+	const char *name;		/* "lower-loops" for lower_loops */
+	const char *summary;
+	unsigned needs, leaves;		/* levels; leaves 0: as needs */
+	struct {
+		const char *name;
+		int64_t value;
+		const char *help;
+	} param[MAX_PARAMS];
+	/* False after an error was reported. */
+	bool (*run)(struct module *m, const struct pass_args *args);
+};
+
+#define PASS(id, ...) \
+	const struct pass_def pass_def_##id = { .name = #id, __VA_ARGS__ }
+
+struct pipeline_options {
+	const char *passes;		/* pipeline text, NULL: by level */
+	int level;			/* -O0 to -O3 */
+	const char *print_after;	/* pass name or "all", or NULL */
+	const char *stop_after;
+	bool verify_each, time_passes;
+	FILE *out;			/* for printing */
+	/* What runs now, for the reproducer: set by pipeline_run. */
+	void (*progress)(void *arg, const char *pass, unsigned i, unsigned n);
+	void *arg;
+};
+
+/* Runs the passes in order; false after an error was reported. */
+bool pipeline_run(struct module *m, const struct pipeline_options *o);
+/* The text of -O<level>. */
+const char *pipeline_text(int level);
+/* One line per pass: name, summary, parameters. */
+void pipeline_list(FILE *out);
+
+/* ---- what passes share ------------------------------------------------ */
+
+/* Copies of ops with values and variables replaced (passes/clone.c). */
+struct cloner {
+	struct ctx *ctx;
+	struct map values;	/* old value id -> new value */
+	struct map atoms;	/* old IV atom serial -> new expression */
+};
+void clone_value(struct cloner *cl, const struct value *from,
+		 struct value *to);
+void clone_iv(struct cloner *cl, const struct expr *iv,
+	      const struct expr *to);
+struct value *cloned(const struct cloner *cl, struct value *v);
+const struct expr *clone_expr(const struct cloner *cl, const struct expr *e);
+/* One op with its regions, before b->before; its results are entered. */
+struct op *clone_op(struct cloner *cl, struct builder *b, const struct op *op);
+/* Every op of the block but its terminator, which is returned uncloned. */
+const struct op *clone_body(struct cloner *cl, struct builder *b,
+			    const struct block *body);
+void cloner_free(struct cloner *cl);
+
+/* Removes pure ops without uses, innermost first. */
+void erase_dead(struct block *b);
+
+#endif
