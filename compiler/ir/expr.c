@@ -15,7 +15,7 @@
 
 #include "ir/ir.h"
 
-enum { MAX_TERMS = 256, MAX_DEPTH = 24 };
+enum { MAX_TERMS = 256, MAX_DEPTH = 24, MAX_STEPS = 4000 };
 
 /* ---- atoms ------------------------------------------------------------ */
 
@@ -356,10 +356,16 @@ bool expr_linear(struct ctx *c, const struct expr *e, const struct atom *a,
 
 /* ---- proofs ----------------------------------------------------------- */
 
-static bool nonneg(struct ctx *c, const struct expr *e, int depth);
+/* Claims split in two at every min or max: the steps bound the work. */
+struct proof {
+	struct ctx *c;
+	int steps;
+};
+
+static bool nonneg(struct proof *p, const struct expr *e, int depth);
 
 /* Is every atom of the term known to be >= 0? */
-static bool atom_nonneg(struct ctx *c, const struct atom *a, int depth)
+static bool atom_nonneg(struct proof *p, const struct atom *a, int depth)
 {
 	switch (a->kind) {
 	case ATOM_SYM:
@@ -369,26 +375,26 @@ static bool atom_nonneg(struct ctx *c, const struct atom *a, int depth)
 	case ATOM_ARG: case ATOM_VAL:
 		return a->a;
 	case ATOM_DIV:
-		return nonneg(c, a->a, depth - 1);
+		return nonneg(p, a->a, depth - 1);
 	case ATOM_MIN:
-		return nonneg(c, a->a, depth - 1) &&
-		       nonneg(c, a->b, depth - 1);
+		return nonneg(p, a->a, depth - 1) &&
+		       nonneg(p, a->b, depth - 1);
 	case ATOM_MAX:
-		return nonneg(c, a->a, depth - 1) ||
-		       nonneg(c, a->b, depth - 1);
+		return nonneg(p, a->a, depth - 1) ||
+		       nonneg(p, a->b, depth - 1);
 	case ATOM_POISON:
 		break;
 	}
 	return false;
 }
 
-static bool signs_nonneg(struct ctx *c, const struct expr *e, int depth)
+static bool signs_nonneg(struct proof *p, const struct expr *e, int depth)
 {
 	for (uint32_t i = 0; i < e->n; i++) {
 		if (e->term[i].coef < 0)
 			return false;
 		for (uint32_t j = 0; j < e->term[i].n; j++)
-			if (!atom_nonneg(c, e->term[i].atom[j], depth))
+			if (!atom_nonneg(p, e->term[i].atom[j], depth))
 				return false;
 	}
 	return true;
@@ -416,13 +422,15 @@ static const struct atom *pick_bounded(const struct expr *e)
  * e smallest and proving the remainder proves e.  A div or mod atom whose
  * operand uses the same variables is only weakened by this, never unsound.
  */
-static bool nonneg(struct ctx *c, const struct expr *e, int depth)
+static bool nonneg(struct proof *p, const struct expr *e, int depth)
 {
+	struct ctx *c = p->c;
+
 	if (expr_is_poison(e))
 		return false;
-	if (signs_nonneg(c, e, depth))
+	if (signs_nonneg(p, e, depth))
 		return true;
-	if (depth <= 0)
+	if (depth <= 0 || --p->steps < 0)
 		return false;
 	const struct atom *a = pick_bounded(e);
 	const struct expr *k, *rest, *lo = NULL, *hi = NULL, *alt = NULL;
@@ -431,9 +439,9 @@ static bool nonneg(struct ctx *c, const struct expr *e, int depth)
 		return false;
 	if (!expr_linear(c, e, a, &k, &rest))
 		return false;
-	bool up = nonneg(c, k, depth - 2);
+	bool up = nonneg(p, k, depth - 2);
 
-	if (!up && !nonneg(c, expr_scale(c, k, -1), depth - 2))
+	if (!up && !nonneg(p, expr_scale(c, k, -1), depth - 2))
 		return false;
 	switch (a->kind) {
 	case ATOM_IV: case ATOM_ARG: case ATOM_VAL:
@@ -443,7 +451,7 @@ static bool nonneg(struct ctx *c, const struct expr *e, int depth)
 	case ATOM_MOD:
 		lo = expr_const(c, 0);
 		hi = expr_addc(c, a->b, -1);
-		if (nonneg(c, a->a, depth - 2))
+		if (nonneg(p, a->a, depth - 2))
 			alt = a->a; /* x mod b <= x */
 		break;
 	case ATOM_DIV: {
@@ -455,21 +463,21 @@ static bool nonneg(struct ctx *c, const struct expr *e, int depth)
 		lo = NULL;
 		rest = expr_scale(c, rest, b);
 		if (up)
-			return nonneg(c,
+			return nonneg(p,
 				      expr_add(c, rest,
 					       expr_mul(c, k,
 							expr_addc(c, a->a,
 								  1 - b))),
 				      depth - 1);
-		return nonneg(c, expr_add(c, rest, expr_mul(c, k, a->a)),
+		return nonneg(p, expr_add(c, rest, expr_mul(c, k, a->a)),
 			      depth - 1);
 	}
 	case ATOM_MIN:
 		if (up)
-			return nonneg(c,
+			return nonneg(p,
 				      expr_add(c, rest, expr_mul(c, k, a->a)),
 				      depth - 1) &&
-			       nonneg(c,
+			       nonneg(p,
 				      expr_add(c, rest, expr_mul(c, k, a->b)),
 				      depth - 1);
 		hi = a->a;
@@ -477,13 +485,13 @@ static bool nonneg(struct ctx *c, const struct expr *e, int depth)
 		break;
 	case ATOM_MAX:
 		if (!up)
-			return nonneg(c,
+			return nonneg(p,
 				      expr_add(c, rest, expr_mul(c, k, a->a)),
 				      depth - 1) &&
-			       nonneg(c,
+			       nonneg(p,
 				      expr_add(c, rest, expr_mul(c, k, a->b)),
 				      depth - 1);
-		if (nonneg(c, expr_add(c, rest, expr_mul(c, k, a->b)),
+		if (nonneg(p, expr_add(c, rest, expr_mul(c, k, a->b)),
 			   depth - 1))
 			return true;
 		lo = a->a;
@@ -492,30 +500,43 @@ static bool nonneg(struct ctx *c, const struct expr *e, int depth)
 		return false;
 	}
 	if (up)
-		return nonneg(c, expr_add(c, rest, expr_mul(c, k, lo)),
+		return nonneg(p, expr_add(c, rest, expr_mul(c, k, lo)),
 			      depth - 1);
-	if (alt && nonneg(c, expr_add(c, rest, expr_mul(c, k, alt)), depth - 1))
+	if (alt && nonneg(p, expr_add(c, rest, expr_mul(c, k, alt)), depth - 1))
 		return true;
-	return nonneg(c, expr_add(c, rest, expr_mul(c, k, hi)), depth - 1);
+	return nonneg(p, expr_add(c, rest, expr_mul(c, k, hi)), depth - 1);
 }
 
 bool expr_ge0(struct ctx *c, const struct expr *e)
 {
-	return nonneg(c, e, MAX_DEPTH);
+	struct proof p = { c, MAX_STEPS };
+
+	return nonneg(&p, e, MAX_DEPTH);
 }
 
 bool expr_upper(struct ctx *c, const struct expr *e, int64_t *hi)
 {
+	const int64_t limit = INT64_C(1) << 40;
+	int64_t good = 0, bad = -1;
+
 	if (expr_is_const(e, hi))
 		return true;
 	/* Exponential, then binary search for the least provable bound. */
-	int64_t good = 1, bad = -1;
-
-	while (!expr_ge0(c, expr_sub(c, expr_const(c, good), e))) {
-		bad = good;
-		if (good > INT64_C(1) << 40)
-			return false;
-		good *= 4;
+	if (expr_ge0(c, expr_scale(c, e, -1))) {
+		while (expr_ge0(c, expr_sub(c, expr_const(c, bad), e))) {
+			good = bad;
+			if (bad < -limit)
+				break;
+			bad *= 4;
+		}
+	} else {
+		bad = 0;
+		for (good = 1; !expr_ge0(c, expr_sub(c, expr_const(c, good),
+						     e)); good *= 4) {
+			if (good > limit)
+				return false;
+			bad = good;
+		}
 	}
 	while (good - bad > 1) {
 		int64_t mid = bad + (good - bad) / 2;
@@ -533,10 +554,8 @@ bool expr_lower(struct ctx *c, const struct expr *e, int64_t *lo)
 {
 	int64_t hi;
 
-	if (expr_ge0(c, e) && !expr_is_const(e, lo)) {
-		*lo = 0;
+	if (expr_is_const(e, lo))
 		return true;
-	}
 	if (!expr_upper(c, expr_scale(c, e, -1), &hi))
 		return false;
 	*lo = -hi;
@@ -553,7 +572,8 @@ static bool term_div(struct ctx *c, const struct term *t, const struct term *d,
 					     const struct atom *);
 	uint32_t n = 0, j = 0;
 
-	if (t->coef % d->coef)
+	/* INT64_MIN / -1 has no result. */
+	if ((d->coef == -1 && t->coef == INT64_MIN) || t->coef % d->coef)
 		return false;
 	for (uint32_t i = 0; i < t->n; i++) {
 		if (j < d->n && t->atom[i] == d->atom[j])
@@ -603,9 +623,9 @@ static bool split(struct ctx *c, const struct expr *a, const struct expr *b,
 			q = expr_add(c, q, intern_expr(c, 1, &t));
 		} else if (!a->term[i].n && !b->term[0].n && k > 0) {
 			/* The constant term keeps a remainder in [0, k). */
-			int64_t m = ((ck % k) + k) % k;
+			int64_t m = ck % k + (ck % k < 0 ? k : 0);
 
-			q = expr_addc(c, q, (ck - m) / k);
+			q = expr_addc(c, q, ck / k - (ck % k < 0));
 			r = expr_addc(c, r, m);
 		} else {
 			r = expr_add(c, r, intern_expr(c, 1, &a->term[i]));
@@ -628,15 +648,15 @@ const struct expr *expr_div(struct ctx *c, const struct expr *a,
 	const struct expr *q, *r, *exact;
 	int64_t x, y;
 
-	if (expr_is_poison(a) || expr_is_poison(b) || expr_is(b, 0))
+	if (expr_is_poison(a) || expr_is_poison(b) ||
+	    expr_is(b, 0) || expr_is(b, INT64_MIN))
 		return poison(c);
+	if (expr_is_const(b, &y) && y < 0)
+		return expr_div(c, expr_scale(c, a, -1), expr_const(c, -y));
 	if (expr_is(b, 1))
 		return a;
-	if (expr_is_const(a, &x) && expr_is_const(b, &y)) {
-		int64_t m = x % y;
-
-		return expr_const(c, x / y - (m && (m < 0) != (y < 0)));
-	}
+	if (expr_is_const(a, &x) && expr_is_const(b, &y))
+		return expr_const(c, x / y - (x % y < 0));
 	if ((exact = expr_exact_div(c, a, b)))
 		return exact;
 	if (split(c, a, b, &q, &r)) {
@@ -664,12 +684,16 @@ const struct expr *expr_mod(struct ctx *c, const struct expr *a,
 	const struct expr *q, *r;
 	int64_t x, y;
 
-	if (expr_is_poison(a) || expr_is_poison(b) || expr_is(b, 0))
+	if (expr_is_poison(a) || expr_is_poison(b) ||
+	    expr_is(b, 0) || expr_is(b, INT64_MIN))
 		return poison(c);
+	if (expr_is_const(b, &y) && y < 0)
+		return expr_scale(c, expr_mod(c, expr_scale(c, a, -1),
+					      expr_const(c, -y)), -1);
 	if (expr_is(b, 1) || expr_exact_div(c, a, b))
 		return expr_const(c, 0);
 	if (expr_is_const(a, &x) && expr_is_const(b, &y))
-		return expr_const(c, ((x % y) + y) % y);
+		return expr_const(c, x % y + (x % y < 0 ? y : 0));
 	if (split(c, a, b, &q, &r)) {
 		if (in_range(c, r, b))
 			return r;
