@@ -284,7 +284,7 @@ static bool range_read(struct importer *im, const struct request *r,
 	found = NEW(&im->arena, struct range);
 	*found = key;
 	found->data = *data = arena_alloc(&im->c->perm, (size_t)size);
-	if (!file_read(&im->open, *data, offset, size))
+	if (!model_file_read(&im->open, *data, offset, size))
 		return bad(im, r, EXIT_IO, "cannot be read");
 	intern_add(&im->ranges, h, found);
 	return true;

@@ -117,7 +117,7 @@ enum file_error file_open_beneath(int dir, const char *path, struct file *f)
 	return file_from_fd(fd, f);
 }
 
-bool file_read(const struct file *f, void *dst, int64_t offset, int64_t size)
+bool model_file_read(const struct file *f, void *dst, int64_t offset, int64_t size)
 {
 	char *p = dst;
 

@@ -54,7 +54,7 @@ enum file_error file_open(const char *path, struct file *f);
 /* A regular file that the kernel finds without leaving the directory. */
 enum file_error file_open_beneath(int dir, const char *path, struct file *f);
 /* False with errno set; errno 0 when the file ends early. */
-bool file_read(const struct file *f, void *dst, int64_t offset, int64_t size);
+bool model_file_read(const struct file *f, void *dst, int64_t offset, int64_t size);
 void file_close(struct file *f);
 
 /* ---- the wire (scan.c, unpack.c) -------------------------------------- */

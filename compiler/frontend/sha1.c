@@ -64,7 +64,7 @@ bool sha1_file(const struct file *f, char hex[41])
 	int64_t at = 0;
 
 	for (; f->size - at >= CHUNK; at += CHUNK) {
-		if (!file_read(f, buf, at, CHUNK))
+		if (!model_file_read(f, buf, at, CHUNK))
 			return false;
 		for (int i = 0; i < CHUNK; i += 64)
 			sha1_block(&s, buf + i);
@@ -73,7 +73,7 @@ bool sha1_file(const struct file *f, char hex[41])
 	size_t padded = (rest + 8) / 64 * 64 + 64;
 	uint64_t bits = (uint64_t)f->size * 8;
 
-	if (!file_read(f, buf, at, (int64_t)rest))
+	if (!model_file_read(f, buf, at, (int64_t)rest))
 		return false;
 	memset(buf + rest, 0, padded - rest);
 	buf[rest] = 0x80;

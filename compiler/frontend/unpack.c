@@ -99,7 +99,7 @@ static uint8_t *file_load(struct ctx *c, const char *path, size_t *size)
 	}
 	uint8_t *p = xrealloc(NULL, (size_t)f.size, 1);
 
-	if (!file_read(&f, p, 0, f.size)) {
+	if (!model_file_read(&f, p, 0, f.size)) {
 		diag_error(&c->diag, EXIT_IO, NULL, "cannot read: %s",
 			   errno ? strerror(errno)
 				 : "the file changed meanwhile");
