@@ -246,15 +246,26 @@ static struct value *constant_node(struct run *r, const Onnx__NodeProto *node)
 	return NULL;
 }
 
-static bool as_tensor(const struct value *v, struct tensor *t)
+static enum verdict evaluate(struct ctx *c, struct op *op,
+			     struct tensor *out);
+
+/* The data of a constant, or of what `older` built beside the node. */
+static bool as_tensor(struct ctx *c, const struct value *v, struct tensor *t)
 {
 	struct blob data;
 
 	*t = (struct tensor){ 0 };
 	if (value_is_absent(v))
 		return true;
-	if (!value_const(v, &data))
-		return false;
+	if (!value_const(v, &data)) {
+		struct tensor out[MAX_OUTS] = { 0 };
+
+		if (!v->def || v->def->n_out > MAX_OUTS ||
+		    evaluate(c, v->def, out))
+			return false;
+		*t = out[v->index];
+		return true;
+	}
 	t->dtype = v->type->dtype;
 	t->rank = v->type->rank;
 	for (unsigned i = 0; i < t->rank; i++)
@@ -264,31 +275,38 @@ static bool as_tensor(const struct value *v, struct tensor *t)
 	return true;
 }
 
-/* Folds op and replaces each result's name by a constant. */
-static enum verdict fold(struct run *r, struct op *op,
-			 const Onnx__NodeProto *node)
+static enum verdict evaluate(struct ctx *c, struct op *op, struct tensor *out)
 {
-	struct ctx *c = r->ctx;
 	struct tensor *in = NEW_ARRAY(&c->perm, op->n_in + 1u, struct tensor);
-	struct tensor *out = NEW_ARRAY(&c->perm, op->n_out + 1u,
-				       struct tensor);
 
 	for (unsigned i = 0; i < op->n_in; i++)
-		if (!as_tensor(op_in(op, i), &in[i]))
+		if (!as_tensor(c, op_in(op, i), &in[i]))
 			return say("operand is not constant", NULL, FAIL);
 	for (unsigned i = 0; i < op->n_out; i++)
 		if (op->out[i].type->kind == TY_TENSOR &&
 		    !type_is_static(op->out[i].type))
 			return say("result is not static",
 				   type_str(c, op->out[i].type), FAIL);
-	enum eval_result e = eval_op(c, op, in, out, &c->perm);
+	switch (eval_op(c, op, in, out, &c->perm)) {
+	case EVAL_OK: return PASS;
+	case EVAL_UNKNOWN: return say("evaluator", "unknown", FAIL);
+	case EVAL_INDEX: return say("evaluator", "index", FAIL);
+	case EVAL_DIVZERO: break;
+	}
+	return say("evaluator", "division by zero", FAIL);
+}
 
-	if (e)
-		return say("evaluator says",
-			   e == EVAL_UNKNOWN ? "unknown"
-			   : e == EVAL_INDEX ? "index"
-					     : "division by zero",
-			   FAIL);
+/* Folds op and replaces each result's name by a constant. */
+static enum verdict fold(struct run *r, struct op *op,
+			 const Onnx__NodeProto *node)
+{
+	struct ctx *c = r->ctx;
+	struct tensor *out = NEW_ARRAY(&c->perm, op->n_out + 1u,
+				       struct tensor);
+	enum verdict bad = evaluate(c, op, out);
+
+	if (bad)
+		return bad;
 	for (unsigned i = 0; i < op->n_out; i++) {
 		const struct type *t = op->out[i].type;
 		int64_t n;
