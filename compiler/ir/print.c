@@ -157,12 +157,19 @@ static void put_dims(struct printer *p, const struct type *t)
 	put_fmt(p, "] %s", dtype_info[t->dtype].name);
 }
 
+static bool is_dense(const struct attr *a)
+{
+	size_t es = dtype_size(a->tensor.type->dtype);
+
+	return a->tensor.blob.size / es <= TEXT_DENSE_MAX &&
+	       a->tensor.blob.size % es == 0;
+}
+
 /* dense<[2] i64, 1, 2> or blob<[64] f32, fnv:0123456789abcdef, 256> */
 static void put_tensor(struct printer *p, const struct attr *a)
 {
 	const struct blob *b = &a->tensor.blob;
-	size_t es = dtype_size(a->tensor.type->dtype);
-	bool dense = b->size / es <= TEXT_DENSE_MAX && b->size % es == 0;
+	bool dense = is_dense(a);
 
 	put(p, dense ? "dense<" : "blob<");
 	put_dims(p, a->tensor.type);
@@ -405,4 +412,50 @@ char *op_print(struct ctx *c, const struct op *op)
 	printer_init(&p, c);
 	put_op(&p, op);
 	return printer_done(&p);
+}
+
+/* ---- the sidecar ------------------------------------------------------ */
+
+struct blob_writer {
+	FILE *f;
+	struct map seen;
+	bool ok;
+};
+
+static void write_blob(struct blob_writer *w, const struct attr *a)
+{
+	const struct blob *b = &a->tensor.blob;
+	uint64_t head[2] = { hash_bytes(HASH_INIT, b->data, b->size), b->size };
+	static const char zero[8];
+
+	if (is_dense(a) || map_get(&w->seen, head[0]))
+		return;
+	map_put(&w->seen, head[0], (void *)a);
+	w->ok = w->ok && fwrite(head, sizeof(head), 1, w->f) == 1 &&
+		fwrite(b->data, 1, b->size, w->f) == b->size &&
+		fwrite(zero, 1, (0 - b->size) % 8, w->f) ==
+			(0 - b->size) % 8;
+}
+
+static void write_op_blobs(void *arg, struct op *op)
+{
+	for (unsigned i = 0; i < op->n_attr; i++)
+		if (op->attr[i].val->kind == AT_TENSOR)
+			write_blob(arg, op->attr[i].val);
+}
+
+bool module_write_blobs(const struct module *m, const char *path)
+{
+	struct blob_writer w = { .f = fopen(path, "wb"), .ok = true };
+	struct loc at = { .file = path, .node = -1 };
+
+	if (w.f) {
+		w.ok = fwrite(TEXT_BLOB_MAGIC, strlen(TEXT_BLOB_MAGIC), 1,
+			      w.f) == 1;
+		block_walk(op_body(m->func), write_op_blobs, &w);
+		w.ok = !fclose(w.f) && w.ok;
+	}
+	map_free(&w.seen);
+	return (w.f && w.ok) || diag_error(&m->ctx->diag, EXIT_IO, &at,
+					   "cannot be written");
 }
