@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of `dlcc run` share. */
+#ifndef DLCC_RUN_H
+#define DLCC_RUN_H
+
+#include "dlrt.h"
+#include "driver.h"
+#include "ir/eval.h"
+
+/* One run.  The interface is that of the reflection table, also when the
+ * evaluator runs the model. */
+struct run {
+	const struct options *o;
+	struct arena a;
+	struct job job;			/* unless the model is an object */
+	uint32_t n_in, n_out, n_dim;
+	const struct dlrt_tensor *in_type, *out_type;
+	const char *const *dim_name;
+	int64_t *dim;			/* values; -1 when not given */
+	struct tensor *in, *out;
+	struct tensor *want;		/* of --data, or NULL */
+};
+
+/* ---- inputs.c --------------------------------------------------------- */
+
+/* Fills in[], want[] and dim[] from files, else from random numbers. */
+void run_inputs(struct run *r);
+/* "f32[2,3]", for messages. */
+const char *tensor_text(struct arena *a, const struct tensor *t);
+const char *type_text(struct run *r, const struct dlrt_tensor *t);
+
+/* ---- load.c ----------------------------------------------------------- */
+
+struct loaded {
+	void *handle;
+	const struct dlrt_model *model;
+	void *weights;		/* of a side file, malloc'ed, or NULL */
+};
+
+/* Links when it is no shared object yet, opens, finds the table, checks. */
+struct loaded model_load(struct run *r);
+/* Whether the path names an object rather than a model. */
+bool is_object(const char *path);
+
+/* ---- call.c ----------------------------------------------------------- */
+
+/* Calls the compiled model; fills out[] and returns its status. */
+int32_t run_call(struct run *r, const struct loaded *l);
+
+/* ---- evaluate.c ------------------------------------------------------- */
+
+/* Imports the model and describes its interface. */
+bool eval_prepare(struct run *r);
+/* Runs the reference evaluator; false after a diagnostic. */
+bool eval_run(struct run *r, int32_t *status);
+
+/* ---- results.c -------------------------------------------------------- */
+
+void results_print(struct run *r);
+void results_save(struct run *r);
+/* False after a table of what differs. */
+bool results_compare(struct run *r);
+
+#endif

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reads and writes tensors by the suffix of the file. */
+#include "tensor_file.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "driver.h"
+
+size_t tensor_bytes(const struct tensor *t, const char *path)
+{
+	size_t n = dtype_size(t->dtype);
+	bool empty = false, over = false;
+
+	for (unsigned i = 0; i < t->rank; i++) {
+		size_t d = (size_t)t->dim[i];
+
+		if (!d)
+			empty = true;
+		else if (n > (size_t)INT64_MAX / d)
+			over = true;
+		else
+			n *= d;
+	}
+	if (over && !empty)
+		fatal(EXIT_LIMIT, "%s: the tensor is too large", path);
+	return empty ? 0 : n;
+}
+
+static bool is_npy(const char *path)
+{
+	size_t n = strlen(path);
+
+	return n >= 4 && !strcmp(path + n - 4, ".npy");
+}
+
+struct tensor tensor_read(const char *path, struct arena *a)
+{
+	size_t n;
+	char *text = file_read(path, &n);
+	const unsigned char *p = (const unsigned char *)text;
+	struct tensor t = is_npy(path) ? npy_decode(path, p, n, a)
+				       : pb_decode(path, p, n, a);
+
+	free(text);
+	return t;
+}
+
+void tensor_write(const char *path, const struct tensor *t, const char *name)
+{
+	char *text = NULL;
+	size_t n = 0;
+	FILE *f = open_memstream(&text, &n);
+	struct output out;
+
+	if (!f)
+		fatal(EXIT_LIMIT, "out of memory");
+	if (is_npy(path))
+		npy_encode(f, t);
+	else
+		pb_encode(f, t, name);
+	bool ok = !ferror(f);
+
+	if (fclose(f) || !ok)
+		fatal(EXIT_LIMIT, "out of memory");
+	output_open(&out, path);
+	output_write(&out, text, n);
+	output_commit(&out, 1);
+	free(text);
+}
