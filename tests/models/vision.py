@@ -153,7 +153,7 @@ def efficientnet_b0(style, small):
                      act=silu)
             y = squeeze_excite(g, y, hidden, max(1, n_in // 4))
             # The gates and SiLU shrink what goes through.
-            y = conv(g, y, hidden, n_out, 1, gain=2.0)
+            y = conv(g, y, hidden, n_out, 1, gain=1.4)
             x = g.op("Add", x, y) if s == 1 and n_in == n_out else y
             n_in = n_out
     last = 128 if small else 1280
