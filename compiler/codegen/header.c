@@ -321,7 +321,11 @@ static void put_locals(struct header *h)
 		put_dims_array(h);
 	else
 		fputc('\n', h->f);
-	fputs("\tinputs[0] = NULL;\n\toutputs[0] = NULL;\n", h->f);
+	/* Arrays have an element even when nothing goes there. */
+	if (!abi->n_in)
+		fputs("\tinputs[0] = NULL;\n", h->f);
+	if (!abi->n_out)
+		fputs("\toutputs[0] = NULL;\n", h->f);
 	for (uint32_t i = 0; i < abi->n_in; i++)
 		fprintf(h->f, "\tinputs[%" PRIu32 "] = in_%s;\n", i,
 			abi->in[i].ident);

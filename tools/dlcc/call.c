@@ -270,7 +270,7 @@ static void bench(struct call *c)
 	} while (ns.n < BENCH_MIN_CALLS ||
 		 (end - start < bench_ns && ns.n < BENCH_MAX_CALLS));
 	qsort(ns.v, ns.n, sizeof(*ns.v), by_value);
-	printf("%.4f ms median, %.4f ms least, %zu calls, %u threads\n",
+	printf("%.6g ms median, %.6g ms least, %zu calls, %u threads\n",
 	       (double)ns.v[ns.n / 2] * 1e-6, (double)ns.v[0] * 1e-6, ns.n,
 	       dlrt_pool_threads(c->c.pool));
 	vec_free(&ns);
