@@ -35,17 +35,14 @@ static const struct expr *counted(struct ctx *c, const struct window *w,
 				  bool border)
 {
 	const struct expr *d = expr_const(c, w->dilation[i]);
-	const struct expr *zero = expr_const(c, 0);
-	const struct expr *begin = zero;
+	const struct expr *begin = expr_const(c, 0);
 	const struct expr *start = expr_scale(c, o, w->stride[i]);
 	const struct expr *end = expr_add(c, w->in[i], w->lo[i]);
 
 	if (border)
 		end = expr_add(c, end, w->hi[i]);
 	else
-		begin = expr_max(c, zero,
-				 expr_ceildiv(c, expr_sub(c, w->lo[i], start),
-					      d));
+		begin = window_first(c, w, i, o);
 	end = expr_ceildiv(c, expr_sub(c, end, start), d);
 	return expr_sub(c, expr_min(c, w->kernel[i], end), begin);
 }

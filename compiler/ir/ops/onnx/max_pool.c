@@ -45,6 +45,20 @@ static const struct expr *flat_index(struct ctx *c, const struct op *op,
 	return expr_add(c, e, s);
 }
 
+/* The same for the first element inside the image: where the maximum is when
+ * no element exceeds the lowest value of the type. */
+static const struct expr *first_index(struct ctx *c, const struct op *op,
+				      const struct window *w,
+				      const struct type *x,
+				      const struct nest *n)
+{
+	const struct expr *k[MAX_RANK];
+
+	for (unsigned i = 0; i < w->n; i++)
+		k[i] = window_first(c, w, i, n->iv[2 + i]);
+	return flat_index(c, op, w, x, n, k);
+}
+
 static bool max_pool_lower(struct lower *lo)
 {
 	struct ctx *c = lo->b.ctx;
@@ -61,7 +75,7 @@ static bool max_pool_lower(struct lower *lo)
 
 	v[0] = s_lowest(lo, out[0]->dtype);
 	if (n_out == 2)
-		v[1] = s_int(lo, DT_I64, 0);
+		v[1] = nest_value(lo, first_index(c, lo->op, &w, x->type, &n));
 	struct value *lowest = v[0];
 	struct fold f = fold_begin(lo, w.n, w.kernel, n_out, v);
 

@@ -58,18 +58,31 @@ static void out_dim(struct ctx *c, struct window *w, unsigned i, bool ceil)
 		expr_ceildiv(c, expr_add(c, w->in[i], w->lo[i]), stride));
 }
 
-/* Borders so that the result has ceil(in / stride) elements. */
-static void same_dim(struct ctx *c, struct window *w, unsigned i, bool upper)
+/* x / 2 towards zero. */
+static const struct expr *half(struct ctx *c, const struct expr *x)
 {
-	const struct expr *two = expr_const(c, 2);
+	const struct expr *zero = expr_const(c, 0), *two = expr_const(c, 2);
 
+	return expr_add(c, expr_max(c, expr_div(c, x, two), zero),
+			expr_min(c, expr_ceildiv(c, x, two), zero));
+}
+
+/*
+ * Borders so that the result has ceil(in / stride) elements.  Where strides
+ * skip input, pools crop by a negative border, which convolutions do not:
+ * ONNX is silent, ONNX Runtime does so.
+ */
+static void same_dim(struct ctx *c, struct window *w, unsigned i, bool upper,
+		     bool crop)
+{
 	w->out[i] = expr_ceildiv(c, w->in[i], expr_const(c, w->stride[i]));
 	const struct expr *need = expr_add(
 		c, expr_scale(c, expr_addc(c, w->out[i], -1), w->stride[i]),
 		expr_sub(c, spread(c, w, i), w->in[i]));
 
-	need = expr_max(c, need, expr_const(c, 0));
-	w->lo[i] = upper ? expr_div(c, need, two) : expr_ceildiv(c, need, two);
+	if (!crop)
+		need = expr_max(c, need, expr_const(c, 0));
+	w->lo[i] = half(c, expr_addc(c, need, !upper));
 	w->hi[i] = expr_sub(c, need, w->lo[i]);
 }
 
@@ -123,7 +136,8 @@ const char *window_read(struct ctx *c, const struct op *op,
 		return arena_fmt(&c->temp, "auto_pad is '%.40s'", mode);
 	for (unsigned i = 0; i < w->n; i++) {
 		if (same) {
-			same_dim(c, w, i, !strcmp(mode, "SAME_UPPER"));
+			same_dim(c, w, i, !strcmp(mode, "SAME_UPPER"),
+				 !kernel);
 			continue;
 		}
 		w->lo[i] = expr_const(c, valid ? 0 : pads[i]);
@@ -150,6 +164,17 @@ bool window_infer(struct infer *in, const struct expr *const *kernel,
 					  "a spatial dim of the result"))
 			return false;
 	return true;
+}
+
+const struct expr *window_first(struct ctx *c, const struct window *w,
+				unsigned i, const struct expr *o)
+{
+	const struct expr *before = expr_sub(
+		c, w->lo[i], expr_scale(c, o, w->stride[i]));
+
+	return expr_max(c, expr_const(c, 0),
+			expr_ceildiv(c, before,
+				     expr_const(c, w->dilation[i])));
 }
 
 const struct expr *window_pos(struct ctx *c, const struct window *w,

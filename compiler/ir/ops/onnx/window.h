@@ -47,5 +47,8 @@ struct value *window_load(struct lower *lo, const struct window *w,
 const struct expr *window_pos(struct ctx *c, const struct window *w,
 			      unsigned i, const struct expr *o,
 			      const struct expr *k);
+/* The first kernel position that is not before the image. */
+const struct expr *window_first(struct ctx *c, const struct window *w,
+				unsigned i, const struct expr *o);
 
 #endif
