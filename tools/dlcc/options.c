@@ -273,6 +273,22 @@ static struct tables make_tables(unsigned command)
 	return t;
 }
 
+/* Does the next argument belong to this one?  "-o" and "--output" do so. */
+static bool takes_next(const char *arg)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct row *r = &rows[i];
+
+		if (!r->arg || arg[0] != '-')
+			continue;
+		if (r->letter && arg[1] == r->letter && !arg[2])
+			return true;
+		if (!strcmp(arg + 1 + (arg[1] == '-'), r->name))
+			return true;
+	}
+	return false;
+}
+
 /* "-mcpu=native" as "--mcpu=native", which getopt_long() understands. */
 static char *two_dashes(struct arena *a, char *arg)
 {
@@ -383,8 +399,12 @@ struct options options_parse(struct arena *a, int argc, char **argv)
 		argc--;
 		argv++;
 	}
-	for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
+	for (int i = 1; i < argc && strcmp(argv[i], "--"); i++) {
+		bool skip = takes_next(argv[i]);
+
 		argv[i] = two_dashes(a, argv[i]);
+		i += skip;
+	}
 	o.dim = NEW_ARRAY(a, (size_t)argc + 1, struct frontend_dim);
 	o.input = NEW_ARRAY(a, (size_t)argc + 1, const char *);
 	parse_all(&o, a, argc, argv);

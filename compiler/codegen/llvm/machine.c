@@ -2,6 +2,7 @@
 /* The target as the user spells it, resolved by LLVM's tables. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <llvm-c/Core.h>
 #include <llvm-c/Target.h>
@@ -86,14 +87,37 @@ static bool has_feature(void *arg, const char *f)
 	return has;
 }
 
-static bool cpu_known(LLVMTargetRef t, const char *triple, const char *cpu)
+/*
+ * LLVM's C API has no list of CPUs and features; it warns on stderr about a
+ * name that it does not know, and makes something else.  So ask it for a
+ * machine with stderr turned into a file; what it says there is wrong usage.
+ */
+static bool known_to_llvm(const struct cpu_info *i, char *said, size_t size)
 {
-	/* LLVM only warns about an unknown CPU, on stderr: ask it for the
-	 * subtarget with stderr as it is, and refuse names it cannot know. */
-	(void)t;
-	(void)triple;
-	return strspn(cpu, "abcdefghijklmnopqrstuvwxyz0123456789-_.+"
-			   "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == strlen(cpu);
+	FILE *f = tmpfile();
+	int saved = dup(STDERR_FILENO);
+	size_t n = 0;
+
+	fflush(stderr);
+	if (f && saved >= 0 && dup2(fileno(f), STDERR_FILENO) >= 0) {
+		LLVMTargetMachineRef m = LLVMCreateTargetMachine(
+			i->target, i->triple, i->cpu, i->features,
+			LLVMCodeGenLevelDefault, LLVMRelocPIC,
+			LLVMCodeModelDefault);
+
+		dup2(saved, STDERR_FILENO);
+		if (m)
+			LLVMDisposeTargetMachine(m);
+		rewind(f);
+		n = fread(said, 1, size - 1, f);
+	}
+	said[n] = 0;
+	said[strcspn(said, "\n(")] = 0;
+	if (f)
+		fclose(f);
+	if (saved >= 0)
+		close(saved);
+	return !n;
 }
 
 const struct target *codegen_target(struct ctx *c, const char *triple,
@@ -134,9 +158,10 @@ const struct target *codegen_target(struct ctx *c, const char *triple,
 	}
 	const struct target *t = NULL;
 
-	if (!cpu_known(i.target, norm, i.cpu))
-		diag_error(&c->diag, EXIT_USAGE, NULL,
-			   "-mcpu=%s: no such CPU", i.cpu);
+	char said[256];
+
+	if (!known_to_llvm(&i, said, sizeof(said)))
+		diag_error(&c->diag, EXIT_USAGE, NULL, "LLVM: %s", said);
 	else
 		t = target_new(c, norm, i.cpu, i.features, has_feature, &i);
 	LLVMDisposeMessage(norm);
