@@ -31,6 +31,10 @@ enum eval_result {
 enum eval_result eval_op(struct ctx *c, struct op *op, const struct tensor *in,
 			 struct tensor *out, struct arena *arena);
 
+/* The same for a nest.compute whose operands are all constants. */
+enum eval_result eval_compute(struct ctx *c, struct op *op, struct tensor *out,
+			      struct arena *arena);
+
 /* Fills value->known of an op's small integer results, where it can. */
 void known_compute(struct ctx *c, struct op *op);
 

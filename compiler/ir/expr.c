@@ -170,6 +170,58 @@ static int term_cmp(const void *pa, const void *pb)
 	return 0;
 }
 
+/* The term without its j-th atom, times k. */
+static const struct expr *without(struct ctx *c, const struct term *t,
+				  uint32_t j, int64_t k)
+{
+	const struct atom **left = NEW_ARRAY(&c->temp, t->n + 1,
+					     const struct atom *);
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < t->n; i++)
+		if (i != j)
+			left[n++] = t->atom[i];
+	struct term r = { k, n, left };
+
+	return intern_expr(c, 1, &r);
+}
+
+/* r*b*div(x, b) + r*mod(x, b) = r*x: walking two dims as one. */
+static const struct expr *join_div_mod(struct ctx *c, const struct expr *e)
+{
+	for (uint32_t i = 0; i < e->n; i++)
+		for (uint32_t j = 0; j < e->term[i].n; j++) {
+			const struct atom *m = e->term[i].atom[j];
+			const struct expr *r, *want, *div;
+
+			if (m->kind != ATOM_MOD)
+				continue;
+			r = without(c, &e->term[i], j, e->term[i].coef);
+			div = of_atom(c, intern_atom(c, (struct atom){
+							.kind = ATOM_DIV,
+							.a = m->a,
+							.b = m->b }));
+			want = expr_mul(c, expr_mul(c, r, m->b), div);
+			if (want->n != 1)
+				continue;
+			for (uint32_t k = 0; k < e->n; k++) {
+				const struct term *t = &e->term[k];
+
+				if (k == i || t->coef != want->term[0].coef ||
+				    term_cmp(t, &want->term[0]))
+					continue;
+				/* One at a time: their sum would join. */
+				const struct expr *rest = expr_sub(
+					c, expr_sub(c, e, want),
+					expr_mul(c, r, of_atom(c, m)));
+
+				return expr_add(c, rest,
+						expr_mul(c, r, m->a));
+			}
+		}
+	return NULL;
+}
+
 /* Sorts, merges and drops zero terms; poison on overflow or excess. */
 static const struct expr *normalize(struct ctx *c, struct term *t, uint32_t n)
 {
@@ -191,7 +243,12 @@ static const struct expr *normalize(struct ctx *c, struct term *t, uint32_t n)
 		for (uint32_t j = 0; j < t[i].n; j++)
 			if (t[i].atom[j]->kind == ATOM_POISON)
 				return poison(c);
-	return m > MAX_TERMS ? poison(c) : intern_expr(c, m, t);
+	if (m > MAX_TERMS)
+		return poison(c);
+	const struct expr *e = intern_expr(c, m, t);
+	const struct expr *joined = join_div_mod(c, e);
+
+	return joined ? joined : e;
 }
 
 const struct expr *expr_add(struct ctx *c, const struct expr *a,

@@ -31,7 +31,7 @@ static const char pipeline_o2[] =
 	"fuse,"
 	/* Recognises what fusion has left as one statement. */
 	"contract,"
-	/* Needs the contractions' operands to choose layouts. */
+	/* Follows the layouts that contractions chose. */
 	"layout,"
 	"lower_loops,"
 	"plan_memory";

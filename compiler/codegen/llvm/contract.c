@@ -1,7 +1,548 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Register kernels of contractions.
+ *
+ * A tile of MR rows by NV vectors of columns is kept in registers over the
+ * whole of k.  Each step loads NV vectors of the packed panel and broadcasts
+ * one element per row (or the other way round when rows are fewer), in the
+ * orders that LLVM compiles without a spill: the smaller of the two operands
+ * is held, the larger is streamed.  Rows are addressed from one pointer by
+ * constant displacements where strides are constant.  The kernel is a function
+ * of its own that LLVM's mid-level passes do not touch; what follows the sum
+ * (bias, activation, residual) runs on the registers before the only store.
+ *
+ * The tile forms and why they are so: docs/decisions/003-register-kernels.md.
+ */
 #include "codegen/llvm/cg.h"
+#include "ir/layout.h"
+
+enum { MAX_ROWS = 32, MAX_VECS = 8, MAX_SUMS = 64 };
+
+/* One loop over k: what a step moves in A and in the panel. */
+struct k_loop {
+	const struct atom *iv;
+	const struct expr *extent;
+	const struct expr *a_step, *b_step;
+};
+
+struct kern {
+	struct cg *g;
+	struct op *op;
+	unsigned mr, nv, lanes, nr;
+	enum dtype dt;
+	LLVMTypeRef elem, vec;
+	const struct expr *a_off, *b_off;	/* at row m0, column n0, k = 0 */
+	LLVMValueRef row_off[MAX_ROWS];		/* in elements */
+	int64_t row_const[MAX_ROWS];
+	bool rows_const;
+	struct k_loop k[MAX_RANK];
+	unsigned n_k;
+	LLVMValueRef sum[MAX_SUMS];
+};
+
+/* ---- index maps ------------------------------------------------------------- */
+
+struct at_origin {
+	const struct atom *iv;
+	const struct expr *to;
+};
+
+static const struct expr *put(void *arg, const struct atom *a)
+{
+	const struct at_origin *o = arg;
+
+	return a == o->iv ? o->to : NULL;
+}
+
+static const struct expr *with(struct ctx *c, const struct expr *e,
+			       const struct expr *iv, const struct expr *to)
+{
+	struct at_origin o = { expr_atom(iv), to };
+
+	return expr_subst(c, e, put, &o);
+}
+
+/* Strides along the k variables; loops that continue each other become one. */
+static void plan_k(struct kern *kn)
+{
+	struct ctx *c = kn->g->c;
+	struct block *b = op_body(kn->op);
+
+	for (unsigned i = 2; i < b->n_iv; i++) {
+		struct k_loop l = { .iv = expr_atom(b->iv[i]) };
+		const struct expr *rest;
+
+		l.extent = l.iv->a;
+		if (!expr_linear(c, kn->a_off, l.iv, &l.a_step, &rest) ||
+		    !expr_linear(c, kn->b_off, l.iv, &l.b_step, &rest))
+			bug(&c->diag, "a contraction's index is not linear");
+		kn->a_off = with(c, kn->a_off, b->iv[i], expr_const(c, 0));
+		kn->b_off = with(c, kn->b_off, b->iv[i], expr_const(c, 0));
+		if (expr_is(l.extent, 1))
+			continue;
+		struct k_loop *o = kn->n_k ? &kn->k[kn->n_k - 1] : NULL;
+
+		if (o && o->a_step == expr_mul(c, l.a_step, l.extent) &&
+		    o->b_step == expr_mul(c, l.b_step, l.extent)) {
+			l.extent = expr_mul(c, l.extent, o->extent);
+			*o = l;
+		} else {
+			kn->k[kn->n_k++] = l;
+		}
+	}
+	if (!kn->n_k)
+		kn->k[kn->n_k++] = (struct k_loop){
+			NULL, expr_const(c, 1), expr_const(c, 0),
+			expr_const(c, 0)
+		};
+}
+
+static void plan(struct kern *kn)
+{
+	struct cg *g = kn->g;
+	struct ctx *c = g->c;
+	struct block *b = op_body(kn->op);
+	size_t n;
+	const struct expr *const *o = op_exprs(kn->op, A_origin, &n);
+	const struct expr *a = layout_offset(c, kn->op->in[0].val,
+					     op_exprs(kn->op, A_a_idx, &n));
+	const struct expr *step, *rest;
+	int64_t k;
+
+	kn->b_off = layout_offset(c, kn->op->in[1].val,
+				  op_exprs(kn->op, A_b_idx, &n));
+	kn->b_off = with(c, kn->b_off, b->iv[1], o[1]);
+	kn->a_off = a;
+	plan_k(kn);
+	a = kn->a_off;
+	kn->a_off = with(c, a, b->iv[0], o[0]);
+	kn->rows_const = expr_linear(c, a, expr_atom(b->iv[0]), &step,
+				     &rest) &&
+			 expr_is_const(step, &k);
+	for (unsigned r = 0; r < kn->mr; r++) {
+		const struct expr *d = expr_sub(
+			c, with(c, a, b->iv[0], expr_addc(c, o[0], r)),
+			kn->a_off);
+
+		if (kn->rows_const)
+			kn->row_const[r] = (int64_t)r * k;
+		else
+			kn->row_off[r] = cg_expr(g, kn->op, d, 0);
+	}
+}
+
+/* ---- one step of k ------------------------------------------------------------- */
+
+static LLVMValueRef element(struct kern *kn, LLVMValueRef base, int64_t k)
+{
+	struct cg *g = kn->g;
+	LLVMValueRef i = cg_int(g, k);
+
+	return k ? LLVMBuildGEP2(g->b, kn->elem, base, &i, 1, "") : base;
+}
+
+static LLVMValueRef load_row(struct kern *kn, LLVMValueRef pa, unsigned r,
+			     int64_t ahead)
+{
+	struct cg *g = kn->g;
+	LLVMValueRef p, x;
+
+	if (kn->rows_const) {
+		p = element(kn, pa, kn->row_const[r] + ahead);
+	} else {
+		p = LLVMBuildGEP2(g->b, kn->elem, pa, &kn->row_off[r], 1, "");
+		p = element(kn, p, ahead);
+	}
+	x = LLVMBuildLoad2(g->b, kn->elem, p, "");
+	LLVMSetAlignment(x, (unsigned)dtype_size(kn->dt));
+	return cg_splat(g, x);
+}
+
+static LLVMValueRef load_cols(struct kern *kn, LLVMValueRef pb, unsigned v,
+			      int64_t ahead)
+{
+	struct cg *g = kn->g;
+	LLVMValueRef x = LLVMBuildLoad2(
+		g->b, kn->vec,
+		element(kn, pb, (int64_t)(v * kn->lanes) + ahead), "");
+
+	/* Panels are whole vectors of an aligned buffer. */
+	LLVMSetAlignment(x, kn->lanes * (unsigned)dtype_size(kn->dt));
+	return x;
+}
+
+static void multiply_add(struct kern *kn, unsigned r, unsigned v,
+			 LLVMValueRef a, LLVMValueRef b)
+{
+	struct cg *g = kn->g;
+	LLVMValueRef in[] = { a, b, kn->sum[r * kn->nv + v] };
+
+	if (g->t->isa->fma) {
+		kn->sum[r * kn->nv + v] = cg_call(g, "llvm.fma", kn->vec, 3,
+						  in);
+		return;
+	}
+	LLVMValueRef m = LLVMBuildFMul(g->b, a, b, "");
+
+	kn->sum[r * kn->nv + v] = LLVMBuildFAdd(g->b, m, in[2], "");
+}
+
+static void k_step(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
+		   int64_t a_ahead, int64_t b_ahead)
+{
+	LLVMValueRef held[MAX_ROWS], x;
+
+	if (kn->mr >= kn->nv) {
+		for (unsigned v = 0; v < kn->nv; v++)
+			held[v] = load_cols(kn, pb, v, b_ahead);
+		for (unsigned r = 0; r < kn->mr; r++) {
+			x = load_row(kn, pa, r, a_ahead);
+			for (unsigned v = 0; v < kn->nv; v++)
+				multiply_add(kn, r, v, x, held[v]);
+		}
+		return;
+	}
+	for (unsigned r = 0; r < kn->mr; r++)
+		held[r] = load_row(kn, pa, r, a_ahead);
+	for (unsigned v = 0; v < kn->nv; v++) {
+		x = load_cols(kn, pb, v, b_ahead);
+		for (unsigned r = 0; r < kn->mr; r++)
+			multiply_add(kn, r, v, held[r], x);
+	}
+}
+
+/* ---- loops over k ---------------------------------------------------------------- */
+
+/*
+ * A counted loop that carries the sums and both pointers; `unroll` steps of
+ * the innermost variable at once.  Returns the pointers behind the last step.
+ */
+static void k_nest(struct kern *kn, unsigned depth, LLVMValueRef pa,
+		   LLVMValueRef pb)
+{
+	struct cg *g = kn->g;
+	LLVMBuilderRef b = g->b;
+	const struct k_loop *l = &kn->k[depth];
+	bool inner = depth + 1 == kn->n_k;
+	unsigned n_sum = kn->mr * kn->nv;
+	int64_t extent, as = 0, bs = 0, unroll = 1;
+	bool known = expr_is_const(l->extent, &extent);
+
+	if (inner && known && expr_is_const(l->a_step, &as) &&
+	    expr_is_const(l->b_step, &bs)) {
+		unroll = g->t->isa->unroll_k;
+		while (unroll > 1 && extent % unroll)
+			unroll--;
+	}
+	LLVMBasicBlockRef pre = LLVMGetInsertBlock(b);
+	LLVMBasicBlockRef body = cg_block(g, inner ? "k.inner" : "k");
+	LLVMBasicBlockRef done = cg_block(g, "k.done");
+	LLVMValueRef n = cg_expr(g, kn->op, l->extent, 0);
+	LLVMValueRef step_a = cg_expr(g, kn->op, expr_scale(g->c, l->a_step,
+							    unroll), 0);
+	LLVMValueRef step_b = cg_expr(g, kn->op, expr_scale(g->c, l->b_step,
+							    unroll), 0);
+	LLVMValueRef first[MAX_SUMS], phi[MAX_SUMS];
+
+	pre = LLVMGetInsertBlock(b);
+	for (unsigned i = 0; i < n_sum; i++)
+		first[i] = kn->sum[i];
+	if (known && extent > 0)
+		LLVMBuildBr(b, body);
+	else
+		LLVMBuildCondBr(b,
+				LLVMBuildICmp(b, LLVMIntSGT, n, cg_int(g, 0),
+					      ""),
+				body, done);
+	LLVMPositionBuilderAtEnd(b, body);
+	LLVMValueRef i = LLVMBuildPhi(b, g->i64, "");
+	LLVMValueRef a = LLVMBuildPhi(b, g->ptr, "");
+	LLVMValueRef p = LLVMBuildPhi(b, g->ptr, "");
+
+	for (unsigned k = 0; k < n_sum; k++)
+		kn->sum[k] = phi[k] = LLVMBuildPhi(b, kn->vec, "");
+	if (inner)
+		for (int64_t u = 0; u < unroll; u++)
+			k_step(kn, a, p, u * as, u * bs);
+	else
+		k_nest(kn, depth + 1, a, p);
+	LLVMValueRef left = LLVMBuildSub(b, i, cg_int(g, unroll), "");
+	LLVMValueRef na = LLVMBuildGEP2(b, kn->elem, a, &step_a, 1, "");
+	LLVMValueRef np = LLVMBuildGEP2(b, kn->elem, p, &step_b, 1, "");
+	LLVMBasicBlockRef latch = LLVMGetInsertBlock(b);
+
+	LLVMBuildCondBr(b,
+			LLVMBuildICmp(b, LLVMIntSGT, left, cg_int(g, 0), ""),
+			body, done);
+	LLVMBasicBlockRef from[] = { pre, latch };
+
+	LLVMAddIncoming(i, (LLVMValueRef[]){ n, left }, from, 2);
+	LLVMAddIncoming(a, (LLVMValueRef[]){ pa, na }, from, 2);
+	LLVMAddIncoming(p, (LLVMValueRef[]){ pb, np }, from, 2);
+	for (unsigned k = 0; k < n_sum; k++)
+		LLVMAddIncoming(phi[k],
+				(LLVMValueRef[]){ first[k], kn->sum[k] }, from,
+				2);
+	LLVMPositionBuilderAtEnd(b, done);
+	if (known && extent > 0)
+		return;
+	for (unsigned k = 0; k < n_sum; k++) {
+		LLVMValueRef r = LLVMBuildPhi(b, kn->vec, "");
+
+		LLVMAddIncoming(r, (LLVMValueRef[]){ first[k], kn->sum[k] },
+				from, 2);
+		kn->sum[k] = r;
+	}
+}
+
+/* ---- what follows the sum ----------------------------------------------------------- */
+
+static void bind(struct cg *g, const struct expr *iv, LLVMValueRef v)
+{
+	map_put(&g->atoms, expr_atom(iv)->serial, v);
+}
+
+static void epilogue_vectors(struct kern *kn, LLVMValueRef m0,
+			     LLVMValueRef n0, LLVMValueRef left)
+{
+	struct cg *g = kn->g;
+	struct block *body = op_body(kn->op);
+
+	g->lanes = kn->lanes;
+	g->lane_iv = expr_atom(body->iv[1]);
+	for (unsigned v = 0; v < kn->nv; v++) {
+		LLVMValueRef n = LLVMBuildAdd(
+			g->b, n0, cg_int(g, (int64_t)(v * kn->lanes)), "");
+		LLVMBasicBlockRef next = NULL;
+
+		if (left) {
+			LLVMValueRef k = LLVMBuildSub(
+				g->b, left,
+				cg_int(g, (int64_t)(v * kn->lanes)), "");
+			LLVMValueRef full = LLVMBuildICmp(
+				g->b, LLVMIntSGT, k,
+				cg_int(g, kn->lanes), "");
+			LLVMBasicBlockRef some = cg_block(g, "some");
+
+			next = cg_block(g, "none");
+			LLVMBuildCondBr(g->b,
+					LLVMBuildICmp(g->b, LLVMIntSGT, k,
+						      cg_int(g, 0), ""),
+					some, next);
+			LLVMPositionBuilderAtEnd(g->b, some);
+			k = LLVMBuildSelect(g->b, full, cg_int(g, kn->lanes),
+					    k, "");
+			g->mask = cg_first_lanes(g, k);
+		}
+		bind(g, body->iv[1], n);
+		for (unsigned r = 0; r < kn->mr; r++) {
+			bind(g, body->iv[0],
+			     LLVMBuildAdd(g->b, m0, cg_int(g, r), ""));
+			cg_set(g, body->arg[0], kn->sum[r * kn->nv + v], true);
+			cg_block_ops(g, body);
+		}
+		g->mask = NULL;
+		if (next) {
+			LLVMBuildBr(g->b, next);
+			LLVMPositionBuilderAtEnd(g->b, next);
+		}
+	}
+	g->lanes = 1;
+	g->lane_iv = NULL;
+}
+
+/* The last columns one by one, where masks are dear: the sums go through
+ * memory. */
+static void epilogue_scalars(struct kern *kn, LLVMValueRef m0,
+			     LLVMValueRef n0, LLVMValueRef left)
+{
+	struct cg *g = kn->g;
+	LLVMBuilderRef b = g->b;
+	struct block *body = op_body(kn->op);
+	LLVMTypeRef rows = LLVMArrayType2(kn->vec, kn->mr * kn->nv);
+	LLVMBasicBlockRef here = LLVMGetInsertBlock(b);
+	LLVMBasicBlockRef entry = LLVMGetEntryBasicBlock(g->fn);
+
+	LLVMPositionBuilderBefore(b, LLVMGetFirstInstruction(entry));
+	LLVMValueRef tile = LLVMBuildAlloca(b, rows, "tile");
+
+	LLVMPositionBuilderAtEnd(b, here);
+	for (unsigned i = 0; i < kn->mr * kn->nv; i++) {
+		LLVMValueRef k = cg_int(g, i);
+
+		LLVMBuildStore(b, kn->sum[i],
+			       LLVMBuildGEP2(b, kn->vec, tile, &k, 1, ""));
+	}
+	LLVMBasicBlockRef pre = LLVMGetInsertBlock(b);
+	LLVMBasicBlockRef head = cg_block(g, "column");
+	LLVMBasicBlockRef one = cg_block(g, "column.body");
+	LLVMBasicBlockRef done = cg_block(g, "column.done");
+
+	LLVMBuildBr(b, head);
+	LLVMPositionBuilderAtEnd(b, head);
+	LLVMValueRef j = LLVMBuildPhi(b, g->i64, "");
+
+	LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntSLT, j, left, ""), one,
+			done);
+	LLVMPositionBuilderAtEnd(b, one);
+	bind(g, body->iv[1], LLVMBuildAdd(b, n0, j, ""));
+	for (unsigned r = 0; r < kn->mr; r++) {
+		LLVMValueRef k = LLVMBuildAdd(b, j,
+					      cg_int(g, (int64_t)(r * kn->nr)),
+					      "");
+
+		bind(g, body->iv[0], LLVMBuildAdd(b, m0, cg_int(g, r), ""));
+		cg_set(g, body->arg[0],
+		       LLVMBuildLoad2(b, kn->elem,
+				      LLVMBuildGEP2(b, kn->elem, tile, &k, 1,
+						    ""),
+				      ""),
+		       false);
+		cg_block_ops(g, body);
+	}
+	LLVMValueRef nj = LLVMBuildAdd(b, j, cg_int(g, 1), "");
+	LLVMBasicBlockRef from[] = { pre, LLVMGetInsertBlock(b) };
+
+	LLVMBuildBr(b, head);
+	LLVMAddIncoming(j, (LLVMValueRef[]){ cg_int(g, 0), nj }, from, 2);
+	LLVMPositionBuilderAtEnd(b, done);
+}
+
+static void epilogue(struct kern *kn)
+{
+	struct cg *g = kn->g;
+	size_t n;
+	const struct expr *const *o = op_exprs(kn->op, A_origin, &n);
+	const struct expr *short_by = expr_addc(g->c, o[2], -(int64_t)kn->nr);
+	LLVMValueRef m0 = cg_expr(g, kn->op, o[0], 0);
+	LLVMValueRef n0 = cg_expr(g, kn->op, o[1], 0);
+
+	/* Provably whole: the columns are a multiple of the panel. */
+	const struct atom *cols = expr_atom(op_body(kn->op)->iv[1]);
+
+	if (expr_ge0(g->c, short_by) ||
+	    expr_exact_div(g->c, cols->a, expr_const(g->c, kn->nr))) {
+		epilogue_vectors(kn, m0, n0, NULL);
+		return;
+	}
+	LLVMValueRef left = cg_expr(g, kn->op, o[2], 0);
+	LLVMBasicBlockRef all = cg_block(g, "whole");
+	LLVMBasicBlockRef part = cg_block(g, "part");
+	LLVMBasicBlockRef done = cg_block(g, "stored");
+
+	LLVMBuildCondBr(g->b,
+			LLVMBuildICmp(g->b, LLVMIntSGE, left,
+				      cg_int(g, kn->nr), ""),
+			all, part);
+	LLVMPositionBuilderAtEnd(g->b, all);
+	epilogue_vectors(kn, m0, n0, NULL);
+	LLVMBuildBr(g->b, done);
+	LLVMPositionBuilderAtEnd(g->b, part);
+	if (g->t->isa->masked)
+		epilogue_vectors(kn, m0, n0, left);
+	else
+		epilogue_scalars(kn, m0, n0, left);
+	LLVMBuildBr(g->b, done);
+	LLVMPositionBuilderAtEnd(g->b, done);
+}
+
+/* ---- the function ------------------------------------------------------------------ */
+
+static void tile_body(struct kern *kn)
+{
+	struct cg *g = kn->g;
+	LLVMValueRef pa = map_get(&g->bufs, kn->op->in[0].val->id);
+	LLVMValueRef pb = map_get(&g->bufs, kn->op->in[1].val->id);
+	LLVMValueRef off;
+
+	plan(kn);
+	off = cg_expr(g, kn->op, kn->a_off, 0);
+	pa = LLVMBuildGEP2(g->b, kn->elem, pa, &off, 1, "");
+	off = cg_expr(g, kn->op, kn->b_off, 0);
+	pb = LLVMBuildGEP2(g->b, kn->elem, pb, &off, 1, "");
+	g->lanes = kn->lanes; /* for splats */
+	for (unsigned i = 0; i < kn->mr * kn->nv; i++)
+		kn->sum[i] = LLVMConstNull(kn->vec);
+	k_nest(kn, 0, pa, pb);
+	g->lanes = 1;
+	epilogue(kn);
+}
+
+/* The values that the tile takes as arguments: everything bound so far. */
+struct bound {
+	VEC(uint64_t) key;
+	VEC(LLVMValueRef) val;
+};
+
+static void take(struct bound *b, const struct map *m)
+{
+	for (size_t i = 0; i < m->cap; i++)
+		if (m->slot[i].val) {
+			vec_push(&b->key, m->slot[i].key);
+			vec_push(&b->val, m->slot[i].val);
+		}
+}
 
 void cg_contract(struct cg *g, struct op *op)
 {
-	bug(&g->c->diag, "%s", op_def(op)->name);
+	enum dtype dt = op->in[0].val->type->dtype;
+	struct kern kn = { .g = g, .op = op, .dt = dt,
+			   .mr = (unsigned)op_int(op, A_mr),
+			   .nr = (unsigned)op_int(op, A_nr) };
+
+	kn.lanes = target_lanes(g->t, dtype_info[dt].bits);
+	kn.nv = kn.nr / kn.lanes;
+	kn.elem = cg_type(g, dt);
+	kn.vec = LLVMVectorType(kn.elem, kn.lanes);
+	if (kn.mr > MAX_ROWS || kn.nv > MAX_VECS || kn.mr * kn.nv > MAX_SUMS)
+		bug(&g->c->diag, "a tile of %ux%u vectors", kn.mr, kn.nv);
+
+	/* A function with the buffers, symbols and variables as parameters. */
+	struct bound in = { 0 };
+	LLVMTypeRef *types;
+	size_t n_atom, n_buf;
+
+	take(&in, &g->atoms);
+	n_atom = in.key.n;
+	take(&in, &g->bufs);
+	n_buf = in.key.n - n_atom;
+	vec_push(&in.key, 0);
+	vec_push(&in.val, g->status);
+	types = NEW_ARRAY(&g->c->temp, in.val.n, LLVMTypeRef);
+	for (size_t i = 0; i < in.val.n; i++)
+		types[i] = LLVMTypeOf(in.val.v[i]);
+	LLVMTypeRef ty = LLVMFunctionType(g->void_, types,
+					  (unsigned)in.val.n, false);
+	LLVMValueRef fn = cg_new_function(g, "tile", ty);
+
+	cg_add_attr(g, fn, "noinline", NULL);
+	if (g->o->opt_level)
+		cg_add_attr(g, fn, "optnone", NULL);
+	LLVMBuildCall2(g->b, ty, fn, in.val.v, (unsigned)in.val.n, "");
+
+	struct map atoms = g->atoms, bufs = g->bufs, vals = g->vals;
+	LLVMValueRef outer = g->fn, status = g->status;
+	LLVMBasicBlockRef here = LLVMGetInsertBlock(g->b);
+
+	g->atoms = g->bufs = g->vals = (struct map){ 0 };
+	for (size_t i = 0; i < n_atom; i++)
+		map_put(&g->atoms, in.key.v[i], LLVMGetParam(fn, (unsigned)i));
+	for (size_t i = n_atom; i < n_atom + n_buf; i++)
+		map_put(&g->bufs, in.key.v[i], LLVMGetParam(fn, (unsigned)i));
+	g->fn = fn;
+	g->status = LLVMGetParam(fn, (unsigned)(n_atom + n_buf));
+	LLVMPositionBuilderAtEnd(g->b, cg_block(g, "entry"));
+	tile_body(&kn);
+	LLVMBuildRetVoid(g->b);
+	map_free(&g->atoms);
+	map_free(&g->bufs);
+	map_free(&g->vals);
+	g->atoms = atoms;
+	g->bufs = bufs;
+	g->vals = vals;
+	g->fn = outer;
+	g->status = status;
+	LLVMPositionBuilderAtEnd(g->b, here);
+	vec_free(&in.key);
+	vec_free(&in.val);
 }

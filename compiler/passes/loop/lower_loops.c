@@ -18,6 +18,7 @@
 
 #include "ir/op.h"
 #include "ir/target.h"
+#include "passes/loop/lower.h"
 #include "passes/pass.h"
 
 enum {
@@ -503,7 +504,7 @@ static void order_loops(struct sched *s)
 		s->iv[i] = body->iv[l ? l->perm[i] : i];
 }
 
-static struct value *new_buffer(struct builder *b, const struct value *like)
+struct value *new_buffer(struct builder *b, const struct value *like)
 {
 	struct op *op = build(b, &(struct op_spec){ .code = OP_mem_alloc,
 						    .n_out = 1,
@@ -538,7 +539,8 @@ static void lower_block(struct ctx *c, struct block *b)
 {
 	for (struct op *op = b->first, *next; op; op = next) {
 		next = op->next;
-		if (op->code == OP_nest_compute)
+		if (op->code == OP_nest_compute &&
+		    !lower_contraction(c, op, NULL))
 			lower_compute(c, op, NULL);
 	}
 }

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/vec.h"
+
 /* ---- questions ------------------------------------------------------------ */
 
 bool fold_is_product(const struct op *fold, struct op **a, struct op **b)
@@ -52,6 +54,7 @@ bool body_has_fold(const struct block *body)
 struct uses {
 	const struct block *of;
 	uint32_t bits;
+	VEC(const struct op *) seen;	/* operands that were followed */
 };
 
 static void visit_use(void *arg, const struct atom *a)
@@ -82,16 +85,25 @@ static void op_uses(const struct op *op, struct uses *u)
 	for (unsigned i = 0; i < op->n_in; i++) {
 		const struct value *v = op->in[i].val;
 
-		if (v && v->type->kind == TY_SCALAR && v->def)
-			op_uses(v->def, u);
+		bool seen = false;
+
+		if (!v || v->type->kind != TY_SCALAR || !v->def)
+			continue;
+		for (size_t k = 0; k < u->seen.n && !seen; k++)
+			seen = u->seen.v[k] == v->def;
+		if (seen)
+			continue;
+		vec_push(&u->seen, v->def);
+		op_uses(v->def, u);
 	}
 }
 
 uint32_t op_uses_ivs(const struct op *op, const struct block *of)
 {
-	struct uses u = { of, 0 };
+	struct uses u = { .of = of };
 
 	op_uses(op, &u);
+	vec_free(&u.seen);
 	return u.bits;
 }
 
@@ -124,7 +136,7 @@ bool expr_is_affine(const struct expr *e)
 /* Does the op need anything that the block defines? */
 static bool depends_on(const struct op *op, const struct block *b)
 {
-	struct uses u = { b, 0 };
+	struct uses u = { .of = b };
 
 	for (unsigned i = 0; i < op->n_in; i++) {
 		const struct value *v = op->in[i].val;

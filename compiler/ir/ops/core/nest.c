@@ -11,7 +11,12 @@
 
 /* Every element of the results, at the body's iteration variables, is what
  * the body yields.  Iterations are independent. */
-OP(nest_compute, .level = LEVEL_NEST);
+OP(nest_compute, .level = LEVEL_NEST,
+	.attr = {
+		/* A schedule: a contraction whose second operand is packed
+		 * into panels of that many columns (pass contract). */
+		ATTR(panel, AT_INT),
+	});
 
 /* A fold in row-major order over the body's iteration variables; operands are
  * the first carried values, block arguments the current ones. */

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What lowering of plain statements and of contractions share. */
+#ifndef PASSES_LOOP_LOWER_H
+#define PASSES_LOOP_LOWER_H
+
+#include "passes/nest/contraction.h"
+#include "passes/pass.h"
+
+/* A mem.alloc for a statement's result. */
+struct value *new_buffer(struct builder *b, const struct value *like);
+/* A contraction whose columns are packed, as tiles; false when the statement
+ * is none. */
+bool lower_contraction(struct ctx *c, struct op *op, struct value *into);
+
+#endif

@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A packed contraction becomes tiles of MR rows by one panel of columns:
+ *
+ *	loop.kernel [batch.., block of rows, panel] {
+ *	  loop.for [tile of the block] { kern.contract {mr = MR} ... }
+ *	  loop.for [0 or 1]            { kern.contract {mr = rest} ... }
+ *	}
+ *
+ * Several row variables that lie behind one another in memory are one.  Rows
+ * beyond the last full tile get tiles of their own size; when the number of
+ * rows is symbolic, tiles of half, a quarter, ... down to one row.
+ *
+ * The block of rows is chosen so that its part of A stays in the second-level
+ * cache while the panels stream (Goto and van de Geijn 2008, section 4, with
+ * the roles of A and B exchanged; no blocking of k is needed here).
+ */
+#include <string.h>
+
+#include "ir/layout.h"
+#include "ir/target.h"
+#include "passes/loop/lower.h"
+#include "passes/nest/body.h"
+
+struct tiling {
+	struct ctx *ctx;
+	struct contraction con;
+	struct builder b;
+	struct cloner cl;
+	struct value *out;
+	const struct expr *rows;	/* of the tiled row variable, or 1 */
+	const struct expr *m_iv[MAX_RANK];	/* variables it stands for */
+	unsigned n_m;
+	int64_t width;			/* columns of a panel */
+	unsigned mr;
+};
+
+/* Tiles of one size: `count` of them from row `first` on. */
+struct segment {
+	unsigned mr;
+	const struct expr *first, *count;
+};
+
+/* ---- rows ------------------------------------------------------------------- */
+
+struct stride_check {
+	struct tiling *t;
+	const struct atom *outer, *inner;
+	const struct expr *extent;	/* of the inner one */
+	bool ok;
+};
+
+static void check_offset(struct stride_check *s, const struct value *buf,
+			 const struct expr *const *idx)
+{
+	struct ctx *c = s->t->ctx;
+	const struct expr *off = layout_offset(c, buf, idx), *ko, *ki, *rest;
+
+	if (!expr_linear(c, off, s->outer, &ko, &rest) ||
+	    !expr_linear(c, off, s->inner, &ki, &rest) ||
+	    ko != expr_mul(c, ki, s->extent))
+		s->ok = false;
+}
+
+static void check_load(void *arg, struct op *op)
+{
+	struct stride_check *s = arg;
+	size_t n;
+
+	if (op->code == OP_nest_load) {
+		const struct expr *const *idx = op_exprs(op, A_idx, &n);
+
+		check_offset(s, op->in[0].val, idx);
+		op_exprs(op, A_guard, &n);
+		if (n || op->n_in > 1)
+			s->ok = false;
+	} else if (op->code == OP_nest_value || op->code == OP_nest_index) {
+		s->ok = false;
+	}
+}
+
+/* Can both variables be walked as one, in all that the statement touches? */
+static bool mergeable(struct tiling *t, const struct expr *outer,
+		      const struct expr *inner)
+{
+	struct stride_check s = { t, expr_atom(outer), expr_atom(inner),
+				  expr_atom(inner)->a, true };
+
+	check_offset(&s, t->out, op_body(t->con.compute)->iv);
+	block_walk(op_body(t->con.compute), check_load, &s);
+	return s.ok;
+}
+
+/* The row variable that is innermost in the result's memory, with those
+ * before it that continue it. */
+static void choose_rows(struct tiling *t)
+{
+	struct ctx *c = t->ctx;
+	const struct block *b = op_body(t->con.compute);
+
+	t->rows = expr_const(c, 1);
+	for (unsigned i = b->n_iv; i-- > 0;) {
+		unsigned d = layout_dim(t->out, i);
+
+		if (!(t->con.rows >> d & 1))
+			continue;
+		if (t->n_m && !mergeable(t, b->iv[d], t->m_iv[0]))
+			break;
+		memmove(t->m_iv + 1, t->m_iv, t->n_m * sizeof(*t->m_iv));
+		t->m_iv[0] = b->iv[d];
+		t->n_m++;
+		t->rows = expr_mul(c, t->rows, expr_atom(b->iv[d])->a);
+	}
+}
+
+static bool is_row(const struct tiling *t, const struct expr *iv)
+{
+	for (unsigned i = 0; i < t->n_m; i++)
+		if (t->m_iv[i] == iv)
+			return true;
+	return false;
+}
+
+/* ---- tiles ------------------------------------------------------------------- */
+
+/* Vector registers for sums, one row of columns and one broadcast. */
+static unsigned most_rows(const struct tiling *t, unsigned nv)
+{
+	const struct isa *isa = t->ctx->target->isa;
+	unsigned best = 1;
+
+	for (int i = 0; i < MAX_TILES && isa->tile[i].mr; i++)
+		if (isa->tile[i].nv == nv)
+			return isa->tile[i].mr;
+	while ((best + 1) * nv + (best + 1 < nv ? best + 1 : nv) + 1 <=
+	       isa->n_vregs)
+		best++;
+	return best;
+}
+
+/* Issue slots of one k step: multiply-adds, loads, or the latency chain. */
+static int64_t step_cost(int64_t mr, int64_t nv)
+{
+	int64_t cost = mr * nv;
+
+	if (cost < mr + nv)
+		cost = mr + nv;
+	return cost < 8 ? 8 : cost;
+}
+
+static unsigned choose_mr(const struct tiling *t)
+{
+	enum dtype dt = t->con.fold->out[0].type->dtype;
+	unsigned nv = (unsigned)(t->width /
+				 target_lanes(t->ctx->target,
+					      dtype_info[dt].bits));
+	unsigned most = most_rows(t, nv), best = most;
+	int64_t rows, best_cost = INT64_MAX;
+
+	if (!expr_is_const(t->rows, &rows)) {
+		/* A power of two, so that the rest is a few halvings. */
+		best = 1;
+		while (best * 2 <= most)
+			best *= 2;
+		return best;
+	}
+	if (rows < 1)
+		return 1;
+	for (unsigned mr = most; mr >= 1; mr--) {
+		int64_t full = rows / mr, rest = rows % mr;
+		int64_t cost = full * step_cost(mr, nv) +
+			       (rest ? step_cost(rest, nv) : 0);
+
+		if (cost < best_cost) {
+			best_cost = cost;
+			best = mr;
+		}
+	}
+	return best;
+}
+
+static unsigned make_segments(struct tiling *t, struct segment *seg)
+{
+	struct ctx *c = t->ctx;
+	const struct expr *mr = expr_const(c, t->mr), *first;
+	unsigned n = 0;
+	int64_t rows;
+
+	seg[n++] = (struct segment){ t->mr, expr_const(c, 0),
+				     expr_div(c, t->rows, mr) };
+	if (expr_is_const(t->rows, &rows)) {
+		if (rows % t->mr)
+			seg[n++] = (struct segment){
+				(unsigned)(rows % t->mr),
+				expr_const(c, rows - rows % t->mr),
+				expr_const(c, 1)
+			};
+		return n;
+	}
+	for (unsigned k = t->mr / 2; k >= 1; k /= 2) {
+		const struct expr *rest = expr_mod(c, t->rows,
+						   expr_const(c, 2 * k));
+
+		first = expr_sub(c, t->rows, rest);
+		seg[n++] = (struct segment){
+			k, first, expr_div(c, rest, expr_const(c, k))
+		};
+	}
+	return n;
+}
+
+static int64_t const_or(const struct expr *e, int64_t other)
+{
+	int64_t k;
+
+	return expr_is_const(e, &k) ? k : other;
+}
+
+/* Tiles per block of rows. */
+static int64_t choose_block(const struct tiling *t, int64_t *depth)
+{
+	const struct isa *isa = t->ctx->target->isa;
+	const struct block *kb = op_body(t->con.fold);
+	int64_t k = 1, es, n_b, block;
+
+	for (uint32_t i = 0; i < kb->n_iv; i++)
+		k *= const_or(expr_atom(kb->iv[i])->a, 64);
+	*depth = k;
+	es = (int64_t)dtype_size(t->con.fold->out[0].type->dtype);
+	n_b = const_or(expr_atom(op_body(t->con.compute)->iv[t->con.col])->a,
+		       256) *
+	      k * es;
+	/* Few panels stay in the cache themselves: go on with the rows at
+	 * once.  Else as many rows as fit beside a panel. */
+	if (n_b <= isa->l2_bytes / 2)
+		block = isa->l1_bytes / 2 / (t->mr * k * es);
+	else
+		block = isa->l2_bytes / 2 / (t->mr * k * es);
+	return block < 1 ? 1 : block > 64 ? 64 : block;
+}
+
+/* ---- emission ------------------------------------------------------------------ */
+
+static struct op *open_for(struct tiling *t, const struct expr *extent,
+			   const struct expr **iv)
+{
+	struct ctx *c = t->ctx;
+	struct named_attr attr[] = { { A_width, attr_int(c, 1) },
+				     { A_unroll, attr_int(c, 1) } };
+	struct op *loop = build(&t->b, &(struct op_spec){
+					       .code = OP_loop_for,
+					       .n_attr = 2, .attr = attr,
+					       .n_region = 1 });
+
+	*iv = block_add_iv(c, op_body(loop), extent);
+	t->b.block = op_body(loop);
+	t->b.before = NULL;
+	return loop;
+}
+
+static void close_for(struct tiling *t, struct op *loop)
+{
+	build(&t->b, &(struct op_spec){ .code = OP_loop_yield });
+	t->b.block = loop->parent;
+	t->b.before = NULL;
+}
+
+/* Row and column variables of the statement in terms of one element m, n. */
+static void bind_element(struct tiling *t, struct cloner *cl,
+			 const struct expr *m, const struct expr *n)
+{
+	struct ctx *c = t->ctx;
+
+	clone_iv(cl, op_body(t->con.compute)->iv[t->con.col], n);
+	for (unsigned i = t->n_m; i-- > 0;) {
+		const struct expr *ext = expr_atom(t->m_iv[i])->a;
+
+		clone_iv(cl, t->m_iv[i], i ? expr_mod(c, m, ext) : m);
+		if (i)
+			m = expr_div(c, m, ext);
+	}
+}
+
+static void copy_map(struct cloner *to, const struct cloner *from)
+{
+	for (size_t i = 0; i < from->atoms.cap; i++)
+		if (from->atoms.slot[i].val)
+			map_put(&to->atoms, from->atoms.slot[i].key,
+				from->atoms.slot[i].val);
+}
+
+static void emit_tile(struct tiling *t, unsigned mr, const struct expr *m0,
+		      const struct expr *panel)
+{
+	struct ctx *c = t->ctx;
+	struct block *body = op_body(t->con.compute);
+	struct block *kb = op_body(t->con.fold);
+	const struct expr *cols = expr_atom(body->iv[t->con.col])->a;
+	struct cloner cl = { .ctx = c };
+	struct value *in[] = { t->con.a->in[0].val, t->con.b->in[0].val };
+	const struct expr *n0 = expr_scale(c, panel, t->width);
+	const struct expr *origin[] = { m0, n0, expr_sub(c, cols, n0) };
+	const struct expr *e[2 * MAX_RANK];
+	size_t n_a, n_b;
+
+	copy_map(&cl, &t->cl);
+	struct op *kern = build(&t->b, &(struct op_spec){
+					       .code = OP_kern_contract,
+					       .n_in = 2, .in = in,
+					       .n_region = 1 });
+	struct block *kbody = op_body(kern);
+	const struct expr *m = block_add_iv(c, kbody, t->rows);
+	const struct expr *n = block_add_iv(c, kbody, cols);
+
+	/* In the order of the panel: that of the packed operand's indices. */
+	const struct expr *const *bi = op_exprs(t->con.b, A_idx, &n_b);
+
+	for (size_t i = 0; i < n_b; i++)
+		for (uint32_t k = 0; k < kb->n_iv; k++)
+			if (bi[i] == kb->iv[k])
+				clone_iv(&cl, kb->iv[k],
+					 block_add_iv(c, kbody,
+						      expr_atom(kb->iv[k])->a));
+	bind_element(t, &cl, m, n);
+	const struct expr *const *ai = op_exprs(t->con.a, A_idx, &n_a);
+
+	for (size_t i = 0; i < n_a; i++)
+		e[i] = clone_expr(&cl, ai[i]);
+	op_set_exprs(c, kern, A_a_idx, n_a, e);
+	for (size_t i = 0; i < n_b; i++)
+		e[i] = clone_expr(&cl, bi[i]);
+	op_set_exprs(c, kern, A_b_idx, n_b, e);
+	op_set_exprs(c, kern, A_origin, 3, origin);
+	op_set_int(c, kern, A_mr, mr);
+	op_set_int(c, kern, A_nr, t->width);
+
+	/* What happens to each sum. */
+	struct builder saved = t->b;
+	struct value *acc = block_add_arg(c, kbody,
+					  t->con.fold->out[0].type, NULL);
+
+	clone_value(&cl, &t->con.fold->out[0], acc);
+	t->b.block = kbody;
+	t->b.before = NULL;
+	for (struct op *op = body->first; op != body->last; op = op->next) {
+		if (op == t->con.fold)
+			continue;
+		struct op *copy = clone_op(&cl, &t->b, op);
+
+		if (copy->code == OP_nest_load)
+			copy->code = OP_mem_load;
+	}
+	for (uint32_t i = 0; i < body->n_iv; i++)
+		e[i] = clone_expr(&cl, body->iv[i]);
+	struct value *st[] = { cloned(&cl, body->last->in[0].val), t->out };
+	struct named_attr attr = { A_idx, attr_exprs(c, body->n_iv, e) };
+
+	build(&t->b, &(struct op_spec){ .code = OP_mem_store, .n_in = 2,
+					.in = st, .n_attr = 1, .attr = &attr });
+	erase_dead(kbody);
+	t->b = saved;
+	cloner_free(&cl);
+}
+
+static void emit_kernel(struct tiling *t)
+{
+	struct ctx *c = t->ctx;
+	const struct block *body = op_body(t->con.compute);
+	struct segment seg[16];
+	unsigned n_seg = make_segments(t, seg);
+	int64_t depth, block = choose_block(t, &depth);
+	const struct expr *bl = expr_const(c, block), *mb, *panel, *blocks;
+	struct op *k = build(&t->b, &(struct op_spec){
+					    .code = OP_loop_kernel,
+					    .n_region = 1 });
+	struct block *kb = op_body(k);
+
+	for (unsigned i = 0; i < body->n_iv; i++) {
+		unsigned d = layout_dim(t->out, i);
+
+		if (d != t->con.col && !is_row(t, body->iv[d]))
+			clone_iv(&t->cl, body->iv[d],
+				 block_add_iv(c, kb, expr_atom(body->iv[d])->a));
+	}
+	blocks = expr_max(c, expr_ceildiv(c, seg[0].count, bl),
+			  expr_const(c, 1));
+	mb = block_add_iv(c, kb, blocks);
+	panel = block_add_iv(c, kb,
+			     expr_ceildiv(c,
+					  expr_atom(body->iv[t->con.col])->a,
+					  expr_const(c, t->width)));
+	t->b.block = kb;
+	t->b.before = NULL;
+	/* 1 in the last block of rows, else 0. */
+	const struct expr *last = expr_sub(
+		c, expr_const(c, 1),
+		expr_min(c, expr_const(c, 1),
+			 expr_addc(c, expr_sub(c, blocks, mb), -1)));
+
+	for (unsigned i = 0; i < n_seg; i++) {
+		const struct expr *iv, *tile, *count = seg[i].count;
+		struct op *loop;
+
+		if (expr_is(count, 0))
+			continue;
+		tile = expr_const(c, 0);
+		if (i == 0) {
+			tile = expr_mul(c, mb, bl);
+			count = expr_min(c, bl, expr_sub(c, count, tile));
+		} else {
+			count = expr_mul(c, count, last);
+		}
+		loop = open_for(t, count, &iv);
+		tile = expr_add(c, tile, iv);
+		emit_tile(t, seg[i].mr,
+			  expr_add(c, seg[i].first,
+				   expr_scale(c, tile, seg[i].mr)),
+			  panel);
+		close_for(t, loop);
+	}
+	/* About 10 us of work is worth a task. */
+	int64_t per_point = depth * t->width * t->mr * block / 32;
+	int64_t grain = 40000 / (per_point < 1 ? 1 : per_point);
+
+	op_set_int(c, k, A_grain, grain < 1 ? 1 : grain);
+	t->b.block = k->parent;
+	t->b.before = k->next;
+}
+
+bool lower_contraction(struct ctx *c, struct op *op, struct value *into)
+{
+	struct tiling t = { .ctx = c, .b = { c, op->parent, op, op->loc },
+			    .cl = { .ctx = c } };
+
+	t.width = op_int(op, A_panel);
+	if (!t.width || !contraction_match(c, op, &t.con))
+		return false;
+	t.out = into ? into : new_buffer(&t.b, &op->out[0]);
+	choose_rows(&t);
+	t.mr = choose_mr(&t);
+	emit_kernel(&t);
+	value_replace(&op->out[0], t.out);
+	cloner_free(&t.cl);
+	op_erase(op);
+	return true;
+}

@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * contract: prepares contractions for their register kernels.
+ *
+ *	y[m, n] = f(sum k: x[m, k] * w[k, n])
+ * ->
+ *	p[j, k, r] = w[k, NR*j + r]             (a constant when w is one)
+ *	y[m, n] = f(sum k: x[m, k] * p[n div NR, k, n mod NR])
+ *
+ * The columns are packed into panels of NR, zero beyond the last column.  A
+ * row operand with guards (padding) or with indices that are not affine is
+ * copied first; the copy has the padding in it.  The result and the copy get a
+ * layout whose innermost dim is the one that the kernel reads in order:
+ * channels last, found from the index maps.
+ */
+#include <string.h>
+
+#include "ir/eval.h"
+#include "ir/target.h"
+#include "passes/nest/body.h"
+#include "passes/nest/contraction.h"
+
+static int64_t const_or(const struct expr *e, int64_t other)
+{
+	int64_t k;
+
+	return expr_is_const(e, &k) ? k : other;
+}
+
+/* Panel width: the tile whose padded columns cost least. */
+static int64_t choose_width(struct ctx *c, const struct contraction *con)
+{
+	const struct isa *isa = c->target->isa;
+	const struct block *out = op_body(con->compute);
+	enum dtype t = con->fold->out[0].type->dtype;
+	int64_t lanes = target_lanes(c->target, dtype_info[t].bits);
+	int64_t n = const_or(expr_atom(out->iv[con->col])->a, 0);
+	int64_t best = isa->tile[0].nv * lanes, best_cost = INT64_MAX;
+	bool one_row = true;
+
+	for (uint32_t i = 0; i < out->n_iv; i++)
+		if (con->rows >> i & 1)
+			one_row = false;
+	if (one_row) {
+		/* A matrix-vector product wants many independent sums. */
+		best = 4 * lanes;
+		while (best > lanes && n && best >= n + lanes)
+			best -= lanes;
+		return best;
+	}
+	for (int i = 0; i < MAX_TILES && isa->tile[i].mr && n; i++) {
+		int64_t nr = isa->tile[i].nv * lanes;
+		int64_t cols = (n + nr - 1) / nr * nr;
+		/* Loads per multiply-add count as well. */
+		int64_t mr = isa->tile[i].mr, nv = isa->tile[i].nv;
+		int64_t cost = cols * 100 + cols * 100 * (mr + nv) /
+						    (mr * nv) / 4;
+
+		if (cost < best_cost) {
+			best_cost = cost;
+			best = nr;
+		}
+	}
+	return best;
+}
+
+static struct value *const_of(struct builder *b, struct op *compute)
+{
+	struct ctx *c = b->ctx;
+	struct arena tmp = { 0 };
+	struct tensor t;
+	struct value *v = NULL;
+	int64_t n = 1;
+
+	if (eval_compute(c, compute, &t, &tmp) == EVAL_OK) {
+		for (unsigned i = 0; i < t.rank; i++)
+			n *= t.dim[i];
+		n *= (int64_t)dtype_size(t.dtype);
+		v = build_const(b, compute->out[0].type,
+				(struct blob){ arena_copy(&c->perm, t.data,
+							  (size_t)n),
+					       (size_t)n });
+	}
+	arena_free(&tmp);
+	return v;
+}
+
+static bool reads_constants(struct op *load)
+{
+	return def_of(load->in[0].val, OP_core_const);
+}
+
+/* Substitutes variables of the statement in a copied load. */
+struct rename {
+	struct ctx *ctx;
+	const struct expr *from[2 * MAX_RANK], *to[2 * MAX_RANK];
+	unsigned n;
+};
+
+static const struct expr *renamed(void *arg, const struct atom *a)
+{
+	struct rename *r = arg;
+
+	for (unsigned i = 0; i < r->n; i++)
+		if (expr_atom(r->from[i]) == a)
+			return r->to[i];
+	return NULL;
+}
+
+static void replace_load(struct ctx *c, struct op *load, struct value *tensor,
+			 unsigned n, const struct expr *const *idx)
+{
+	struct builder b = { c, load->parent, load, load->loc };
+	const struct type *t = load->out[0].type;
+	struct named_attr attr = { A_idx, attr_exprs(c, n, idx) };
+	struct op *op = build(&b, &(struct op_spec){ .code = OP_nest_load,
+						     .n_in = 1, .in = &tensor,
+						     .n_out = 1, .out = &t,
+						     .n_attr = 1,
+						     .attr = &attr });
+
+	value_replace(&load->out[0], &op->out[0]);
+	op_erase(load);
+}
+
+/* Order of the fold's variables in the panel: those of windows first, so that
+ * the channels of a pixel are read in order. */
+static unsigned fold_order(const struct contraction *con, unsigned *order)
+{
+	const struct block *kb = op_body(con->fold);
+	unsigned n = 0;
+
+	for (uint32_t i = 0; i < kb->n_iv; i++)
+		if (con->window >> i & 1)
+			order[n++] = i;
+	for (uint32_t i = 0; i < kb->n_iv; i++)
+		if (!(con->window >> i & 1))
+			order[n++] = i;
+	return n;
+}
+
+static void pack_columns(struct ctx *c, struct contraction *con)
+{
+	struct block *out = op_body(con->compute), *kb = op_body(con->fold);
+	struct builder b = { c, con->compute->parent, con->compute,
+			     con->compute->loc };
+	struct lower lo = { .b = b };
+	const struct expr *dim[2 * MAX_RANK], *at[2 * MAX_RANK];
+	struct rename rn = { .ctx = c };
+	int64_t panel_width = choose_width(c, con);
+	const struct expr *width = expr_const(c, panel_width);
+	const struct expr *n = out->iv[con->col], *cols = expr_atom(n)->a;
+	unsigned order[MAX_RANK], rank = 0;
+
+	/* Outer: batch and further columns that the operand uses. */
+	for (uint32_t i = 0; i < out->n_iv; i++)
+		if (i != con->col && (con->cols | con->batch) >> i & 1) {
+			rn.from[rn.n++] = at[rank] = out->iv[i];
+			dim[rank++] = expr_atom(out->iv[i])->a;
+		}
+	at[rank] = expr_div(c, n, width);
+	unsigned panel = rank;
+
+	dim[rank++] = expr_ceildiv(c, cols, width);
+	unsigned n_k = fold_order(con, order);
+
+	for (unsigned i = 0; i < n_k; i++) {
+		rn.from[rn.n++] = at[rank] = kb->iv[order[i]];
+		dim[rank++] = expr_atom(kb->iv[order[i]])->a;
+	}
+	at[rank] = expr_mod(c, n, width);
+	dim[rank++] = width;
+
+	const struct type *t = type_tensor(c, con->fold->out[0].type->dtype,
+					   rank, dim);
+	struct nest s = nest_begin(&lo, 1, &t);
+	const struct expr *col = expr_add(c, expr_mul(c, s.iv[panel], width),
+					  s.iv[rank - 1]);
+	unsigned k = 0;
+
+	for (unsigned i = 0; i < rank; i++)
+		if (i != panel && i != rank - 1)
+			rn.to[k++] = s.iv[i];
+	rn.from[rn.n] = n;
+	rn.to[rn.n++] = col;
+	size_t n_idx;
+	const struct expr *const *idx = op_exprs(con->b, A_idx, &n_idx);
+	const struct expr *e[MAX_RANK], *guard;
+
+	for (size_t i = 0; i < n_idx; i++)
+		e[i] = expr_subst(c, idx[i], renamed, &rn);
+	guard = expr_addc(c, expr_sub(c, cols, col), -1);
+	struct value *zero = s_const(&lo, t->dtype, 0);
+	struct value *v = nest_load_guarded(&lo, con->b->in[0].val, e, 1,
+					    &guard, zero);
+	struct value *packed;
+
+	nest_end(&lo, &s, 1, &v, &packed);
+	erase_dead(op_body(s.op));
+	if (reads_constants(con->b)) {
+		struct value *folded = const_of(&b, s.op);
+
+		if (folded) {
+			value_replace(packed, folded);
+			op_erase(s.op);
+			packed = folded;
+		}
+	}
+	replace_load(c, con->b, packed, rank, at);
+	op_set_int(c, con->compute, A_panel, panel_width);
+}
+
+/*
+ * Copies the row operand: one dim for each of its indices, as long as the
+ * index's values reach, guards and all.
+ */
+static bool copy_rows(struct ctx *c, struct contraction *con)
+{
+	struct builder b = { c, con->compute->parent, con->compute,
+			     con->compute->loc };
+	struct lower lo = { .b = b };
+	struct value *src = con->a->in[0].val;
+	const struct block *out = op_body(con->compute);
+	const struct block *kb = op_body(con->fold);
+	const struct expr *dim[MAX_RANK], *at[MAX_RANK], *low[MAX_RANK];
+	size_t n, n_guard;
+	const struct expr *const *idx = op_exprs(con->a, A_idx, &n);
+	bool affine = true;
+
+	op_exprs(con->a, A_guard, &n_guard);
+	if (con->a->n_in > 2)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		affine &= expr_is_affine(idx[i]);
+	if (affine && !n_guard)
+		return true;
+	if (!affine) {
+		/* One dim per variable that the operand uses. */
+		struct rename rn = { .ctx = c };
+		unsigned rank = 0;
+		const struct block *bs[] = { out, kb };
+
+		for (int w = 0; w < 2; w++)
+			for (uint32_t i = 0; i < bs[w]->n_iv; i++) {
+				bool used = false;
+
+				for (size_t j = 0; j < n; j++)
+					used |= expr_uses(
+						idx[j],
+						expr_atom(bs[w]->iv[i]));
+				if (!used)
+					continue;
+				if (rank == MAX_RANK)
+					return false;
+				rn.from[rank] = at[rank] = bs[w]->iv[i];
+				dim[rank++] = expr_atom(bs[w]->iv[i])->a;
+			}
+		rn.n = rank;
+		const struct type *t = type_tensor(c, src->type->dtype, rank,
+						   dim);
+		struct nest s = nest_begin(&lo, 1, &t);
+		const struct expr *e[MAX_RANK], *g[MAX_RANK * 2];
+		const struct expr *const *guard = op_exprs(con->a, A_guard,
+							   &n_guard);
+
+		memcpy(rn.to, s.iv, rank * sizeof(*rn.to));
+		for (size_t i = 0; i < n; i++)
+			e[i] = expr_subst(c, idx[i], renamed, &rn);
+		for (size_t i = 0; i < n_guard; i++)
+			g[i] = expr_subst(c, guard[i], renamed, &rn);
+		struct value *zero = s_const(&lo, t->dtype, 0);
+		struct value *v = nest_load_guarded(&lo, src, e,
+						    (unsigned)n_guard, g, zero);
+		struct value *copy;
+
+		nest_end(&lo, &s, 1, &v, &copy);
+		erase_dead(op_body(s.op));
+		replace_load(c, con->a, copy, rank, at);
+		return true;
+	}
+	/* The other value must be 0 for the copy to be zero-padded. */
+	struct op *other = def_of(con->a->in[1].val, OP_arith_const);
+
+	if (!other || op_attr(other, A_value)->f != 0)
+		return false;
+	int last = -1;
+
+	for (size_t i = 0; i < n; i++) {
+		/* From the smallest to the largest value of the index. */
+		const struct expr *lo_e = expr_const(c, 0), *hi = lo_e;
+
+		for (uint32_t k = 0; k < idx[i]->n; k++) {
+			const struct term *t = &idx[i]->term[k];
+
+			if (!t->n) {
+				lo_e = expr_addc(c, lo_e, t->coef);
+				hi = expr_addc(c, hi, t->coef);
+				continue;
+			}
+			if (t->n != 1 || t->atom[0]->kind != ATOM_IV)
+				return false;
+			const struct expr *top = expr_scale(
+				c, expr_addc(c, t->atom[0]->a, -1), t->coef);
+
+			if (t->coef > 0)
+				hi = expr_add(c, hi, top);
+			else
+				lo_e = expr_add(c, lo_e, top);
+		}
+		int64_t pad;
+
+		if (!expr_is_const(lo_e, &pad))
+			return false;
+		low[i] = lo_e;
+		dim[i] = expr_addc(c, expr_sub(c, hi, lo_e), 1);
+		at[i] = expr_sub(c, idx[i], lo_e);
+		for (uint32_t k = 0; k < kb->n_iv; k++)
+			if (!(con->window >> k & 1) &&
+			    expr_uses(idx[i], expr_atom(kb->iv[k])))
+				last = (int)i;
+	}
+	const struct type *t = type_tensor(c, src->type->dtype, (unsigned)n,
+					   dim);
+	struct nest s = nest_begin(&lo, 1, &t);
+	const struct expr *e[MAX_RANK], *g[2 * MAX_RANK];
+	unsigned ng = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		e[i] = expr_add(c, s.iv[i], low[i]);
+		g[ng++] = e[i];
+		g[ng++] = expr_addc(c, expr_sub(c, src->type->dim[i], e[i]),
+				    -1);
+	}
+	struct value *zero = s_const(&lo, t->dtype, 0);
+	struct value *v = nest_load_guarded(&lo, src, e, ng, g, zero), *copy;
+
+	nest_end(&lo, &s, 1, &v, &copy);
+	erase_dead(op_body(s.op));
+	if (last >= 0 && (size_t)last + 1 != n) {
+		struct layout *l = NEW(&c->perm, struct layout);
+		unsigned k = 0;
+
+		for (unsigned i = 0; i < n; i++)
+			if ((int)i != last)
+				l->perm[k++] = (uint8_t)i;
+		l->perm[k] = (uint8_t)last;
+		copy->layout = l;
+	}
+	replace_load(c, con->a, copy, (unsigned)n, at);
+	return true;
+}
+
+/* The columns go innermost in memory. */
+static void set_layout(struct ctx *c, struct contraction *con)
+{
+	struct value *y = &con->compute->out[0];
+	const struct block *out = op_body(con->compute);
+	struct layout *l = NEW(&c->perm, struct layout);
+	uint32_t real = block_real_ivs(out);
+	unsigned k = 0;
+
+	if (!(real >> con->col >> 1))
+		return; /* no real dim behind it */
+	for (unsigned i = 0; i < out->n_iv; i++)
+		if (i != con->col)
+			l->perm[k++] = (uint8_t)i;
+	l->perm[k] = (uint8_t)con->col;
+	y->layout = l;
+}
+
+static bool is_returned(const struct value *v)
+{
+	for (const struct use *u = v->uses; u; u = u->next)
+		if (u->user->code == OP_core_return ||
+		    u->user->code == OP_nest_yield ||
+		    u->user->code == OP_core_scan)
+			return true;
+	return false;
+}
+
+static void contract_block(struct ctx *c, struct block *b)
+{
+	for (struct op *op = b->first; op; op = op->next) {
+		struct contraction con;
+
+		if (op->code == OP_core_scan)
+			contract_block(c, op_body(op));
+		if (op->code != OP_nest_compute ||
+		    !contraction_match(c, op, &con) ||
+		    !copy_rows(c, &con))
+			continue;
+		if (!contraction_match(c, op, &con))
+			continue;
+		if (!is_returned(&op->out[0]))
+			set_layout(c, &con);
+		pack_columns(c, &con);
+	}
+}
+
+static bool contract_run(struct module *m, const struct pass_args *args)
+{
+	(void)args;
+	contract_block(m->ctx, op_body(m->func));
+	erase_dead(op_body(m->func));
+	return true;
+}
+
+PASS(contract,
+	.summary = "Pack the operands of contractions for register kernels",
+	.needs = LEVEL_NEST, .leaves = LEVEL_NEST,
+	.run = contract_run);

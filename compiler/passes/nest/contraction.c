@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "passes/nest/contraction.h"
+
+#include "passes/nest/body.h"
+
+struct mask {
+	const struct block *of;
+	uint32_t bits;
+};
+
+static void visit(void *arg, const struct atom *a)
+{
+	struct mask *m = arg;
+
+	for (uint32_t i = 0; i < m->of->n_iv && i < 32; i++)
+		if (expr_atom(m->of->iv[i]) == a)
+			m->bits |= 1u << i;
+}
+
+static uint32_t vars(const struct expr *e, const struct block *b)
+{
+	struct mask m = { b, 0 };
+
+	expr_visit(e, visit, &m);
+	return m.bits;
+}
+
+static uint32_t load_vars(const struct op *load, const struct block *b)
+{
+	size_t n;
+	const struct expr *const *idx = op_exprs(load, A_idx, &n);
+	uint32_t bits = 0;
+
+	for (size_t i = 0; i < n; i++)
+		bits |= vars(idx[i], b);
+	idx = op_exprs(load, A_guard, &n);
+	for (size_t i = 0; i < n; i++)
+		bits |= vars(idx[i], b);
+	return bits;
+}
+
+/* Fold variables that share an index with one of the statement's. */
+static uint32_t mixed(const struct op *load, const struct block *out,
+		      const struct block *fold)
+{
+	size_t n;
+	const struct expr *const *idx = op_exprs(load, A_idx, &n);
+	uint32_t bits = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (vars(idx[i], out))
+			bits |= vars(idx[i], fold);
+	return bits;
+}
+
+static bool packable(const struct op *load, const struct block *out,
+		     const struct block *fold)
+{
+	size_t n;
+
+	op_exprs(load, A_guard, &n);
+	return !n && !mixed(load, out, fold) && load->n_in == 1;
+}
+
+static int highest(uint32_t bits)
+{
+	int k = -1;
+
+	for (int i = 0; i < 32; i++)
+		if (bits >> i & 1)
+			k = i;
+	return k;
+}
+
+bool contraction_match(struct ctx *c, struct op *compute,
+		       struct contraction *con)
+{
+	struct block *out = op_body(compute), *kb;
+	struct op *a, *b;
+
+	if (compute->n_out != 1)
+		return false;
+	con->compute = compute;
+	con->fold = body_product(out);
+	if (!con->fold || !fold_is_product(con->fold, &a, &b))
+		return false;
+	kb = op_body(con->fold);
+	/* load, load, mul, add, yield: nothing else in the fold. */
+	if (!kb->first->next->next->next || kb->last->prev->prev->prev !=
+						  kb->first->next)
+		return false;
+	enum dtype t = con->fold->out[0].type->dtype;
+	struct op *init = def_of(con->fold->in[0].val, OP_arith_const);
+
+	if ((t != DT_F32 && t != DT_F64) || !init ||
+	    op_attr(init, A_value)->f != 0)
+		return false;
+	uint32_t real = block_real_ivs(out);
+	uint32_t ua = load_vars(a, out) & real, ub = load_vars(b, out) & real;
+
+	if ((ua | ub) != real)
+		return false;
+	/* The operand to pack has the last column, if it can be packed. */
+	bool pa = packable(a, out, kb), pb = packable(b, out, kb);
+
+	if (!pb && !pa)
+		return false;
+	if (!pb || (pa && (highest(ua & ~ub) > highest(ub & ~ua)))) {
+		struct op *t_op = a;
+		uint32_t t_bits = ua;
+
+		a = b;
+		b = t_op;
+		ua = ub;
+		ub = t_bits;
+	}
+	con->a = a;
+	con->b = b;
+	con->rows = ua & ~ub;
+	con->cols = ub & ~ua;
+	con->batch = ua & ub;
+	con->window = mixed(a, out, kb);
+	if (!con->cols)
+		return false;
+	con->col = (unsigned)highest(con->cols);
+	(void)c;
+	return true;
+}
