@@ -65,9 +65,13 @@ static void out_dim(struct ctx *c, struct geometry *g, const struct lists *l,
 							       l->pads[g->n + i]);
 		return;
 	}
+	/* SAME aims at in * stride, but does not widen a smaller result. */
+	cut = expr_sub(c, full, l->has_shape ? expr_const(c, l->shape[i])
+					     : expr_scale(c, g->in[i],
+							  g->stride[i]));
+	cut = expr_max(c, cut, zero);
 	g->out[i] = l->has_shape ? expr_const(c, l->shape[i])
-				 : expr_scale(c, g->in[i], g->stride[i]);
-	cut = expr_max(c, expr_sub(c, full, g->out[i]), zero);
+				 : expr_sub(c, full, cut);
 	g->border[i] = expr_div(c, cut, expr_const(c, 2));
 	if (strcmp(mode, "SAME_UPPER"))
 		g->border[i] = expr_sub(c, cut, g->border[i]);

@@ -156,7 +156,8 @@ struct value *recurrent_activate(struct lower *lo, const struct recurrent *r,
 	const struct activation *a = &r->act[r->dir * r->n_act + k];
 	double clip = op_has(lo->op, A_clip) ? op_float(lo->op, A_clip) : 0;
 
-	if (clip > 0) {
+	/* Not of LSTM's cell, as in ONNX Runtime. */
+	if (clip > 0 && k < 2) {
 		v = s_op2(lo, OP_arith_min, v, s_const(lo, r->acc, clip));
 		v = s_op2(lo, OP_arith_max, v, s_const(lo, r->acc, -clip));
 	}

@@ -58,7 +58,7 @@ struct value *recurrent_product(struct lower *lo, const struct recurrent *r,
 /* [batch, hidden] in the accumulation type. */
 const struct type *recurrent_state_type(struct ctx *c,
 					const struct recurrent *r);
-/* Activation number k of this direction, of the clipped v. */
+/* Activation number k of this direction, of v, which is clipped for f and g. */
 struct value *recurrent_activate(struct lower *lo, const struct recurrent *r,
 				 unsigned k, struct value *v);
 /* Gate `gate` at the unit iv[1] of [batch, n * H]. */
