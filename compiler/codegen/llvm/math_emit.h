@@ -99,8 +99,7 @@ val m_exp(const struct math *m, val x);
 val m_log(const struct math *m, val x);
 /* m_log for positive finite x only. */
 val m_log_core(const struct math *m, val x);
-val m_tanh_f32(const struct math *m, val x);
-val m_tanh_f64(const struct math *m, val x);
+val m_tanh(const struct math *m, val x);
 val m_erf_f32(const struct math *m, val x);
 val m_erf_f64(const struct math *m, val x);
 val m_log1p(const struct math *m, val x);

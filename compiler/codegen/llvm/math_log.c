@@ -162,8 +162,9 @@ val m_pow_f32(const struct math *m, val x, val y)
 	x = m_to(&w, x);
 	y = m_to(&w, y);
 	a = m_log_core(&w, m_abs(&w, x));
-	r = pow_special(&w, x, y, m_exp(&w, m_mul(&w, a, y)));
-	return m_to(m, r);
+	/* An infinite y times log(1) is to be 0. */
+	r = m_mul(&w, a, m_clamp(&w, y, -0x1p40, 0x1p40));
+	return m_to(m, pow_special(&w, x, y, m_exp(&w, r)));
 }
 
 /* x without the low half of its bits, so that products with it are exact. */

@@ -24,14 +24,15 @@ static struct angle reduce(const struct math *m, val x)
 
 	x = m_fnma(m, n, m_fp(m, 0x1.921fb4p0), x);
 	x = m_fnma(m, n, m_fp(m, 0x1.4442dp-24), x);
-	w = m_mul(m, n, m_fp(m, 0x1.8469898p-48));
+	w = m_mul(m, n, m_fp(m, 0x1.846988p-48));
 	r = m_sub(m, x, w);
 	/* What this difference lost, whichever operand was the larger. */
 	back = m_sub(m, x, r);
-	e = m_add(m, m_sub(m, x, m_add(m, r, back)), m_sub(m, back, w));
-	e = m_fnma(m, n, m_fp(m, 0x1.8cc51701b839ap-72), e);
-	a.y = m_add(m, r, e);
-	a.low = m_add(m, m_sub(m, r, a.y), e);
+	e = m_add(m, m_sub(m, m_add(m, r, back), x), m_sub(m, w, back));
+	e = m_fma(m, n, m_fp(m, 0x1.8cc51701b839ap-72), e);
+	/* A difference, as -0 has to stay. */
+	a.y = m_sub(m, r, e);
+	a.low = m_sub(m, m_sub(m, r, a.y), e);
 	/* For x too large, an angle it shall be all the same. */
 	a.y = m_clamp(m, a.y, -0.8, 0.8);
 	a.low = m_clamp(m, a.low, -0x1p-52, 0x1p-52);
