@@ -118,7 +118,8 @@ static const struct attr *tensor_attr(struct ctx *c,
 	char *data = arena_alloc(&c->perm, n * es + 8);
 
 	if (p->has_raw_data && p->raw_data.len == n * es) {
-		memcpy(data, p->raw_data.data, n * es);
+		if (n) /* no bytes have no address */
+			memcpy(data, p->raw_data.data, n * es);
 	} else {
 		if (typed_count(p, t) != n)
 			return NULL;

@@ -17,6 +17,64 @@ const struct expr *expr_is_neg(struct ctx *c, const struct expr *e)
 	return expr_is_pos(c, expr_scale(c, e, -1));
 }
 
+const struct expr *expr_is_zero(struct ctx *c, const struct expr *e)
+{
+	return expr_sub(c, expr_const(c, 1),
+			expr_add(c, expr_is_pos(c, e), expr_is_neg(c, e)));
+}
+
+/* Entry k of the axes: counted from the front, and inside the rank. */
+static bool axis_entry(struct infer *in, const struct expr **e, unsigned rank)
+{
+	struct ctx *c = in->ctx;
+	const struct expr *n = expr_const(c, rank), *neg = expr_is_neg(c, *e);
+	int64_t k;
+	unsigned axis;
+
+	if (expr_is_const(*e, &k)) {
+		if (!infer_axis(in, k, rank, &axis))
+			return false;
+		*e = expr_const(c, axis);
+		return true;
+	}
+	*e = expr_add(c, *e, expr_mul(c, neg, n));
+	return infer_require_ge0(in, *e, "axis") &&
+	       infer_require_ge0(in, expr_addc(c, expr_sub(c, n, *e), -1),
+				 "axis");
+}
+
+bool infer_axes(struct infer *in, unsigned i, unsigned rank, struct axes *a)
+{
+	struct ctx *c = in->ctx;
+	const struct expr **e = infer_elems(in, i, &a->n);
+
+	if (!e)
+		return false;
+	if (a->n > rank)
+		return infer_error(in, "%zu axes for rank %u", a->n, rank);
+	for (unsigned d = 0; d < rank; d++)
+		a->any[d] = expr_const(c, 0);
+	for (size_t k = 0; k < a->n; k++) {
+		const struct expr *at = e[k];
+
+		if (!axis_entry(in, &at, rank))
+			return false;
+		for (unsigned d = 0; d < rank; d++) {
+			const struct expr *hit = expr_is_zero(
+				c, expr_addc(c, at, -(int64_t)d));
+
+			a->hit[k][d] = hit;
+			a->any[d] = expr_add(c, a->any[d], hit);
+		}
+	}
+	for (unsigned d = 0; d < rank; d++)
+		if (!infer_require_ge0(in,
+				       expr_sub(c, expr_const(c, 1), a->any[d]),
+				       "an axis is given twice"))
+			return false;
+	return true;
+}
+
 bool infer_require_ge0(struct infer *in, const struct expr *e,
 		       const char *what)
 {

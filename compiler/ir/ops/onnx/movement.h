@@ -39,5 +39,19 @@ const struct expr *infer_element_of(struct infer *in, struct value *v);
 const struct expr *expr_is_neg(struct ctx *c, const struct expr *e);
 /* 1 where e > 0, else 0. */
 const struct expr *expr_is_pos(struct ctx *c, const struct expr *e);
+/* 1 where e == 0, else 0. */
+const struct expr *expr_is_zero(struct ctx *c, const struct expr *e);
+
+/*
+ * A list of axes that may be known only at run time: hit[k][i] is 1 where
+ * entry k names dim i, else 0, and any[i] is their sum.
+ */
+struct axes {
+	size_t n;
+	const struct expr *hit[MAX_RANK][MAX_RANK], *any[MAX_RANK];
+};
+/* Reads the axes input for a tensor of that rank; refuses axes out of range
+ * or named twice where that is known. */
+bool infer_axes(struct infer *in, unsigned i, unsigned rank, struct axes *a);
 
 #endif

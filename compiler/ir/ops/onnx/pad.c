@@ -15,28 +15,26 @@ static bool pad_read(struct infer *in, struct pad *p)
 {
 	struct ctx *c = in->ctx;
 	const struct type *x = infer_type(in, 0);
-	size_t n, n_axes = x->rank;
-	int64_t *axes = NULL;
-	bool seen[MAX_RANK] = { false };
+	struct axes axes = { .n = x->rank };
+	size_t n;
 	const struct expr **e = infer_elems(in, 1, &n);
+	bool some = infer_has(in, 3);
 
-	if (!e ||
-	    (infer_has(in, 3) && !infer_const_ints(in, 3, &n_axes, &axes)))
+	if (!e || (some && !infer_axes(in, 3, x->rank, &axes)))
 		return false;
-	if (n != 2 * n_axes)
-		return infer_error(in, "%zu pads for %zu axes", n, n_axes);
-	for (unsigned i = 0; i < x->rank; i++)
-		p->lo[i] = p->hi[i] = expr_const(c, 0);
-	for (size_t i = 0; i < n_axes; i++) {
-		unsigned a;
+	if (n != 2 * axes.n)
+		return infer_error(in, "%zu pads for %zu axes", n, axes.n);
+	for (unsigned i = 0; i < x->rank; i++) {
+		p->lo[i] = some ? expr_const(c, 0) : e[i];
+		p->hi[i] = some ? expr_const(c, 0) : e[i + x->rank];
+		for (size_t k = 0; some && k < axes.n; k++) {
+			const struct expr *hit = axes.hit[k][i];
 
-		if (!infer_axis(in, axes ? axes[i] : (int64_t)i, x->rank, &a))
-			return false;
-		if (seen[a])
-			return infer_error(in, "axis %u is given twice", a);
-		seen[a] = true;
-		p->lo[a] = e[i];
-		p->hi[a] = e[i + n_axes];
+			p->lo[i] = expr_add(c, p->lo[i],
+					    expr_mul(c, hit, e[k]));
+			p->hi[i] = expr_add(c, p->hi[i],
+					    expr_mul(c, hit, e[k + axes.n]));
+		}
 	}
 	return true;
 }

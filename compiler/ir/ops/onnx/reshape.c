@@ -32,13 +32,6 @@ static bool is_size(const struct reshape_dims *r, const struct expr *e)
 	return expr_is_const(e, &k) ? k > 0 : expr_ge0(r->in->ctx, e);
 }
 
-/* 1 where e == 0, else 0. */
-static const struct expr *is_zero(struct ctx *c, const struct expr *e)
-{
-	return expr_sub(c, expr_const(c, 1),
-			expr_add(c, expr_is_pos(c, e), expr_is_neg(c, e)));
-}
-
 /* The dim at k when it is not -1; 1 when it is. */
 static const struct expr *plain_dim(const struct reshape_dims *r, size_t k)
 {
@@ -53,7 +46,7 @@ static const struct expr *plain_dim(const struct reshape_dims *r, size_t k)
 		return expr_const(c, 1);
 	return expr_max(c, e,
 			expr_add(c, expr_is_neg(c, e),
-				 expr_mul(c, is_zero(c, e), zero_dim(r, k))));
+				 expr_mul(c, expr_is_zero(c, e), zero_dim(r, k))));
 }
 
 /* What a -1 at position k stands for: all elements over the other dims. */
@@ -139,7 +132,7 @@ static bool reshape_infer(struct infer *in)
 			dim[k] = expr_max(
 				c, e,
 				expr_add(c,
-					 expr_mul(c, is_zero(c, e),
+					 expr_mul(c, expr_is_zero(c, e),
 						  zero_dim(&r, k)),
 					 expr_mul(c, expr_is_neg(c, e),
 						  rest_dim(&r, k))));

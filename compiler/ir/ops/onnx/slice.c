@@ -52,8 +52,8 @@ static void slice_axis(struct slice *s, unsigned axis, const struct expr *dim,
 	const struct expr *size = expr_max(c, step, expr_scale(c, step, -1));
 	const struct expr *len;
 
-	start = clamp(c, bounded(c, start), dim, zero, top);
-	end = clamp(c, bounded(c, end), dim, expr_scale(c, neg, -1), top);
+	start = clamp(c, start, dim, zero, top);
+	end = clamp(c, end, dim, expr_scale(c, neg, -1), top);
 	/* (end - start) * sign of the step, rounded up in steps. */
 	len = expr_sub(c, end, start);
 	len = expr_sub(c, len,
@@ -64,43 +64,81 @@ static void slice_axis(struct slice *s, unsigned axis, const struct expr *dim,
 	s->dim[axis] = expr_max(c, len, zero);
 }
 
+struct slice_args {
+	size_t n;
+	const struct expr **start, **end, **step;
+};
+
+/* Sum over the entries of hit[k][axis] * v[k]: what the lists say of an axis
+ * when the axes are known only at run time. */
+static const struct expr *entry_of(struct ctx *c, const struct axes *axes,
+				   unsigned axis, const struct expr **v)
+{
+	const struct expr *sum = expr_const(c, 0);
+
+	for (size_t k = 0; k < axes->n; k++)
+		sum = expr_add(c, sum, expr_mul(c, axes->hit[k][axis],
+						bounded(c, v[k])));
+	return sum;
+}
+
+static void slice_all(struct slice *s, const struct type *x,
+		      const struct axes *axes, const struct slice_args *arg)
+{
+	struct ctx *c = s->ctx;
+
+	for (unsigned i = 0; i < x->rank; i++) {
+		const struct expr *none = expr_sub(c, expr_const(c, 1),
+						   axes->any[i]);
+		const struct expr *end = entry_of(c, axes, i, arg->end);
+		const struct expr *step = axes->any[i];
+
+		if (expr_is(none, 1))
+			continue;
+		if (arg->step)
+			step = entry_of(c, axes, i, arg->step);
+		end = expr_add(c, end, expr_mul(c, none, x->dim[i]));
+		slice_axis(s, i, x->dim[i],
+			   entry_of(c, axes, i, arg->start), end,
+			   expr_add(c, step, none));
+	}
+}
+
 /* Shared by inference and meaning; false after an error. */
 static bool slice_read(struct infer *in, struct slice *s)
 {
 	struct ctx *c = s->ctx = in->ctx;
 	const struct type *x = infer_type(in, 0);
-	const struct expr **start, **end, **step = NULL;
-	size_t n, n_end, n_axes = 0, n_step = 0;
-	int64_t *axes = NULL;
-	bool seen[MAX_RANK] = { false };
+	struct slice_args arg = { 0 };
+	struct axes axes = { 0 };
+	size_t n_end, n_step = 0;
 
 	for (unsigned i = 0; i < x->rank; i++) {
 		s->start[i] = expr_const(c, 0);
 		s->step[i] = expr_const(c, 1);
 		s->dim[i] = x->dim[i];
 	}
-	if (!(start = infer_elems(in, 1, &n)) ||
-	    !(end = infer_elems(in, 2, &n_end)) ||
-	    (infer_has(in, 3) && !infer_const_ints(in, 3, &n_axes, &axes)) ||
-	    (infer_has(in, 4) && !(step = infer_elems(in, 4, &n_step))))
+	if (!(arg.start = infer_elems(in, 1, &arg.n)) ||
+	    !(arg.end = infer_elems(in, 2, &n_end)) ||
+	    (infer_has(in, 3) && !infer_axes(in, 3, x->rank, &axes)) ||
+	    (infer_has(in, 4) && !(arg.step = infer_elems(in, 4, &n_step))))
 		return false;
-	if (n_end != n || (axes && n_axes != n) || (step && n_step != n) ||
-	    (!axes && n > x->rank))
+	if (n_end != arg.n || (infer_has(in, 3) && axes.n != arg.n) ||
+	    (arg.step && n_step != arg.n) || arg.n > x->rank)
 		return infer_error(in, "starts, ends, axes and steps do not "
 				       "have the same length");
-	for (size_t i = 0; i < n; i++) {
-		const struct expr *by = step ? step[i] : expr_const(c, 1);
-		unsigned a;
-
-		if (!infer_axis(in, axes ? axes[i] : (int64_t)i, x->rank, &a))
-			return false;
-		if (seen[a])
-			return infer_error(in, "axis %u is given twice", a);
-		if (expr_is(by, 0))
-			return infer_error(in, "the step of axis %u is 0", a);
-		seen[a] = true;
-		slice_axis(s, a, x->dim[a], start[i], end[i], bounded(c, by));
+	for (size_t i = 0; arg.step && i < arg.n; i++)
+		if (expr_is(arg.step[i], 0))
+			return infer_error(in, "step %zu is 0", i);
+	if (infer_has(in, 3)) {
+		slice_all(s, x, &axes, &arg);
+		return true;
 	}
+	for (unsigned i = 0; i < arg.n; i++)
+		slice_axis(s, i, x->dim[i], bounded(c, arg.start[i]),
+			   bounded(c, arg.end[i]),
+			   arg.step ? bounded(c, arg.step[i])
+				    : expr_const(c, 1));
 	return true;
 }
 

@@ -2,73 +2,97 @@
 /* Squeeze and Unsqueeze: axes are an input since opset 13. */
 #include "ir/ops/onnx/movement.h"
 
-/* Which of `rank` dims the axes input names; each at most once. */
-static bool axes_mask(struct infer *in, unsigned rank, bool *mask)
+/*
+ * Position of dim i among those that no axis names, for axes known only at
+ * run time: `kept` is 1 where dim i is the k-th of them.
+ */
+static const struct expr *kept_as(struct ctx *c, const struct axes *a,
+				  unsigned i, unsigned k)
 {
-	int64_t *axes;
-	size_t n;
+	const struct expr *at = expr_const(c, (int64_t)i - (int64_t)k);
 
-	if (!infer_const_ints(in, 1, &n, &axes))
-		return false;
-	for (size_t i = 0; i < n; i++) {
-		unsigned a;
-
-		if (!infer_axis(in, axes[i], rank, &a))
-			return false;
-		if (mask[a])
-			return infer_error(in, "axis %u is given twice", a);
-		mask[a] = true;
-	}
-	return true;
+	for (unsigned j = 0; j < i; j++)
+		at = expr_sub(c, at, a->any[j]);
+	return expr_is_pos(c, expr_sub(c, expr_is_zero(c, at), a->any[i]));
 }
 
-static bool squeeze_infer(struct infer *in)
+static bool squeeze_dims(struct infer *in, const struct axes *a)
 {
+	struct ctx *c = in->ctx;
 	const struct type *x = infer_type(in, 0);
-	const struct expr *dim[MAX_RANK];
-	bool mask[MAX_RANK] = { false };
-	unsigned rank = 0;
+	const struct expr *dim[MAX_RANK], *one = expr_const(c, 1);
+	unsigned rank = x->rank - (unsigned)a->n;
 
-	if (infer_has(in, 1)) {
-		if (!axes_mask(in, x->rank, mask))
-			return false;
-	} else {
-		for (unsigned i = 0; i < x->rank; i++)
-			mask[i] = expr_is(x->dim[i], 1);
-	}
 	for (unsigned i = 0; i < x->rank; i++) {
+		const struct expr *more = expr_sub(c, x->dim[i], one);
 		int64_t k;
 
-		if (!mask[i]) {
-			dim[rank++] = x->dim[i];
-			continue;
-		}
-		if (expr_is_const(x->dim[i], &k) && k != 1)
+		if (expr_is(a->any[i], 1) && expr_is_const(more, &k) && k)
 			return infer_error(in, "dim %u is %lld, not 1", i,
-					   (long long)k);
-		infer_require_eq(in, x->dim[i], expr_const(in->ctx, 1));
+					   (long long)k + 1);
+		infer_require_eq(in, expr_mul(c, a->any[i], more),
+				 expr_const(c, 0));
+	}
+	for (unsigned k = 0; k < rank; k++) {
+		dim[k] = expr_const(c, 0);
+		for (unsigned i = 0; i < x->rank; i++)
+			dim[k] = expr_add(c, dim[k],
+					  expr_mul(c, kept_as(c, a, i, k),
+						   x->dim[i]));
 	}
 	infer_set(in, 0, x->dtype, rank, dim);
 	return true;
 }
 
+static bool squeeze_infer(struct infer *in)
+{
+	struct ctx *c = in->ctx;
+	const struct type *x = infer_type(in, 0);
+	struct axes a = { 0 };
+
+	if (infer_has(in, 1)) {
+		if (!infer_axes(in, 1, x->rank, &a))
+			return false;
+	} else {
+		for (unsigned i = 0; i < x->rank; i++) {
+			bool one = expr_is(x->dim[i], 1);
+
+			a.any[i] = expr_const(c, one);
+			a.n += one;
+		}
+	}
+	return squeeze_dims(in, &a);
+}
+
 static bool unsqueeze_infer(struct infer *in)
 {
-	const struct type *x = infer_type(in, 0);
+	struct ctx *c = in->ctx;
+	const struct type *x = infer_type(in, 0), *list = infer_type(in, 1);
 	const struct expr *dim[MAX_RANK];
-	bool mask[MAX_RANK] = { false };
-	int64_t *axes;
-	size_t n;
+	struct axes a = { 0 };
+	int64_t n = 1;
 
-	if (!infer_const_ints(in, 1, &n, &axes) ||
-	    !infer_rank(in, x->rank + n))
+	if (list->rank > 1 ||
+	    (list->rank && !expr_is_const(list->dim[0], &n)))
+		return infer_unsupported(in, "axes must be a list of constant "
+					     "length, are %s",
+					 type_str(c, list));
+	if (!infer_rank(in, x->rank + (uint64_t)n) ||
+	    !infer_axes(in, 1, x->rank + (unsigned)n, &a))
 		return false;
-	unsigned rank = x->rank + (unsigned)n, k = 0;
+	unsigned rank = x->rank + (unsigned)n;
 
-	if (!axes_mask(in, rank, mask))
-		return false;
-	for (unsigned i = 0; i < rank; i++)
-		dim[i] = mask[i] ? expr_const(in->ctx, 1) : x->dim[k++];
+	for (unsigned i = 0; i < rank; i++) {
+		const struct expr *size = expr_const(c, 0);
+
+		for (unsigned k = 0; k < x->rank; k++)
+			size = expr_add(c, size,
+					expr_mul(c, kept_as(c, &a, i, k),
+						 x->dim[k]));
+		dim[i] = expr_max(c, a.any[i], size);
+		if (expr_is(a.any[i], 0))
+			dim[i] = size;
+	}
 	infer_set(in, 0, x->dtype, rank, dim);
 	return true;
 }
