@@ -51,7 +51,9 @@ all: $(B)/dlcc $(B)/libdlrt.a $(B)/libdlrt.so
 
 $(B)/dlcc: $(OBJ) $(B)/libdlrt.a
 	$(SAY) "LD      $@"
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(OBJ) $(B)/libdlrt.a $(LDLIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@.part $(OBJ) \
+		$(B)/libdlrt.a $(LDLIBS)
+	$(Q)mv -f $@.part $@
 
 $(B)/libdlrt.a: $(RT_OBJ)
 	$(SAY) "AR      $@"
@@ -117,7 +119,7 @@ check check-full: setup
 	$(Q)$(MAKE) -j$(JOBS) all
 	$(Q)MAKE=$(MAKE) tests/run $(if $(filter check-full,$@),--full)
 check-unit check-lit check-layers check-onnx check-models check-hostile \
-check-objects: all
+check-objects check-driver: all
 	$(Q)MAKE=$(MAKE) tests/run $(@:check-%=%)
 
 -include runtime/rules.mk
@@ -194,7 +196,7 @@ help:
 	@echo '  demo          compile and run a trained model on real data'
 	@echo '  demo-search   nearest sentences by a compiled MiniLM'
 	@echo '  check         all tests; check-full: the long forms of them'
-	@echo '  check-SUITE   unit runtime lit layers onnx models hostile objects'
+	@echo '  check-SUITE   unit runtime driver lit layers onnx models hostile objects'
 	@echo '  bench         against ONNX Runtime on this machine'
 	@echo '  install       to DESTDIR and PREFIX; uninstall'
 	@echo '  clean         remove build/'
