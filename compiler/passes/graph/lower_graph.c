@@ -34,6 +34,29 @@ static bool lower_one(struct ctx *c, struct op *op)
 	return true;
 }
 
+/* Each result of the model is computed by a statement of its own, so that it
+ * can be written where the caller wants it. */
+static void own_outputs(struct ctx *c, struct op *ret)
+{
+	for (unsigned i = 0; i < ret->n_in; i++) {
+		struct value *v = ret->in[i].val;
+		bool taken = false;
+
+		for (unsigned k = 0; k < i; k++)
+			taken |= ret->in[k].val == v;
+		if (!taken && def_of(v, OP_nest_compute))
+			continue;
+		struct lower lo = { { c, ret->parent, ret, ret->loc }, ret,
+				    NULL };
+		const struct type *t = v->type;
+		struct nest s = nest_begin(&lo, 1, &t);
+		struct value *x = nest_load(&lo, v, s.iv), *y;
+
+		nest_end(&lo, &s, 1, &x, &y);
+		op_set_in(ret, i, y);
+	}
+}
+
 static bool lower_graph_run(struct module *m, const struct pass_args *args)
 {
 	struct block *body = op_body(m->func);
@@ -51,6 +74,7 @@ static bool lower_graph_run(struct module *m, const struct pass_args *args)
 		/* What it became may hold graph ops again. */
 		op = prev ? prev->next : body->first;
 	}
+	own_outputs(m->ctx, body->last);
 	erase_dead(body);
 	return true;
 }

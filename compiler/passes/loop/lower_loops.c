@@ -535,12 +535,121 @@ static void lower_compute(struct ctx *c, struct op *op,
 	op_erase(op);
 }
 
+/* ---- recurrences -------------------------------------------------------------- */
+
+static void lower_block(struct ctx *c, struct block *b);
+
+/* dst[i..] = src[i..], or one slice of it at `at`; one of both may have one
+ * leading dim more. */
+static void copy_tensor(struct builder *b, struct value *src,
+			struct value *dst, const struct expr *at)
+{
+	struct ctx *c = b->ctx;
+	struct lower lo = { .b = *b };
+	const struct type *t = src->type;
+	struct nest s = nest_begin(&lo, 1, &t);
+	struct value *v = nest_load(&lo, src, s.iv), *y;
+
+	nest_end(&lo, &s, 1, &v, &y);
+	if (!at) {
+		lower_compute(c, s.op, &dst);
+		return;
+	}
+	/* The slice is a buffer of the same shape: its stores get an index
+	 * more. */
+	struct value *into = new_buffer(b, y);
+	struct op *alloc = into->def;
+
+	lower_compute(c, s.op, &into);
+	for (struct use *u = into->uses, *next; u; u = next) {
+		const struct expr *idx[MAX_RANK + 1] = { at };
+		size_t n;
+		const struct expr *const *old = op_exprs(u->user, A_idx, &n);
+
+		next = u->next;
+		memcpy(idx + 1, old, n * sizeof(*idx));
+		op_set_exprs(c, u->user, A_idx, n + 1, idx);
+		op_set_in(u->user, 1, dst);
+	}
+	op_erase(alloc);
+}
+
+/*
+ * A recurrence becomes a loop of kernels.  The states live in buffers of
+ * their own; the next states are computed beside them and copied over when
+ * all are there, because a step may read any old state.
+ */
+static void lower_scan(struct ctx *c, struct op *op)
+{
+	struct builder b = { c, op->parent, op, op->loc };
+	struct block *body = op_body(op);
+	unsigned n_state = body->n_arg;
+	struct value **out = NEW_ARRAY(&c->temp, op->n_out + 1u,
+				       struct value *);
+	struct cloner cl = { .ctx = c };
+
+	for (unsigned i = 0; i < op->n_out; i++) {
+		out[i] = new_buffer(&b, &op->out[i]);
+		if (i < n_state)
+			copy_tensor(&b, op->in[i].val, out[i], NULL);
+	}
+	struct op *seq = build(&b, &(struct op_spec){ .code = OP_loop_seq,
+						      .n_region = 1 });
+	struct builder in = { c, op_body(seq), NULL, op->loc };
+	const struct expr *t = block_add_iv(
+		c, op_body(seq), clone_expr(&cl, expr_atom(body->iv[0])->a));
+
+	clone_iv(&cl, body->iv[0], t);
+	for (unsigned i = 0; i < n_state; i++)
+		clone_value(&cl, body->arg[i], out[i]);
+	const struct op *y = clone_body(&cl, &in, body);
+	struct value **next = NEW_ARRAY(&c->temp, op->n_out + 1u,
+					struct value *);
+
+	for (unsigned i = 0; i < op->n_out; i++)
+		next[i] = cloned(&cl, y->in[i].val);
+	/* A statement's results change when it is lowered: keep them in an
+	 * op that is told. */
+	struct op *hold = build(&in, &(struct op_spec){ .code = OP_loop_yield,
+							.n_in = op->n_out,
+							.in = next });
+
+	lower_block(c, op_body(seq));
+	in.before = hold;
+	for (unsigned i = n_state; i < op->n_out; i++)
+		copy_tensor(&in, hold->in[i].val, out[i], t);
+	for (unsigned i = 0; i < n_state; i++) {
+		struct value *v = hold->in[i].val;
+
+		/* A state that becomes another one must not be overwritten
+		 * first. */
+		if (v->def && v->def->code == OP_mem_alloc &&
+		    v->def->parent == op_body(seq))
+			continue;
+		struct value *beside = new_buffer(&in, v);
+
+		copy_tensor(&in, v, beside, NULL);
+		op_set_in(hold, i, beside);
+	}
+	for (unsigned i = 0; i < n_state; i++)
+		copy_tensor(&in, hold->in[i].val, out[i], NULL);
+	op_erase(hold);
+	build(&(struct builder){ c, op_body(seq), NULL, op->loc },
+	      &(struct op_spec){ .code = OP_loop_yield });
+	for (unsigned i = 0; i < op->n_out; i++)
+		value_replace(&op->out[i], out[i]);
+	cloner_free(&cl);
+	op_erase(op);
+}
+
 static void lower_block(struct ctx *c, struct block *b)
 {
 	for (struct op *op = b->first, *next; op; op = next) {
 		next = op->next;
-		if (op->code == OP_nest_compute &&
-		    !lower_contraction(c, op, NULL))
+		if (op->code == OP_core_scan)
+			lower_scan(c, op);
+		else if (op->code == OP_nest_compute &&
+			 !lower_contraction(c, op, NULL))
 			lower_compute(c, op, NULL);
 	}
 }
