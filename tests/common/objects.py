@@ -6,6 +6,7 @@ runner.c for the files that pass between the two.
 """
 import os
 import shlex
+import shutil
 import struct
 import subprocess
 import sys
@@ -24,6 +25,14 @@ COMPILE_SECONDS = 600
 def variant(dlcc):
     """The folder of the build that dlcc belongs to."""
     return os.path.dirname(os.path.abspath(dlcc))
+
+
+def snapshot(dlcc, folder):
+    """Copies dlcc and its library to folder, so that a build meanwhile does
+    not pull them away; returns the path of the copy."""
+    for name in ("dlcc", "libdlrt.a"):
+        shutil.copy2(os.path.join(variant(dlcc), name), folder)
+    return os.path.join(folder, "dlcc")
 
 
 def first_error(text):
