@@ -122,7 +122,7 @@ check-unit check-lit check-layers check-onnx check-models check-hostile \
 check-objects check-driver: all
 	$(Q)MAKE=$(MAKE) tests/run $(@:check-%=%)
 
--include runtime/rules.mk
+-include runtime/rules.mk tests/math/rules.mk
 
 $(B)/unit: $(UNIT_OBJ) $(LIB_OBJ) $(B)/libdlrt.a
 	$(SAY) "LD      $@"

@@ -10,6 +10,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 
 import ml_dtypes  # gives numpy the types beyond its own
 import numpy as np
@@ -25,6 +26,14 @@ COMPILE_SECONDS = 600
 def variant(dlcc):
     """The folder of the build that dlcc belongs to."""
     return os.path.dirname(os.path.abspath(dlcc))
+
+
+def work_folder(dlcc, name, path=None):
+    """An empty folder for the files of one run, in the build by default."""
+    if path:
+        os.makedirs(path, exist_ok=True)
+        return os.path.abspath(path)
+    return tempfile.mkdtemp(prefix=name + "-", dir=variant(dlcc))
 
 
 def snapshot(dlcc, folder):
