@@ -23,11 +23,20 @@ const struct expr *expr_is_zero(struct ctx *c, const struct expr *e)
 			expr_add(c, expr_is_pos(c, e), expr_is_neg(c, e)));
 }
 
-/* Entry k of the axes: counted from the front, and inside the rank. */
+const struct expr *expr_small_is_zero(struct ctx *c, const struct expr *e,
+				      int64_t bound)
+{
+	const struct expr *m = expr_const(c, bound + 1);
+
+	/* floor((e + m) / m) is 1 for e >= 0 and 0 below. */
+	return expr_sub(c, expr_div(c, expr_addc(c, e, bound + 1), m),
+			expr_div(c, expr_addc(c, e, bound), m));
+}
+
+/* Entry of the axes: counted from the front, and inside the rank. */
 static bool axis_entry(struct infer *in, const struct expr **e, unsigned rank)
 {
 	struct ctx *c = in->ctx;
-	const struct expr *n = expr_const(c, rank), *neg = expr_is_neg(c, *e);
 	int64_t k;
 	unsigned axis;
 
@@ -37,10 +46,14 @@ static bool axis_entry(struct infer *in, const struct expr **e, unsigned rank)
 		*e = expr_const(c, axis);
 		return true;
 	}
-	*e = expr_add(c, *e, expr_mul(c, neg, n));
-	return infer_require_ge0(in, *e, "axis") &&
-	       infer_require_ge0(in, expr_addc(c, expr_sub(c, n, *e), -1),
-				 "axis");
+	if (!infer_require_ge0(in, expr_addc(c, *e, rank), "axis") ||
+	    !infer_require_ge0(in,
+			       expr_sub(c, expr_const(c, (int64_t)rank - 1),
+					*e),
+			       "axis"))
+		return false;
+	*e = expr_mod(c, *e, expr_const(c, rank));
+	return true;
 }
 
 bool infer_axes(struct infer *in, unsigned i, unsigned rank, struct axes *a)
@@ -60,8 +73,8 @@ bool infer_axes(struct infer *in, unsigned i, unsigned rank, struct axes *a)
 		if (!axis_entry(in, &at, rank))
 			return false;
 		for (unsigned d = 0; d < rank; d++) {
-			const struct expr *hit = expr_is_zero(
-				c, expr_addc(c, at, -(int64_t)d));
+			const struct expr *hit = expr_small_is_zero(
+				c, expr_addc(c, at, -(int64_t)d), rank);
 
 			a->hit[k][d] = hit;
 			a->any[d] = expr_add(c, a->any[d], hit);

@@ -41,6 +41,9 @@ const struct expr *expr_is_neg(struct ctx *c, const struct expr *e);
 const struct expr *expr_is_pos(struct ctx *c, const struct expr *e);
 /* 1 where e == 0, else 0. */
 const struct expr *expr_is_zero(struct ctx *c, const struct expr *e);
+/* The same for |e| <= bound, in a form about which proofs are cheap. */
+const struct expr *expr_small_is_zero(struct ctx *c, const struct expr *e,
+				      int64_t bound);
 
 /*
  * A list of axes that may be known only at run time: hit[k][i] is 1 where

@@ -2,10 +2,8 @@
 /* Squeeze and Unsqueeze: axes are an input since opset 13. */
 #include "ir/ops/onnx/movement.h"
 
-/*
- * Position of dim i among those that no axis names, for axes known only at
- * run time: `kept` is 1 where dim i is the k-th of them.
- */
+/* 1 where dim i is the k-th of those that no axis names, else 0; the axes may
+ * be known only at run time. */
 static const struct expr *kept_as(struct ctx *c, const struct axes *a,
 				  unsigned i, unsigned k)
 {
@@ -13,7 +11,9 @@ static const struct expr *kept_as(struct ctx *c, const struct axes *a,
 
 	for (unsigned j = 0; j < i; j++)
 		at = expr_sub(c, at, a->any[j]);
-	return expr_is_pos(c, expr_sub(c, expr_is_zero(c, at), a->any[i]));
+	/* Twice the distance, odd where the dim is named. */
+	at = expr_add(c, expr_scale(c, at, 2), a->any[i]);
+	return expr_small_is_zero(c, at, 2 * MAX_RANK);
 }
 
 static bool squeeze_dims(struct infer *in, const struct axes *a)
