@@ -158,7 +158,45 @@ static bool iteration_variables(struct parser *p, struct block *b)
 	return true;
 }
 
-static bool region(struct parser *p, struct op *op)
+/* The names of the block go out of sight; they are added to *closed. */
+static void close_block(struct parser *p, struct name **closed)
+{
+	for (struct name *n = p->scope, *next; n; n = next) {
+		next = n->next;
+		n->closed = n->iv;
+		n->val = NULL;
+		n->iv = NULL;
+		n->next = *closed;
+		*closed = n;
+	}
+	p->scope = NULL;
+}
+
+/* "with {...}" after the regions: attributes over their variables. */
+static bool late_attrs(struct parser *p, struct op *op, struct name *closed)
+{
+	struct named_attr *attr = NULL;
+	unsigned n = 0;
+	bool ok;
+
+	if (!parse_accept_word(p, "with"))
+		return true;
+	if (op->n_attr)
+		return parse_error(p, "the op has its attributes already");
+	for (struct name *k = closed; k; k = k->next)
+		if (k->closed) {
+			k->iv = k->closed;
+			map_put(&p->ivs, (uint64_t)(uintptr_t)k->text, k);
+		}
+	ok = parse_attrs(p, op->code, &n, &attr);
+	for (struct name *k = closed; k; k = k->next)
+		k->iv = NULL;
+	op->n_attr = (uint16_t)n;
+	op->attr = attr;
+	return ok;
+}
+
+static bool region(struct parser *p, struct op *op, struct name **closed)
 {
 	struct name *outer = p->scope;
 	struct block *b;
@@ -176,10 +214,7 @@ static bool region(struct parser *p, struct op *op)
 	ok = parse_enter(p) && iteration_variables(p, b) &&
 	     ((p->tok == TOK_PUNCT && p->punct == '{') || arguments(p, b)) &&
 	     block_body(p, b);
-	for (struct name *n = p->scope; n; n = n->next) {
-		n->val = NULL;
-		n->iv = NULL;
-	}
+	close_block(p, closed);
 	p->scope = outer;
 	parse_leave(p);
 	return ok;
@@ -253,11 +288,13 @@ static bool op_line(struct parser *p, struct block *b,
 	const struct loc *l = location(p, at, spec.code);
 	struct builder bl = { p->c, b, NULL, l };
 	struct op *op = build(&bl, &spec);
+	struct name *closed = NULL;
 
 	while (parse_accept(p, '['))
-		if (!region(p, op))
+		if (!region(p, op, &closed))
 			return false;
-	if (!results(p, op, out) || !node_name(p, (struct loc *)l))
+	if (!late_attrs(p, op, closed) || !results(p, op, out) ||
+	    !node_name(p, (struct loc *)l))
 		return false;
 	if (!op_def(op)->domain && op->code != OP_core_const)
 		return true;

@@ -20,6 +20,8 @@ enum token {
 struct name {
 	struct value *val;
 	const struct expr *iv;
+	const char *text;
+	const struct expr *closed; /* iv, when the block is closed */
 	struct name *next;	/* of the same block */
 };
 

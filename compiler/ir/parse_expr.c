@@ -231,6 +231,7 @@ struct name *parse_name_new(struct parser *p, struct map *m, const char *text)
 		return NULL;
 	}
 	n = NEW(&p->c->temp, struct name);
+	n->text = text;
 	map_put(m, (uint64_t)(uintptr_t)text, n);
 	n->next = p->scope;
 	p->scope = n;

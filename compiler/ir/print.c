@@ -332,8 +332,41 @@ static void put_region(struct printer *p, const struct block *b)
 	put_body(p, b);
 }
 
+struct own_use {
+	const struct op *op;
+	bool found;
+};
+
+static void find_own(void *arg, const struct atom *a)
+{
+	struct own_use *u = arg;
+
+	for (unsigned i = 0; i < u->op->n_region; i++) {
+		const struct block *b = u->op->region[i].block;
+
+		for (uint32_t k = 0; k < b->n_iv; k++)
+			u->found |= expr_atom(b->iv[k]) == a;
+	}
+}
+
+/* Do attributes speak of the variables of the op's own bodies? */
+static bool uses_own_ivs(const struct op *op)
+{
+	struct own_use u = { op, false };
+
+	for (unsigned i = 0; op->n_region && i < op->n_attr; i++) {
+		const struct attr *a = op->attr[i].val;
+
+		for (size_t k = 0; a->kind == AT_EXPRS && k < a->n; k++)
+			expr_visit(a->exprs[k], find_own, &u);
+	}
+	return u.found;
+}
+
 static void put_op(struct printer *p, const struct op *op)
 {
+	bool late = uses_own_ivs(op);
+
 	for (unsigned i = 0; i < op->n_out; i++) {
 		if (i)
 			put(p, ", ");
@@ -346,9 +379,14 @@ static void put_op(struct printer *p, const struct op *op)
 	}
 	if (op->n_in)
 		put(p, ")");
-	put_attrs(p, op);
+	if (!late)
+		put_attrs(p, op);
 	for (unsigned i = 0; i < op->n_region; i++)
 		put_region(p, op->region[i].block);
+	if (late) {
+		put(p, " with");
+		put_attrs(p, op);
+	}
 	for (unsigned i = 0; i < op->n_out; i++) {
 		put(p, i ? ", " : " : ");
 		put_value_type(p, &op->out[i]);
