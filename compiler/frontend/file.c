@@ -97,8 +97,14 @@ static int open_beneath(int dir, const char *path)
 	struct open_how how = { .flags = OPEN_FLAGS,
 				.resolve = RESOLVE_BENEATH |
 					   RESOLVE_NO_MAGICLINKS };
-	long fd = syscall(SYS_openat2, dir, path, &how, sizeof(how));
+	long fd;
 
+	/* EAGAIN: something below the directory was renamed meanwhile. */
+	for (int tries = 0; tries < 100; tries++) {
+		fd = syscall(SYS_openat2, dir, path, &how, sizeof(how));
+		if (fd >= 0 || errno != EAGAIN)
+			break;
+	}
 	/* EPERM comes from sandboxes that do not know the call. */
 	if (fd >= 0 || (errno != ENOSYS && errno != EPERM))
 		return (int)fd;
