@@ -60,9 +60,10 @@ static void out_dim(struct ctx *c, struct geometry *g, const struct lists *l,
 		bool valid = !strcmp(mode, "VALID");
 
 		g->border[i] = expr_const(c, valid ? 0 : l->pads[i]);
-		g->out[i] = valid ? full
-				  : expr_addc(c, full, -l->pads[i] -
-							       l->pads[g->n + i]);
+		g->out[i] = full;
+		if (!valid)
+			g->out[i] = expr_addc(
+				c, full, -l->pads[i] - l->pads[g->n + i]);
 		return;
 	}
 	/* SAME aims at in * stride, but does not widen a smaller result. */

@@ -25,9 +25,8 @@ struct value *s_highest(struct lower *lo, enum dtype t)
 	if (t == DT_BOOL)
 		return s_int(lo, t, 1);
 	if (!dtype_is_signed(t)) /* all ones */
-		return s_int(lo, t,
-			     t == DT_U64 ? -1
-					 : INT64_MAX >> (63 - dtype_info[t].bits));
+		return s_int(lo, t, t == DT_U64 ? -1 : INT64_MAX >>
+					    (63 - dtype_info[t].bits));
 	return s_int(lo, t, INT64_MAX >> (64 - dtype_info[t].bits));
 }
 
