@@ -19,12 +19,10 @@ static bool has_suffix(const char *s, const char *suffix)
 static struct module *read_text(struct ctx *c, const char *path)
 {
 	size_t size;
-	char *text = file_read(path, &size);
 	/* The text's names and bytes may be used as long as the module. */
-	const char *copy = arena_str(&c->perm, text, size);
-	struct module *m = module_parse(c, copy, size, path);
+	const char *text = file_read(&c->perm, path, &size);
+	struct module *m = module_parse(c, text, size, path);
 
-	free(text);
 	return m && module_verify(m, "parsing") ? m : NULL;
 }
 
@@ -259,10 +257,9 @@ static void add_code(struct files *f, struct job *job)
 	link_shared(o, path, shared);
 
 	size_t size;
-	char *bytes = file_read(shared, &size);
+	const char *bytes = file_read(&job->ctx->perm, shared, &size);
 
 	add_file(f, o, o->output, bytes, size);
-	free(bytes);
 }
 
 static void write_code(struct job *job)

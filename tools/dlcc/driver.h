@@ -106,8 +106,8 @@ void output_commit(struct output *out, size_t n);
 char *temp_dir(void);
 char *temp_file(const char *dir, const char *name);
 bool same_file(const char *a, const char *b);
-/* All bytes and a NUL behind them, malloc'ed. */
-char *file_read(const char *path, size_t *size);
+/* All bytes and a NUL behind them. */
+char *file_read(struct arena *a, const char *path, size_t *size);
 
 /* ---- link.c ----------------------------------------------------------- */
 

@@ -2,7 +2,6 @@
 /* Brings a compiled model into this process. */
 #include <dlfcn.h>
 #include <elf.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "run.h"
@@ -86,9 +85,7 @@ static const char *find_model(struct run *r, const char *path)
 	const char *found = NULL;
 	Elf64_Ehdr h;
 
-	char *data = file_read(path, &e.size);
-
-	e.data = data;
+	e.data = file_read(&r->a, path, &e.size);
 	get(&e, &h, 0, sizeof(h));
 	if (memcmp(h.e_ident, ELFMAG, SELFMAG) ||
 	    h.e_ident[EI_CLASS] != ELFCLASS64)
@@ -105,8 +102,6 @@ static const char *find_model(struct run *r, const char *path)
 	}
 	if (!found)
 		fatal(EXIT_MODEL, "%s holds no model made by dlcc", path);
-	found = arena_str(&r->a, found, strlen(found));
-	free(data);
 	return found;
 }
 
@@ -139,23 +134,19 @@ static const char *to_shared(struct run *r)
 }
 
 /* The side file's bytes, checked against what the object was made with. */
-static void *load_weights(struct run *r, const struct dlrt_model *m)
+static const void *load_weights(struct run *r, const struct dlrt_model *m)
 {
 	uint64_t hash;
 	size_t size;
 
 	if (!m->weights_bytes)
 		return NULL;
-	if (r->job.weights.data) {
-		char *copy = xrealloc(NULL, r->job.weights.size, 1);
-
-		memcpy(copy, r->job.weights.data, r->job.weights.size);
-		return copy;
-	}
+	if (r->job.weights.data)
+		return r->job.weights.data;
 	if (!r->o->weights)
 		fatal(EXIT_USAGE, "the model's weights are in a side file; "
 		      "--weights=FILE names it");
-	char *p = file_read(r->o->weights, &size);
+	const char *p = file_read(&r->a, r->o->weights, &size);
 
 	hash = hash_bytes(HASH_INIT, p, size);
 	if (size != m->weights_bytes ||

@@ -200,20 +200,27 @@ bool same_file(const char *a, const char *b)
 	       sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
 }
 
-char *file_read(const char *path, size_t *size)
+char *file_read(struct arena *a, const char *path, size_t *size)
 {
 	FILE *f = fopen(path, "rb");
-	size_t cap = 1 << 16, n = 0;
-	char *p = xrealloc(NULL, cap, 1);
+	struct stat st;
 
 	if (!f)
 		fatal(EXIT_IO, "cannot read %s: %s", path, strerror(errno));
+	/* A pipe has no size; it is read in pieces that grow. */
+	bool sized = !fstat(fileno(f), &st) && S_ISREG(st.st_mode);
+	size_t cap = sized ? (size_t)st.st_size + 1 : 1 << 16, n = 0;
+	char *p = arena_alloc(a, cap + 1);
+
 	for (;;) {
 		n += fread(p + n, 1, cap - n, f);
 		if (n < cap)
 			break;
+		char *more = arena_alloc(a, 2 * cap + 1);
+
+		memcpy(more, p, n);
+		p = more;
 		cap *= 2;
-		p = xrealloc(p, cap, 1);
 	}
 	if (ferror(f))
 		fatal(EXIT_IO, "cannot read %s: %s", path, strerror(errno));

@@ -3,8 +3,6 @@
  * it. */
 #include "run.h"
 
-#include <dlfcn.h>
-#include <stdlib.h>
 #include <string.h>
 
 static void use_table(struct run *r, const struct dlrt_model *m)
@@ -43,7 +41,6 @@ static int run_compiled(struct run *r)
 	if (DLRT_NODE(ret) && DLRT_NODE(ret) < l.model->n_nodes)
 		node = arena_fmt(&r->a, "%s",
 				 l.model->node_names[DLRT_NODE(ret)]);
-	free(l.weights);
 	/* The names in out_type live in the object: it stays open. */
 	return report(r->o, ret, node);
 }

@@ -34,7 +34,7 @@ const char *type_text(struct run *r, const struct dlrt_tensor *t);
 struct loaded {
 	void *handle;
 	const struct dlrt_model *model;
-	void *weights;		/* of a side file, malloc'ed, or NULL */
+	const void *weights;	/* of a side file, or NULL */
 };
 
 /* Links when it is no shared object yet, opens, finds the table, checks. */

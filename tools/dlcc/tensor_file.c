@@ -37,13 +37,10 @@ static bool is_npy(const char *path)
 struct tensor tensor_read(const char *path, struct arena *a)
 {
 	size_t n;
-	char *text = file_read(path, &n);
-	const unsigned char *p = (const unsigned char *)text;
-	struct tensor t = is_npy(path) ? npy_decode(path, p, n, a)
-				       : pb_decode(path, p, n, a);
+	const unsigned char *p = (unsigned char *)file_read(a, path, &n);
 
-	free(text);
-	return t;
+	return is_npy(path) ? npy_decode(path, p, n, a)
+			    : pb_decode(path, p, n, a);
 }
 
 void tensor_write(const char *path, const struct tensor *t, const char *name)
