@@ -51,9 +51,8 @@ all: $(B)/dlcc $(B)/libdlrt.a $(B)/libdlrt.so
 
 $(B)/dlcc: $(OBJ) $(B)/libdlrt.a
 	$(SAY) "LD      $@"
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@.part $(OBJ) \
-		$(B)/libdlrt.a $(LDLIBS)
-	$(Q)mv -f $@.part $@
+	$(Q)part=$@.$$$$; $(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $$part $(OBJ) \
+		$(B)/libdlrt.a $(LDLIBS) && mv -f $$part $@
 
 $(B)/libdlrt.a: $(RT_OBJ)
 	$(SAY) "AR      $@"
@@ -119,7 +118,7 @@ check check-full: setup
 	$(Q)$(MAKE) -j$(JOBS) all
 	$(Q)MAKE=$(MAKE) tests/run $(if $(filter check-full,$@),--full)
 check-unit check-lit check-layers check-onnx check-models check-hostile \
-check-objects check-driver: all
+check-objects check-driver check-symbolic: all
 	$(Q)MAKE=$(MAKE) tests/run $(@:check-%=%)
 
 -include runtime/rules.mk tests/math/rules.mk
@@ -196,7 +195,8 @@ help:
 	@echo '  demo          compile and run a trained model on real data'
 	@echo '  demo-search   nearest sentences by a compiled MiniLM'
 	@echo '  check         all tests; check-full: the long forms of them'
-	@echo '  check-SUITE   unit runtime driver lit layers onnx models hostile objects'
+	@echo '  check-SUITE   layers unit lit runtime math driver hostile'
+	@echo '                objects models onnx symbolic'
 	@echo '  bench         against ONNX Runtime on this machine'
 	@echo '  install       to DESTDIR and PREFIX; uninstall'
 	@echo '  clean         remove build/'
