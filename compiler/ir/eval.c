@@ -993,10 +993,17 @@ static void to_known(struct ctx *c, struct value *v, const struct tens *t,
 	k->n = n;
 	k->elem = NEW_ARRAY(&c->perm, n + 1, const struct expr *);
 	for (size_t i = 0; i < n; i++) {
-		if (t->sym[i].unknown)
-			continue;
-		k->elem[i] = t->sym[i].e ? t->sym[i].e
-					 : expr_const(c, t->sym[i].s.i);
+		struct sval x = { 0 };
+
+		/* A constant has bytes even in symbolic mode. */
+		if (t->sym)
+			x = t->sym[i];
+		else
+			x.s = scalar_load(t->t.dtype,
+					  (const char *)t->t.data +
+						  i * dtype_size(t->t.dtype));
+		if (!x.unknown)
+			k->elem[i] = x.e ? x.e : expr_const(c, x.s.i);
 	}
 	v->known = k;
 }
@@ -1060,7 +1067,8 @@ void known_compute(struct ctx *c, struct op *op)
 		for (unsigned i = 0; i < op->n_out && !ev.err; i++) {
 			struct tens *t = tens_of(&ev, ret->in[i].val);
 
-			if (t && t->sym && can_know(op->out[i].type, &n))
+			if (t && (t->sym || t->t.data) &&
+			    can_know(op->out[i].type, &n))
 				to_known(c, &op->out[i], t, (size_t)n);
 		}
 	}
