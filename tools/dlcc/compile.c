@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From a model file to code and header, and to files. */
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "driver.h"
@@ -26,22 +28,25 @@ static struct module *read_text(struct ctx *c, const char *path)
 	return m && module_verify(m, "parsing") ? m : NULL;
 }
 
-/* dlcc is wrong: say what to look at. */
-static void write_reproducer(void *arg)
+static double now_ms(void)
 {
-	const struct job *job = arg;
+	struct timespec t;
 
-	fprintf(stderr, "dlcc: note: in %s%s; the input was %s%s%s\n",
-		job->pass ? "pass " : "", job->pass ? job->pass : "the driver",
-		job->o->model, job->o->passes ? ", with --passes=" : "",
-		job->o->passes ? job->o->passes : "");
-	fprintf(stderr, "dlcc: note: --print-after=all shows the module "
-		"before it; please report both\n");
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+/* In the form in which the pipeline prints its passes. */
+static void show_time(const struct job *job, double start, const char *what)
+{
+	if (job->o->time_passes)
+		fprintf(stderr, "%10.3f ms  %s\n", now_ms() - start, what);
 }
 
 bool job_import(struct job *job)
 {
 	const struct options *o = job->o;
+	double start = now_ms();
 	struct frontend_options fo = {
 		.data_root = o->data_root, .dim = o->dim, .n_dim = o->n_dim,
 		.lenient_tensors = o->lenient,
@@ -49,12 +54,13 @@ bool job_import(struct job *job)
 
 	job->ctx = ctx_new();
 	job->ctx->diag.file = o->model;
-	job->ctx->diag.bug_hook = write_reproducer;
+	job->ctx->diag.bug_hook = bug_reproduce;
 	job->ctx->diag.bug_arg = job;
 	if (has_suffix(o->model, ".dl"))
 		job->m = read_text(job->ctx, o->model);
 	else
 		job->m = frontend_import(job->ctx, o->model, &fo);
+	show_time(job, start, "(import)");
 	return job->m;
 }
 
@@ -65,6 +71,7 @@ static void show_progress(void *arg, const char *pass, unsigned i, unsigned n)
 	struct job *job = arg;
 
 	job->pass = pass;
+	job->n_passed = i;
 	if (job->o->verbose) {
 		fprintf(stderr, "dlcc: pass %s\n", pass);
 	} else if (job->progress) {
@@ -119,6 +126,21 @@ static bool set_target(struct job *job)
 	return job->ctx->target;
 }
 
+/* A list of passes from the user may end too early. */
+static bool is_lowered(const struct job *job)
+{
+	struct diag *d = &job->ctx->diag;
+
+	if (job->m->levels != LEVEL_LOOP)
+		return diag_error(d, EXIT_USAGE, NULL,
+				  "the passes do not lead to the loop level; "
+				  "--emit=nest shows what they make");
+	if (!op_has(job->m->func, A_workspace))
+		return diag_error(d, EXIT_USAGE, NULL,
+				  "no pass has planned the memory");
+	return true;
+}
+
 bool job_compile(struct job *job, enum codegen_kind kind)
 {
 	struct codegen_options co = {
@@ -131,14 +153,19 @@ bool job_compile(struct job *job, enum codegen_kind kind)
 	job->abi->weights_apart = job->o->weights;
 	if (!set_target(job) || !run_passes(job, NULL))
 		return false;
+	if (!is_lowered(job))
+		return false;
 	abi_finish(job->abi, job->m);
 	job->header = header_emit(job->ctx, job->abi);
 	if (job->o->emit == EMIT_HEADER && !job->o->run)
 		return true;
 	co.abi = job->abi;
-	job->pass = "code generation";
+	job->pass = "(code generation)";
+	job->n_passed = UINT_MAX;
+	double start = now_ms();
 	bool ok = codegen_llvm(job->m, &co, kind, &job->code, &job->weights);
 
+	show_time(job, start, job->pass);
 	job->pass = NULL;
 	return ok;
 }

@@ -69,6 +69,7 @@ struct job {
 	char *header;
 	struct blob code, weights;
 	const char *pass;	/* that runs now, for the reproducer */
+	unsigned n_passed;	/* passes before it */
 	bool progress;		/* a line of progress is on the terminal */
 };
 
@@ -81,6 +82,12 @@ int job_status(const struct job *job);
 void job_free(struct job *job);
 
 int compile_main(const struct options *o);
+
+/* ---- bug.c ------------------------------------------------------------ */
+
+/* The diag.bug_hook of a job: writes the module as it was before the pass
+ * that failed, and how to get there. */
+void bug_reproduce(void *job);
 
 /* ---- output.c --------------------------------------------------------- */
 
