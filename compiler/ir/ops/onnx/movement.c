@@ -301,11 +301,13 @@ struct value *lower_reshape(struct lower *lo, struct value *x,
 		r.prod_in[i + 1] = expr_mul(c, r.prod_in[i], xt->dim[i]);
 	for (unsigned i = 0; i < t->rank; i++)
 		r.prod_out[i + 1] = expr_mul(c, r.prod_out[i], t->dim[i]);
+	struct value *v = NULL;
+
 	if (expr_is(r.prod_in[xt->rank], 0) ||
 	    expr_is(r.prod_out[t->rank], 0)) {
-		/* There are no elements; a zero dim must not be divided by. */
-		for (unsigned i = 0; i < xt->rank; i++)
-			idx[i] = expr_const(c, 0);
+		/* There are no elements: a zero dim must not be divided by,
+		 * nor may a load be moved out of the empty loops. */
+		v = s_const(lo, t->dtype, 0);
 	} else {
 		unsigned i = 0, j = 0;
 
@@ -315,9 +317,8 @@ struct value *lower_reshape(struct lower *lo, struct value *x,
 			next_boundary(&r, &i, &j);
 			reshape_segment(&r, i0, i, j0, j);
 		}
+		v = nest_load(lo, x, idx);
 	}
-	struct value *v = nest_load(lo, x, idx);
-
 	nest_end(lo, &n, 1, &v, &y);
 	return y;
 }
