@@ -196,8 +196,16 @@ static void run_kernel(struct entry *e, struct op *op)
 	PUT(e->status);
 	for (size_t i = 0; i < k.bufs.n; i++)
 		PUT(buffer(e, k.bufs.v[i]));
-	for (size_t i = 0; i < k.atoms.n; i++)
-		PUT(map_get(&g->atoms, k.atoms.v[i]->serial));
+	for (size_t i = 0; i < k.atoms.n; i++) {
+		const struct atom *a = k.atoms.v[i];
+		LLVMValueRef v = map_get(&g->atoms, a->serial);
+
+		if (!v)
+			bug(&g->c->diag, "a kernel needs %s%s, which is unknown",
+			    a->kind == ATOM_SYM ? a->name : "a variable",
+			    a->kind == ATOM_SYM ? "" : " of no loop around it");
+		PUT(v);
+	}
 #undef PUT
 	struct block *body = op_body(op);
 	const struct expr *points = expr_const(g->c, 1);

@@ -40,11 +40,6 @@ struct math math_wide(const struct math *m)
 	return make(m->b, LLVMGetTypeContext(m->fp), true, m->lanes);
 }
 
-struct math math_narrow(const struct math *m)
-{
-	return make(m->b, LLVMGetTypeContext(m->fp), false, m->lanes);
-}
-
 val m_to(const struct math *m, val x)
 {
 	return LLVMBuildFPCast(m->b, x, m->fp, "");
@@ -325,13 +320,13 @@ struct row {
 static const struct row table[OP_COUNT] = {
 	[OP_math_exp] = { m_exp, m_exp },
 	[OP_math_log] = { m_log, m_log },
-	[OP_math_log1p] = { NULL, m_log1p },
-	[OP_math_expm1] = { NULL, m_expm1 },
+	[OP_math_log1p] = { m_log1p, m_log1p },
+	[OP_math_expm1] = { m_expm1, m_expm1 },
 	[OP_math_tanh] = { m_tanh, m_tanh },
 	[OP_math_erf] = { m_erf_f32, m_erf_f64 },
-	[OP_math_sin] = { NULL, m_sin },
-	[OP_math_cos] = { NULL, m_cos },
-	[OP_math_tan] = { NULL, m_tan },
+	[OP_math_sin] = { m_sin, m_sin },
+	[OP_math_cos] = { m_cos, m_cos },
+	[OP_math_tan] = { m_tan, m_tan },
 	[OP_math_asin] = { NULL, m_asin },
 	[OP_math_acos] = { NULL, m_acos },
 	[OP_math_atan] = { NULL, m_atan },

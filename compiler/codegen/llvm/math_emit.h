@@ -23,9 +23,8 @@ struct math {
 };
 
 struct math math_of(LLVMBuilderRef b, LLVMTypeRef t);
-/* The same lanes as double, as float. */
+/* The same lanes as double. */
 struct math math_wide(const struct math *m);
-struct math math_narrow(const struct math *m);
 val m_to(const struct math *m, val x);		/* convert to m's width */
 
 val m_fp(const struct math *m, double v);	/* constants */

@@ -7,8 +7,6 @@
 
 #include <math.h>
 
-#define SQRT_HALF 0x1.6a09e667f3bcdp-1
-
 static val ln2_hi(const struct math *m)
 {
 	return m_fp(m, m->wide ? 0x1.62e42feep-1 : 0x1.63p-1);
@@ -21,44 +19,44 @@ static val ln2_lo(const struct math *m)
 }
 
 /*
- * log(1 + f) - f + f^2/2, as s (f^2/2 + R(s^2)) with s = f / (2 + f), for
- * sqrt(1/2) <= 1 + f <= sqrt(2).  *half gets f^2/2.
+ * log(1 + f) - f + f^2/2, for sqrt(1/2) <= 1 + f <= sqrt(2); *half gets
+ * f^2/2.  In double as s (f^2/2 + R(s^2)) with s = f / (2 + f); in float as
+ * f^3 P(f), of error 2^-27.
  */
 static val log_tail(const struct math *m, val f, val *half)
 {
-	val s = m_div(m, f, m_add(m, f, m_fp(m, 2)));
-	val z = m_mul(m, s, s), r;
+	val ff = m_mul(m, f, f), s, z, r;
 
+	*half = m_mul(m, ff, m_fp(m, 0.5));
+	if (!m->wide) {
+		r = m_poly(m, f, -0.07634673700739379,
+			   0.12761670338149186, -0.13160153030038632,
+			   0.14201741362485432, -0.16623359146461852,
+			   0.2000122776856974, -0.25000820987447736,
+			   0.33333331694848156);
+		return m_mul(m, m_mul(m, f, ff), r);
+	}
+	s = m_div(m, f, m_add(m, f, m_fp(m, 2)));
+	z = m_mul(m, s, s);
 	r = m_poly(m, z, 1.479819860511658591e-01, 1.531383769920937332e-01,
 		   1.818357216161805012e-01, 2.222219843214978396e-01,
 		   2.857142874366239149e-01, 3.999999999940941908e-01,
 		   6.666666666666735130e-01);
-	*half = m_mul(m, m_mul(m, f, f), m_fp(m, 0.5));
 	return m_mul(m, s, m_fma(m, z, r, *half));
+}
+
+static double sqrt_half(const struct math *m)
+{
+	return m->wide ? 0x1.6a09e667f3bcdp-1 : 0x1.6a09e6p-1;
 }
 
 val m_log_core(const struct math *m, val x)
 {
 	val k, f, r, half;
 
-	x = m_split(m, x, m->wide ? SQRT_HALF : (float)SQRT_HALF, &k);
-	f = m_sub(m, x, m_fp(m, 1));
-	if (m->wide) {
-		r = m_fma(m, k, ln2_lo(m), log_tail(m, f, &half));
-		r = m_sub(m, f, m_sub(m, half, r));
-	} else {
-		val z = m_mul(m, f, f);
-
-		/* (log(1 + f) - f + f^2/2) / f^3, of error 2^-27. */
-		r = m_poly(m, f, -0.076346737007393790466,
-			   0.12761670338149186702, -0.13160153030038633312,
-			   0.14201741362485431759, -0.16623359146461851196,
-			   0.20001227768569740966, -0.25000820987447733351,
-			   0.3333333169484815644);
-		r = m_mul(m, m_mul(m, f, z), r);
-		r = m_fma(m, k, ln2_lo(m), r);
-		r = m_add(m, f, m_fnma(m, z, m_fp(m, 0.5), r));
-	}
+	f = m_sub(m, m_split(m, x, sqrt_half(m), &k), m_fp(m, 1));
+	r = m_fma(m, k, ln2_lo(m), log_tail(m, f, &half));
+	r = m_sub(m, f, m_sub(m, half, r));
 	return m_fma(m, k, ln2_hi(m), r);
 }
 
@@ -91,7 +89,7 @@ val m_log1p(const struct math *m, val x)
 	c = m_select(m, m_gt(m, x, one), m_sub(m, one, m_sub(m, u, x)),
 		     m_sub(m, x, m_sub(m, u, one)));
 	c = m_div(m, c, u);
-	f = m_sub(m, m_split(m, u, SQRT_HALF, &k), one);
+	f = m_sub(m, m_split(m, u, sqrt_half(m), &k), one);
 	f = m_select(m, near, x, f);
 	k = m_select(m, near, m_fp(m, 0), k);
 	c = m_select(m, near, m_fp(m, 0), c);
@@ -117,15 +115,16 @@ static val both(const struct math *m, val a, val b)
 /* Is y an integer?  *odd gets 1 when it is an odd one, else 0. */
 static val is_integer(const struct math *m, val y, val *odd)
 {
-	val limit = m_fp(m, 0x1p52), none = m_int(m, 0);
+	val limit = m_fp(m, m->wide ? 0x1p52 : 0x1p23), none = m_int(m, 0);
 	val a = m_abs(m, y), t = m_add(m, a, limit);
 	val small = m_lt(m, a, limit);
 	val whole = LLVMBuildOr(m->b, m_eq(m, m_sub(m, t, limit), a),
 				m_ge(m, a, limit), "");
 
-	/* The last bit counts ones below 2^53, and is even from there. */
+	/* The last bit counts ones up to twice that, then only even ones. */
 	t = m_and(m, m_bits(m, m_select(m, small, t, a)), m_int(m, 1));
-	t = m_select(m, m_lt(m, a, m_fp(m, 0x1p53)), t, none);
+	limit = m_add(m, limit, limit);
+	t = m_select(m, m_lt(m, a, limit), t, none);
 	*odd = m_select(m, whole, t, none);
 	return whole;
 }
@@ -142,7 +141,7 @@ static val pow_special(const struct math *m, val x, val y, val r)
 
 	r = m_select(m, LLVMBuildOr(m->b, is_zero, is_inf, ""),
 		     m_select(m, up, inf, zero), r);
-	sign = m_and(m, m_bits(m, x), m_shl(m, odd, 63));
+	sign = m_and(m, m_bits(m, x), m_shl(m, odd, m->wide ? 63 : 31));
 	r = m_float(m, m_or(m, m_bits(m, r), sign));
 	/* A negative finite x, to what is no integer. */
 	bad = both(m, m_lt(m, x, zero), both(m, invert(m, whole),
@@ -157,14 +156,11 @@ static val pow_special(const struct math *m, val x, val y, val r)
 val m_pow_f32(const struct math *m, val x, val y)
 {
 	struct math w = math_wide(m);
-	val a, r;
+	val r = m_log_core(&w, m_abs(&w, m_to(&w, x)));
 
-	x = m_to(&w, x);
-	y = m_to(&w, y);
-	a = m_log_core(&w, m_abs(&w, x));
 	/* An infinite y times log(1) is to be 0. */
-	r = m_mul(&w, a, m_clamp(&w, y, -0x1p40, 0x1p40));
-	return m_to(m, pow_special(&w, x, y, m_exp(&w, r)));
+	r = m_mul(&w, r, m_clamp(&w, m_to(&w, y), -0x1p40, 0x1p40));
+	return pow_special(m, x, y, m_to(m, m_exp(&w, r)));
 }
 
 /* x without the low half of its bits, so that products with it are exact. */
@@ -242,10 +238,10 @@ static val exp2_parts(const struct math *m, val h, val l)
 	w = m_sub(m, v, m_sub(m, z, u));
 	/* exp(z) - 1 = z + w + z^2/2 + ... */
 	c = m_poly(m, z, 2.5110386777403218734e-8, 2.7633093851894095476e-7,
-		   2.7557241440341740633e-6, 0.000024801486160385026774,
-		   0.00019841269887385675269, 0.0013888888948854309995,
-		   0.0083333333333219464517, 0.041666666666518598665,
-		   0.16666666666666674761, 0.5000000000000010525);
+		   2.7557241440341740633e-6, 2.4801486160385026e-05,
+		   0.00019841269887385676, 0.001388888894885431,
+		   0.008333333333321946, 0.041666666666518595,
+		   0.16666666666666674, 0.500000000000001);
 	c = m_fma(m, m_mul(m, z, z), c, m_fma(m, z, w, w));
 	return m_scale(m, m_add(m, one, m_add(m, z, c)), tt);
 }

@@ -312,12 +312,17 @@ static void emit_tile(struct tiling *t, unsigned mr, const struct expr *m0,
 	const struct expr *m = block_add_iv(c, kbody, t->rows);
 	const struct expr *n = block_add_iv(c, kbody, cols);
 
-	/* In the order of the panel: that of the packed operand's indices. */
+	/* In the order of the panel: that of the packed operand's indices;
+	 * a variable of extent 1 may be in none. */
 	const struct expr *const *bi = op_exprs(t->con.b, A_idx, &n_b);
 
+	for (uint32_t k = 0; k < kb->n_iv; k++)
+		if (expr_is(expr_atom(kb->iv[k])->a, 1))
+			clone_iv(&cl, kb->iv[k], expr_const(c, 0));
 	for (size_t i = 0; i < n_b; i++)
 		for (uint32_t k = 0; k < kb->n_iv; k++)
-			if (bi[i] == kb->iv[k])
+			if (bi[i] == kb->iv[k] &&
+			    !expr_is(expr_atom(kb->iv[k])->a, 1))
 				clone_iv(&cl, kb->iv[k],
 					 block_add_iv(c, kbody,
 						      expr_atom(kb->iv[k])->a));

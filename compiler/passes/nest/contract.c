@@ -206,7 +206,16 @@ static void pack_columns(struct ctx *c, struct contraction *con)
 			packed = folded;
 		}
 	}
+	struct op *mul = con->b->out[0].uses->user;
+
 	replace_load(c, con->b, packed, rank, at);
+	/* The packed operand becomes the second factor. */
+	if (mul->in[0].val != &con->a->out[0]) {
+		struct value *p = mul->in[0].val;
+
+		op_set_in(mul, 0, mul->in[1].val);
+		op_set_in(mul, 1, p);
+	}
 	op_set_int(c, con->compute, A_panel, panel_width);
 }
 

@@ -100,12 +100,20 @@ bool contraction_match(struct ctx *c, struct op *compute,
 
 	if ((ua | ub) != real)
 		return false;
-	/* The operand to pack has the last column, if it can be packed. */
+	/* Once packed, it is the second factor.  Before: what can be packed,
+	 * a constant rather than a variable, else what has the last column. */
 	bool pa = packable(a, out, kb), pb = packable(b, out, kb);
+	bool ca = def_of(a->in[0].val, OP_core_const);
+	bool cb = def_of(b->in[0].val, OP_core_const);
+	bool swap = !pb || (pa && (ca != cb ? ca
+					    : highest(ua & ~ub) >
+						      highest(ub & ~ua)));
 
-	if (!pb && !pa)
+	if (op_has(compute, A_panel))
+		swap = false;
+	else if (!pb && !pa)
 		return false;
-	if (!pb || (pa && (highest(ua & ~ub) > highest(ub & ~ua)))) {
+	if (swap) {
 		struct op *t_op = a;
 		uint32_t t_bits = ua;
 
