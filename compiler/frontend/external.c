@@ -199,6 +199,20 @@ static bool file_reopen(struct importer *im, const struct request *r,
 			     strerror(errno)));
 }
 
+/* For who writes make rules and must not overwrite an input. */
+static void report_opened(struct importer *im, const char *location)
+{
+	const struct frontend_options *o = im->opt;
+
+	if (!o || !o->opened)
+		return;
+	o->opened(o->opened_arg,
+		  arena_fmt(&im->arena, "%s/%s%s",
+			    o->data_root ? o->data_root
+					 : directory_of(im, im->path),
+			    im->below_root, location));
+}
+
 /* The open file of a location, and what must stay true of it. */
 static struct external_file *file_get(struct importer *im,
 				      const struct request *r)
@@ -226,6 +240,7 @@ static struct external_file *file_get(struct importer *im,
 		*e = (struct external_file){ location, f->dev, f->ino, f->size,
 					     f->size, false };
 		map_put(&im->files, key_of(location), e);
+		report_opened(im, location);
 	}
 	im->open_file = e;
 	return e;

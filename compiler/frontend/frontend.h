@@ -23,6 +23,9 @@ struct frontend_options {
 	unsigned n_dim;
 	/* Accept raw_data that is longer than its tensor. */
 	bool lenient_tensors;
+	/* Called once for each file of external data; may be NULL. */
+	void (*opened)(void *arg, const char *path);
+	void *opened_arg;
 };
 
 /* NULL after diagnostics.  All that the module refers to lives as long as the

@@ -43,13 +43,21 @@ static void show_time(const struct job *job, double start, const char *what)
 		fprintf(stderr, "%10.3f ms  %s\n", now_ms() - start, what);
 }
 
+static void add_read(void *arg, const char *path)
+{
+	struct job *job = arg;
+
+	vec_push(&job->read, arena_str(&job->ctx->perm, path, strlen(path)));
+}
+
 bool job_import(struct job *job)
 {
 	const struct options *o = job->o;
 	double start = now_ms();
 	struct frontend_options fo = {
 		.data_root = o->data_root, .dim = o->dim, .n_dim = o->n_dim,
-		.lenient_tensors = o->lenient,
+		.lenient_tensors = o->lenient, .opened = add_read,
+		.opened_arg = job,
 	};
 
 	job->ctx = ctx_new();
@@ -184,6 +192,7 @@ void job_free(struct job *job)
 	free(job->header);
 	free((void *)job->code.data);
 	free((void *)job->weights.data);
+	vec_free(&job->read);
 	if (job->ctx)
 		ctx_free(job->ctx);
 }
@@ -198,17 +207,20 @@ struct files {
 	size_t n;
 };
 
-static void add_file(struct files *f, const struct options *o,
-		     const char *path, const void *data, size_t size)
+static void add_file(struct files *f, const struct job *job, const char *path,
+		     const void *data, size_t size)
 {
 	struct output *out = &f->out[f->n];
+	bool is_input = same_file(path, job->o->model);
 
+	for (size_t i = 0; i < job->read.n && !is_input; i++)
+		is_input = same_file(path, job->read.v[i]);
+	if (is_input)
+		fatal(EXIT_USAGE, "%s is the input; it is not overwritten",
+		      path);
 	for (size_t i = 0; i < f->n; i++)
 		if (strcmp(path, "-") && !strcmp(path, f->out[i].path))
 			fatal(EXIT_USAGE, "%s would be written twice", path);
-	if (same_file(path, o->model))
-		fatal(EXIT_USAGE, "%s is the input; it is not overwritten",
-		      path);
 	output_open(out, path);
 	output_write(out, data, size);
 	f->n++;
@@ -258,10 +270,14 @@ static void add_depfile(struct files *f, struct job *job)
 	}
 	fputs(": ", mem);
 	put_make_name(mem, o->model);
+	for (size_t i = 0; i < job->read.n; i++) {
+		fputc(' ', mem);
+		put_make_name(mem, job->read.v[i]);
+	}
 	fputc('\n', mem);
 	if (fclose(mem))
 		fatal(EXIT_LIMIT, "out of memory");
-	add_file(f, o, path, text, size);
+	add_file(f, job, path, text, size);
 	free(text);
 }
 
@@ -271,7 +287,7 @@ static void add_code(struct files *f, struct job *job)
 	const struct options *o = job->o;
 
 	if (o->emit != EMIT_SO) {
-		add_file(f, o, o->output, job->code.data, job->code.size);
+		add_file(f, job, o->output, job->code.data, job->code.size);
 		return;
 	}
 	char *dir = temp_dir(), *path = temp_file(dir, "model.o");
@@ -286,7 +302,7 @@ static void add_code(struct files *f, struct job *job)
 	size_t size;
 	const char *bytes = file_read(&job->ctx->perm, shared, &size);
 
-	add_file(f, o, o->output, bytes, size);
+	add_file(f, job, o->output, bytes, size);
 }
 
 static void write_code(struct job *job)
@@ -296,14 +312,14 @@ static void write_code(struct job *job)
 	struct files f = { .n = 0 };
 
 	if (o->emit == EMIT_HEADER)
-		add_file(&f, o, o->output, job->header, strlen(job->header));
+		add_file(&f, job, o->output, job->header, strlen(job->header));
 	else if (o->header || (!stdout_only && o->emit <= EMIT_ASM))
-		add_file(&f, o, o->header ? o->header
+		add_file(&f, job, o->header ? o->header
 					  : with_suffix(&job->ctx->perm,
 							o->output, ".h"),
 			 job->header, strlen(job->header));
 	if (o->weights && o->emit != EMIT_HEADER)
-		add_file(&f, o, o->weights, job->weights.data,
+		add_file(&f, job, o->weights, job->weights.data,
 			 job->weights.size);
 	if (o->emit != EMIT_HEADER)
 		add_code(&f, job);
@@ -317,7 +333,7 @@ static void write_text(struct job *job)
 	char *text = module_print(job->m);
 	struct files f = { .n = 0 };
 
-	add_file(&f, job->o, job->o->output, text, strlen(text));
+	add_file(&f, job, job->o->output, text, strlen(text));
 	if (job->o->deps)
 		add_depfile(&f, job);
 	output_commit(f.out, f.n);

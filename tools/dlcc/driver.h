@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "base/arena.h"
+#include "base/vec.h"
 #include "codegen/codegen.h"
 #include "frontend/frontend.h"
 #include "ir/ir.h"
@@ -64,6 +65,7 @@ struct job {
 	const struct options *o;
 	const char *prefix;
 	struct ctx *ctx;
+	VEC(const char *) read;	/* files of external data */
 	struct module *m;
 	struct abi *abi;
 	char *header;
