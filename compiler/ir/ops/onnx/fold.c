@@ -88,47 +88,112 @@ void fold_end(struct lower *lo, struct fold *f, struct value *const *next,
 
 /* ---- rows ------------------------------------------------------------- */
 
-void rows_begin(struct lower *lo, struct rows *r, const struct type *x,
-		const bool *reduced, bool keep, unsigned n,
-		const enum dtype *out)
+/* 1 when a == b, else 0. */
+static const struct expr *is_equal(struct ctx *c, const struct expr *a,
+				   const struct expr *b)
+{
+	const struct expr *d = expr_sub(c, a, b), *one = expr_const(c, 1);
+
+	d = expr_max(c, d, expr_scale(c, d, -1));
+	return expr_sub(c, one, expr_min(c, one, d));
+}
+
+/* 1 when dim i of x becomes dim j of a result without the reduced dims. */
+static const struct expr *becomes(struct ctx *c,
+				  const struct expr *const *kept, unsigned i,
+				  unsigned j)
+{
+	const struct expr *before = expr_const(c, 0);
+
+	for (unsigned k = 0; k < i; k++)
+		before = expr_add(c, before, kept[k]);
+	return expr_mul(c, kept[i],
+			is_equal(c, before, expr_const(c, j)));
+}
+
+/* n where the flag is 1, and 1 where it is 0. */
+static const struct expr *extent_if(struct ctx *c, const struct expr *flag,
+				    const struct expr *n)
+{
+	return expr_addc(c, expr_mul(c, flag, expr_addc(c, n, -1)), 1);
+}
+
+unsigned kept_shape(struct ctx *c, const struct type *x,
+		    const struct expr *const *kept, unsigned n_reduced,
+		    bool keep, const struct expr **dim)
+{
+	unsigned rank = keep ? x->rank : x->rank - n_reduced;
+
+	for (unsigned j = 0; j < rank; j++) {
+		dim[j] = expr_const(c, 0);
+		if (keep)
+			dim[j] = extent_if(c, kept[j], x->dim[j]);
+		for (unsigned i = j; !keep && i < x->rank; i++)
+			dim[j] = expr_add(c, dim[j],
+					  expr_mul(c, becomes(c, kept, i, j),
+						   x->dim[i]));
+	}
+	return rank;
+}
+
+void rows_begin_kept(struct lower *lo, struct rows *r, const struct type *x,
+		     const struct expr *const *kept, unsigned n_reduced,
+		     bool keep, unsigned n, const enum dtype *out)
 {
 	struct ctx *c = lo->b.ctx;
 	const struct expr *dim[MAX_RANK];
 	const struct type *t[MAX_FOLD];
-	unsigned rank = 0;
+	unsigned rank = kept_shape(c, x, kept, n_reduced, keep, dim);
 
-	*r = (struct rows){ .rank = x->rank, .type = x };
-	for (unsigned i = 0; i < x->rank; i++) {
-		r->reduced[i] = reduced[i];
-		if (!reduced[i])
-			dim[rank++] = x->dim[i];
-		else if (keep)
-			dim[rank++] = expr_const(c, 1);
-	}
+	*r = (struct rows){ .type = x };
 	for (unsigned i = 0; i < n; i++)
 		t[i] = type_tensor(c, out[i], rank, dim);
 	r->nest = nest_begin(lo, n, t);
-	rank = 0;
 	for (unsigned i = 0; i < x->rank; i++) {
-		r->at[i] = reduced[i] ? expr_const(c, 0) : r->nest.iv[rank];
-		rank += !reduced[i] || keep;
+		r->kept[i] = kept[i];
+		r->at[i] = expr_const(c, 0);
+		if (keep && !expr_is(kept[i], 0))
+			r->at[i] = r->nest.iv[i];
+		for (unsigned j = 0; !keep && j <= i && j < rank; j++)
+			r->at[i] = expr_add(c, r->at[i],
+					    expr_mul(c, becomes(c, kept, i, j),
+						     r->nest.iv[j]));
 	}
+}
+
+void rows_begin(struct lower *lo, struct rows *r, const struct type *x,
+		const bool *reduced, bool keep, unsigned n,
+		const enum dtype *out)
+{
+	const struct expr *kept[MAX_RANK];
+	unsigned n_reduced = 0;
+
+	for (unsigned i = 0; i < x->rank; i++) {
+		kept[i] = expr_const(lo->b.ctx, !reduced[i]);
+		n_reduced += reduced[i];
+	}
+	rows_begin_kept(lo, r, x, kept, n_reduced, keep, n, out);
+}
+
+/* What the fold runs over in dim i; 1 where it is kept. */
+static const struct expr *fold_extent(struct ctx *c, const struct rows *r,
+				      unsigned i)
+{
+	return extent_if(c, expr_sub(c, expr_const(c, 1), r->kept[i]),
+			 r->type->dim[i]);
 }
 
 void rows_fold(struct lower *lo, struct rows *r, unsigned n_acc,
 	       struct value *const *init)
 {
+	struct ctx *c = lo->b.ctx;
 	const struct expr *extent[MAX_RANK];
-	unsigned n = 0;
 
-	for (unsigned i = 0; i < r->rank; i++)
-		if (r->reduced[i])
-			extent[n++] = r->type->dim[i];
-	r->fold = fold_begin(lo, n, extent, n_acc, init);
-	n = 0;
-	for (unsigned i = 0; i < r->rank; i++)
-		if (r->reduced[i])
-			r->at[i] = r->fold.iv[n++];
+	for (unsigned i = 0; i < r->type->rank; i++)
+		extent[i] = fold_extent(c, r, i);
+	r->fold = fold_begin(lo, r->type->rank, extent, n_acc, init);
+	for (unsigned i = 0; i < r->type->rank; i++)
+		r->at[i] = expr_add(c, r->at[i], r->fold.iv[i]);
 }
 
 void rows_fold_end(struct lower *lo, struct rows *r,
@@ -143,14 +208,12 @@ void rows_end(struct lower *lo, struct rows *r, unsigned n,
 	nest_end(lo, &r->nest, n, val, result);
 }
 
-const struct expr *rows_count(struct ctx *c, const struct type *x,
-			      const bool *reduced)
+const struct expr *rows_count(struct ctx *c, const struct rows *r)
 {
 	const struct expr *n = expr_const(c, 1);
 
-	for (unsigned i = 0; i < x->rank; i++)
-		if (reduced[i])
-			n = expr_mul(c, n, x->dim[i]);
+	for (unsigned i = 0; i < r->type->rank; i++)
+		n = expr_mul(c, n, fold_extent(c, r, i));
 	return n;
 }
 
@@ -172,8 +235,7 @@ struct value *row_mean(struct lower *lo, struct value *x, const bool *reduced,
 		v = s_mul(lo, v, v);
 	v = s_add(lo, r.fold.acc[0], v);
 	rows_fold_end(lo, &r, &v, &v);
-	v = s_div(lo, v, s_expr(lo, acc, rows_count(lo->b.ctx, x->type,
-						    reduced)));
+	v = s_div(lo, v, s_expr(lo, acc, rows_count(lo->b.ctx, &r)));
 	rows_end(lo, &r, 1, &v, &res);
 	return res;
 }

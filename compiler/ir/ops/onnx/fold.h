@@ -55,15 +55,25 @@ void fold_end(struct lower *lo, struct fold *f, struct value *const *next,
 struct rows {
 	struct nest nest;
 	struct fold fold;
-	unsigned rank;
 	const struct type *type;	/* of x */
-	bool reduced[MAX_RANK];
-	const struct expr *at[MAX_RANK];	/* the element of x */
+	const struct expr *kept[MAX_RANK];	/* 1, or 0 where reduced */
+	/* The element of x; before the fold is opened, that of a statistic
+	 * which has kept the reduced dims. */
+	const struct expr *at[MAX_RANK];
 };
 /* keep: reduced dims stay, with extent 1. */
 void rows_begin(struct lower *lo, struct rows *r, const struct type *x,
 		const bool *reduced, bool keep, unsigned n,
 		const enum dtype *out);
+/* The same when kept[] may depend on run-time values; n_reduced of them are
+ * 0. */
+void rows_begin_kept(struct lower *lo, struct rows *r, const struct type *x,
+		     const struct expr *const *kept, unsigned n_reduced,
+		     bool keep, unsigned n, const enum dtype *out);
+/* The shape of such a result; its rank is returned. */
+unsigned kept_shape(struct ctx *c, const struct type *x,
+		    const struct expr *const *kept, unsigned n_reduced,
+		    bool keep, const struct expr **dim);
 void rows_fold(struct lower *lo, struct rows *r, unsigned n_acc,
 	       struct value *const *init);
 void rows_fold_end(struct lower *lo, struct rows *r,
@@ -71,8 +81,7 @@ void rows_fold_end(struct lower *lo, struct rows *r,
 void rows_end(struct lower *lo, struct rows *r, unsigned n,
 	      struct value *const *val, struct value **result);
 /* Number of elements that are folded into one. */
-const struct expr *rows_count(struct ctx *c, const struct type *x,
-			      const bool *reduced);
+const struct expr *rows_count(struct ctx *c, const struct rows *r);
 
 enum row_sum { ROW_SUM, ROW_SQUARES, ROW_DEVIATION };
 /*

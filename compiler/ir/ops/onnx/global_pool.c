@@ -42,8 +42,7 @@ static bool average_lower(struct lower *lo)
 	global_begin(lo, &r, acc, false);
 	v = s_add(lo, r.fold.acc[0], load_as(lo, acc, x, r.at));
 	rows_fold_end(lo, &r, &v, &v);
-	v = s_div(lo, v, s_expr(lo, acc, rows_count(lo->b.ctx, x->type,
-						    r.reduced)));
+	v = s_div(lo, v, s_expr(lo, acc, rows_count(lo->b.ctx, &r)));
 	v = s_cast(lo, x->type->dtype, v);
 	rows_end(lo, &r, 1, &v, lo->result);
 	return true;

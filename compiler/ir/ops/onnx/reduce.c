@@ -13,28 +13,64 @@ enum {
 	REDUCE_ORDERED = REDUCE_TYPES | T(I8) | T(U8) | T_BOOL,
 };
 
-static bool reduce_axes(struct infer *in, bool *reduced)
+struct axes {
+	unsigned n;				/* reduced dims */
+	const struct expr *kept[MAX_RANK];	/* 1, or 0 where reduced */
+};
+
+/* kept[i] *= (axis is not i), also for an axis known at run time only. */
+static bool reduce_axis(struct infer *in, struct axes *a, unsigned rank,
+			const struct expr *axis)
 {
-	const struct type *x = infer_type(in, 0);
-	size_t n = 0;
-	int64_t *v = NULL;
+	struct ctx *c = in->ctx;
+	const struct expr *one = expr_const(c, 1), *d;
+	unsigned at;
+	int64_t k;
 
-	for (unsigned i = 0; i < MAX_RANK; i++)
-		reduced[i] = false;
-	if (infer_has(in, 1) && !infer_const_ints(in, 1, &n, &v))
-		return false;
-	for (size_t i = 0; i < n; i++) {
-		unsigned axis;
-
-		if (!infer_axis(in, v[i], x->rank, &axis))
+	if (expr_is_const(axis, &k)) {
+		if (!infer_axis(in, k, rank, &at))
 			return false;
-		if (reduced[axis])
-			return infer_error(in, "axis %u is given twice", axis);
-		reduced[axis] = true;
+	} else if (!infer_require_nonneg(in, expr_addc(c, axis, rank),
+					 "axis + rank") ||
+		   !infer_require_nonneg(in, expr_sub(c, expr_const(c, rank),
+						      expr_addc(c, axis, 1)),
+					 "rank - 1 - axis")) {
+		return false;
 	}
-	if (!n && !op_int(in->op, A_noop_with_empty_axes))
-		for (unsigned i = 0; i < x->rank; i++)
-			reduced[i] = true;
+	for (unsigned i = 0; i < rank; i++) {
+		d = expr_mod(c, axis, expr_const(c, rank));
+		d = expr_addc(c, d, -(int64_t)i);
+		d = expr_max(c, d, expr_scale(c, d, -1));
+		a->kept[i] = expr_min(c, a->kept[i], expr_min(c, one, d));
+	}
+	return true;
+}
+
+static bool reduce_axes(struct infer *in, struct axes *a)
+{
+	struct ctx *c = in->ctx;
+	unsigned rank = infer_type(in, 0)->rank;
+	const struct expr **v = NULL, *left = expr_const(c, 0);
+	size_t n = 0;
+	int64_t k;
+
+	if (infer_has(in, 1) && !(v = infer_elems(in, 1, &n)))
+		return false;
+	if (n > rank)
+		return infer_error(in, "has %zu axes for rank %u", n, rank);
+	bool all = !n && !op_int(in->op, A_noop_with_empty_axes);
+
+	a->n = all ? rank : (unsigned)n;
+	for (unsigned i = 0; i < rank; i++)
+		a->kept[i] = expr_const(c, !all);
+	for (size_t i = 0; i < n; i++)
+		if (!reduce_axis(in, a, rank, v[i]))
+			return false;
+	for (unsigned i = 0; i < rank; i++)
+		left = expr_add(c, left, a->kept[i]);
+	if (expr_is_const(left, &k) && k != rank - a->n)
+		return infer_error(in, "an axis is given twice");
+	infer_require_eq(in, left, expr_const(c, rank - a->n));
 	return true;
 }
 
@@ -42,17 +78,13 @@ static bool reduce_infer(struct infer *in)
 {
 	const struct type *x = infer_type(in, 0);
 	const struct expr *dim[MAX_RANK];
-	bool reduced[MAX_RANK], keep = op_int(in->op, A_keepdims);
-	unsigned rank = 0;
+	struct axes a;
 
-	if (!reduce_axes(in, reduced))
+	if (!reduce_axes(in, &a))
 		return false;
-	for (unsigned i = 0; i < x->rank; i++) {
-		if (!reduced[i])
-			dim[rank++] = x->dim[i];
-		else if (keep)
-			dim[rank++] = expr_const(in->ctx, 1);
-	}
+	unsigned rank = kept_shape(in->ctx, x, a.kept, a.n,
+				   op_int(in->op, A_keepdims), dim);
+
 	infer_set(in, 0, x->dtype, rank, dim);
 	return true;
 }
@@ -108,27 +140,27 @@ static struct value *logarithm(struct lower *lo, struct value *v,
 	return s_op(lo, OP_math_log, v);
 }
 
-static bool read_axes(struct lower *lo, bool *reduced)
+static bool read_axes(struct lower *lo, struct axes *a)
 {
 	const struct type *out[MAX_OUTS] = { NULL };
 	struct infer in = { lo->b.ctx, lo->op, out };
 
-	return reduce_axes(&in, reduced);
+	return reduce_axes(&in, a);
 }
 
 static bool reduce(struct lower *lo, const struct reduction *k)
 {
 	struct value *x = lower_in(lo, 0), *v;
 	enum dtype t = x->type->dtype, acc = acc_dtype(t);
-	bool reduced[MAX_RANK];
+	struct axes a;
 	struct rows r;
 
-	if (!read_axes(lo, reduced))
+	if (!read_axes(lo, &a))
 		return false;
 	if (k->real && !dtype_is_float(t))
 		acc = DT_F64;
-	rows_begin(lo, &r, x->type, reduced, op_int(lo->op, A_keepdims), 1,
-		   &t);
+	rows_begin_kept(lo, &r, x->type, a.kept, a.n,
+			op_int(lo->op, A_keepdims), 1, &t);
 	v = k->init(lo, acc);
 	rows_fold(lo, &r, 1, &v);
 	v = load_as(lo, acc, x, r.at);
@@ -137,7 +169,7 @@ static bool reduce(struct lower *lo, const struct reduction *k)
 	v = s_op2(lo, k->code, r.fold.acc[0], v);
 	rows_fold_end(lo, &r, &v, &v);
 	if (k->last)
-		v = k->last(lo, v, rows_count(lo->b.ctx, x->type, reduced));
+		v = k->last(lo, v, rows_count(lo->b.ctx, &r));
 	v = s_cast(lo, t, v);
 	rows_end(lo, &r, 1, &v, lo->result);
 	return true;
@@ -207,12 +239,12 @@ static bool log_sum_lower(struct lower *lo)
 
 /* The row's maximum, or 0 when it is not finite: what may be subtracted. */
 static struct value *finite_max(struct lower *lo, struct value *x, enum dtype t,
-				const bool *reduced)
+				const struct axes *a)
 {
 	struct rows r;
 	struct value *v, *res;
 
-	rows_begin(lo, &r, x->type, reduced, true, 1, &t);
+	rows_begin_kept(lo, &r, x->type, a->kept, a->n, true, 1, &t);
 	v = s_lowest(lo, t);
 	rows_fold(lo, &r, 1, &v);
 	v = s_op2(lo, OP_arith_max, r.fold.acc[0], load_as(lo, t, x, r.at));
@@ -228,22 +260,18 @@ static struct value *finite_max(struct lower *lo, struct value *x, enum dtype t,
 /* max + log(sum(exp(x - max))): no exp() overflows. */
 static bool log_sum_exp_lower(struct lower *lo)
 {
-	struct ctx *c = lo->b.ctx;
 	struct value *x = lower_in(lo, 0), *v, *m;
 	enum dtype t = x->type->dtype;
 	enum dtype acc = dtype_is_float(t) ? acc_dtype(t) : DT_F64;
-	const struct expr *at[MAX_RANK];
-	bool reduced[MAX_RANK];
+	struct axes a;
 	struct rows r;
 
-	if (!read_axes(lo, reduced))
+	if (!read_axes(lo, &a))
 		return false;
-	m = finite_max(lo, x, acc, reduced);
-	rows_begin(lo, &r, x->type, reduced, op_int(lo->op, A_keepdims), 1,
-		   &t);
-	for (unsigned i = 0; i < x->type->rank; i++)
-		at[i] = reduced[i] ? expr_const(c, 0) : r.at[i];
-	m = nest_load(lo, m, at);
+	m = finite_max(lo, x, acc, &a);
+	rows_begin_kept(lo, &r, x->type, a.kept, a.n,
+			op_int(lo->op, A_keepdims), 1, &t);
+	m = nest_load(lo, m, r.at);
 	v = s_const(lo, acc, 0);
 	rows_fold(lo, &r, 1, &v);
 	v = s_sub(lo, load_as(lo, acc, x, r.at), m);
