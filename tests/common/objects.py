@@ -64,8 +64,9 @@ def dlcc_compile(dlcc, model, output, prefix, options=()):
     return done.returncode, done.stderr.decode(errors="replace")
 
 
-def link(dlcc, prefixes, folder, name):
-    """Links FOLDER/PREFIX.o of each prefix with the runner to FOLDER/NAME."""
+def link(dlcc, prefixes, folder, name, source="tests/common/runner.c"):
+    """Links FOLDER/PREFIX.o of each prefix with the runner, or another
+    source that knows the table of models, to FOLDER/NAME."""
     table = os.path.join(folder, name + "_table.c")
     with open(table, "w") as f:
         f.write("#include <stddef.h>\n")
@@ -83,10 +84,9 @@ def link(dlcc, prefixes, folder, name):
                "-D_POSIX_C_SOURCE=200809L", "-Wall", "-Wextra", "-Wpedantic",
                "-Werror", f"-I{ROOT}/runtime/include", f"-I{ROOT}/compiler",
                f"-I{folder}", "-o", program,
-               f"{ROOT}/tests/common/runner.c", table,
+               os.path.join(ROOT, source), table,
                *[os.path.join(folder, p + ".o") for p in prefixes],
                os.path.join(variant(dlcc), "libdlrt.a"), "-lpthread"]
-    # objects built with ASan's dlcc hold no instrumentation themselves
     done = subprocess.run(command, capture_output=True)
     if done.returncode:
         raise RuntimeError(done.stderr.decode(errors="replace"))
