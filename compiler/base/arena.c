@@ -23,7 +23,9 @@ static NORETURN void out_of_memory(size_t size)
 
 void *arena_alloc(struct arena *a, size_t size)
 {
-	size = (size + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+	/* Empty objects have addresses of their own: constants are told apart
+	 * by where their bytes are. */
+	size = ((size ? size : 1) + ALIGN - 1) & ~(size_t)(ALIGN - 1);
 	if (!a->head || size > a->cap - a->used) {
 		size_t want = size > MIN_BLOCK ? size : MIN_BLOCK;
 		size_t head = (sizeof(struct arena_block) + ALIGN - 1) &

@@ -39,6 +39,13 @@ static void init_types(struct cg *g)
 
 /* ---- weights ------------------------------------------------------------------ */
 
+/* Also an empty constant has a place. */
+static size_t weight_slot(size_t size)
+{
+	return ((size ? size : 1) + WEIGHT_ALIGN - 1) &
+	       ~(size_t)(WEIGHT_ALIGN - 1);
+}
+
 static void add_weight(void *arg, struct op *op)
 {
 	struct cg *g = arg;
@@ -51,8 +58,7 @@ static void add_weight(void *arg, struct op *op)
 	map_put(&g->weight_at, (uint64_t)(uintptr_t)b.data,
 		(void *)(uintptr_t)(g->weight_bytes + 1));
 	vec_push(&g->blobs, b);
-	g->weight_bytes += ((int64_t)b.size + WEIGHT_ALIGN - 1) &
-			   -(int64_t)WEIGHT_ALIGN;
+	g->weight_bytes += (int64_t)weight_slot(b.size);
 }
 
 static char *weight_image(struct cg *g)
@@ -65,8 +71,7 @@ static char *weight_image(struct cg *g)
 		      (long long)g->weight_bytes);
 	for (size_t i = 0; i < g->blobs.n; i++) {
 		memcpy(p, g->blobs.v[i].data, g->blobs.v[i].size);
-		p += (g->blobs.v[i].size + WEIGHT_ALIGN - 1) &
-		     ~(size_t)(WEIGHT_ALIGN - 1);
+		p += weight_slot(g->blobs.v[i].size);
 	}
 	return image;
 }
