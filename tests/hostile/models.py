@@ -293,11 +293,77 @@ def attribute_cases():
         outputs=(value('y', [None]),))
     yield 'a07-zero-size.0', nodes(
         RELU, inputs=(value('x', [0, 3]),), outputs=(value('y', [0, 3]),))
+    yield 'a08-empty-constant.0', nodes(
+        node('Shape', ['x'], ['y'], a_int('start', 2)),
+        outputs=(value('y', [0], INT64),))
+    yield 'a08-empty-initializer.0', nodes(
+        node('Concat', ['w', 'x', 'v'], ['y'], a_int('axis', 0)),
+        init=(tensor('w', [0, 3]), tensor('v', [2, 3], FLOAT, raw(W24))),
+        outputs=(value('y', [4, 3]),))
+    yield 'a08-empty-inner.0', nodes(
+        node('MatMul', ['x', 'w'], ['y']), init=(tensor('w', [0, 3]),),
+        inputs=(value('x', [2, 0]),))
+    yield 'a08-empty-softmax.0', nodes(
+        node('Softmax', ['x'], ['y']), inputs=(value('x', [2, 0]),),
+        outputs=(value('y', [2, 0]),))
+    yield 'a08-empty-batch.0', nodes(
+        node('Conv', ['x', 'w'], ['y']), init=(kernel,),
+        inputs=(value('x', [0, 4, 8, 8]),),
+        outputs=(value('y', [None] * 4),))
+    yield 'a08-empty-everywhere.0', nodes(
+        RELU, inputs=(value('x', [0, 1 << 62]),),
+        outputs=(value('y', [0, None]),))
+    yield from operand_cases()
     yield 'a11-rank.4', nodes(
         RELU, inputs=(value('x', [1] * 33),),
         outputs=(value('y', [1] * 33),))
     yield 'a12-cast-undefined.3', nodes(
         node('Cast', ['x'], ['y'], a_int('to', 0)))
+
+
+def operand_cases():
+    """Operands of integer lists that are constants of the model."""
+    low, high = -1 << 63, (1 << 63) - 1
+
+    def ints(name, *values):
+        return tensor(name, [len(values)], INT64,
+                      raw(struct.pack(f'<{len(values)}q', *values)))
+
+    def case(op, *operands, attributes=(), rank=2):
+        return nodes(
+            node(op, ['x'] + [f'c{i}' for i in range(len(operands))], ['y'],
+                 *attributes),
+            init=[ints(f'c{i}', *v) for i, v in enumerate(operands)],
+            outputs=(value('y', [None] * rank),))
+
+    yield 'a13-reshape-negative.2', case('Reshape', [-2, 3])
+    yield 'a13-reshape-two-rests.2', case('Reshape', [-1, -1])
+    yield 'a13-reshape-not-dividing.2', case('Reshape', [4, -1])
+    yield 'a13-reshape-other-size.2', case('Reshape', [5, 5])
+    yield 'a13-reshape-overflow.4', case('Reshape', [1 << 32, 1 << 32])
+    yield 'a13-reshape-copy-beyond.2', case('Reshape', [2, 3, 0], rank=3)
+    yield 'a13-slice-extremes.0', case('Slice', [low, low], [high, high],
+                                       [0, 1])
+    yield 'a13-slice-step-zero.2', case('Slice', [0], [1], [0], [0])
+    yield 'a13-slice-axis.2', case('Slice', [0], [1], [2])
+    yield 'a13-slice-axis-twice.2', case('Slice', [0, 0], [1, 1], [1, -1])
+    yield 'a13-slice-lengths.2', case('Slice', [0, 0], [1])
+    yield 'a13-expand-mismatch.2', case('Expand', [2, 4])
+    yield 'a13-expand-negative.2', case('Expand', [2, -3])
+    yield 'a13-tile-negative.2', case('Tile', [1, -1])
+    yield 'a13-tile-length.2', case('Tile', [1])
+    yield 'a13-tile-overflow.4', case('Tile', [1 << 62, 1 << 62])
+    yield 'a13-pad-length.2', case('Pad', [1, 1, 1])
+    yield 'a13-pad-below-zero.2', case('Pad', [-3, 0, 0, 0])
+    yield 'a13-unsqueeze-twice.2', case('Unsqueeze', [1, 1], rank=4)
+    yield 'a13-unsqueeze-range.2', case('Unsqueeze', [1 << 31], rank=3)
+    yield 'a13-squeeze-not-one.2', case('Squeeze', [0], rank=1)
+    yield 'a13-split-sum.2', nodes(
+        node('Split', ['x', 'c'], ['y', 'z']), init=(ints('c', 1, 2),),
+        outputs=(value('y', [None, 3]),))
+    yield 'a13-split-negative.2', nodes(
+        node('Split', ['x', 'c'], ['y', 'z']), init=(ints('c', -1, 3),),
+        outputs=(value('y', [None, 3]),))
 
 
 def tensor_cases():
