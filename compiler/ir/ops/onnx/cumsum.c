@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * CumSum: running sums along one axis, as a recurrence over it, so that the
- * work is linear.  An axis that is known only at run time selects among the
- * sums along every axis.
+ * CumSum and CumProd: running sums or products along one axis, as a recurrence
+ * over it, so that the work is linear.  An axis that is known only at run time
+ * selects among the sums along every axis.
  */
 #include "ir/ops/onnx/movement.h"
 
@@ -53,10 +53,16 @@ static const struct type *without_axis(struct ctx *c, const struct type *x,
 	return type_tensor(c, t, n, dim);
 }
 
-/* state + x[.., t, ..] */
-static struct value *add_step(struct lower *lo, struct value *x,
-			      struct value *state, unsigned axis,
-			      const struct expr *t)
+/* What the running value starts from. */
+static double neutral(const struct lower *lo)
+{
+	return lo->op->code == OP_CumProd;
+}
+
+/* state + x[.., t, ..], or the product */
+static struct value *next_state(struct lower *lo, struct value *x,
+				struct value *state, unsigned axis,
+				const struct expr *t)
 {
 	struct nest n = nest_begin(lo, 1, &state->type);
 	const struct expr *idx[MAX_RANK];
@@ -67,15 +73,17 @@ static struct value *add_step(struct lower *lo, struct value *x,
 	struct value *v = s_cast(lo, state->type->dtype,
 				 nest_load(lo, x, idx));
 
-	v = s_add(lo, nest_load(lo, state, n.iv), v);
+	v = s_op2(lo,
+		  lo->op->code == OP_CumProd ? OP_arith_mul : OP_arith_add,
+		  nest_load(lo, state, n.iv), v);
 	nest_end(lo, &n, 1, &v, &next);
 	return next;
 }
 
-static struct value *zeros(struct lower *lo, const struct type *t)
+static struct value *first_state(struct lower *lo, const struct type *t)
 {
 	struct nest n = nest_begin(lo, 1, &t);
-	struct value *v = s_const(lo, t->dtype, 0), *r;
+	struct value *v = s_const(lo, t->dtype, neutral(lo)), *r;
 
 	nest_end(lo, &n, 1, &v, &r);
 	return r;
@@ -92,20 +100,20 @@ static struct value *sums_along(struct lower *lo, unsigned axis)
 	const struct type *st = without_axis(c, x->type, wide, axis);
 	const struct expr *extent = x->type->dim[axis];
 
-	init = zeros(lo, st);
+	init = first_state(lo, st);
 	struct scan s = scan_begin(lo, extent, 1, &init, 1, &st);
 	const struct expr *t = s.t;
 
 	if (op_int(lo->op, A_reverse))
 		t = expr_addc(c, expr_sub(c, extent, t), -1);
-	struct value *next = add_step(lo, x, s.state[0], axis, t);
+	struct value *next = next_state(lo, x, s.state[0], axis, t);
 
 	scan_end(lo, &s, 2, (struct value *[]){ next, next }, result);
 	return result[1];
 }
 
-/* Element iv[] of the sums along that axis; the one before it, or 0, when the
- * sums are exclusive. */
+/* Element iv[] of the sums along that axis; the one before it, or what they
+ * start from, when they are exclusive. */
 static struct value *load_sum(struct lower *lo, struct value *sums,
 			      unsigned axis, unsigned rank,
 			      const struct expr *const *iv)
@@ -129,7 +137,8 @@ static struct value *load_sum(struct lower *lo, struct value *sums,
 	idx[0] = expr_addc(c, idx[0], -1);
 	return s_cast(lo, lower_type(lo, 0)->dtype,
 		      nest_load_guarded(lo, sums, idx, 1, idx,
-					s_const(lo, sums->type->dtype, 0)));
+					s_const(lo, sums->type->dtype,
+						neutral(lo))));
 }
 
 static bool cumsum_lower(struct lower *lo)
@@ -165,13 +174,13 @@ static bool cumsum_lower(struct lower *lo)
 	return true;
 }
 
-OP(CumSum, .domain = "", .since = 14, .first = 11,
-	.in = { { "x", T_FLOAT | T_INDEX | T(U32) | T(U64) },
-		{ "axis", T_INDEX } },
-	.out = { { "y", T_FLOAT | T_INDEX | T(U32) | T(U64) } },
-	.attr = {
-		ATTR(exclusive, AT_INT, .i = 0),
-		ATTR(reverse, AT_INT, .i = 0),
-	},
-	.infer = cumsum_infer,
-	.lower = cumsum_lower);
+#define RECORD                                                        \
+	.domain = "",                                                 \
+	.in = { { "x", T_FLOAT | T_INDEX | T(U32) | T(U64) },         \
+		{ "axis", T_INDEX } },                                \
+	.out = { { "y", T_FLOAT | T_INDEX | T(U32) | T(U64) } },      \
+	.attr = { ATTR(exclusive, AT_INT), ATTR(reverse, AT_INT) },   \
+	.infer = cumsum_infer, .lower = cumsum_lower
+
+OP(CumSum, RECORD, .since = 14, .first = 11);
+OP(CumProd, RECORD, .since = 26, .first = 26);
