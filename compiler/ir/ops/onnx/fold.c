@@ -151,11 +151,11 @@ void rows_begin_kept(struct lower *lo, struct rows *r, const struct type *x,
 	r->nest = nest_begin(lo, n, t);
 	for (unsigned i = 0; i < x->rank; i++) {
 		r->kept[i] = kept[i];
-		r->at[i] = expr_const(c, 0);
+		r->base[i] = expr_const(c, 0);
 		if (keep && !expr_is(kept[i], 0))
-			r->at[i] = r->nest.iv[i];
+			r->base[i] = r->nest.iv[i];
 		for (unsigned j = 0; !keep && j <= i && j < rank; j++)
-			r->at[i] = expr_add(c, r->at[i],
+			r->base[i] = expr_add(c, r->base[i],
 					    expr_mul(c, becomes(c, kept, i, j),
 						     r->nest.iv[j]));
 	}
@@ -193,7 +193,7 @@ void rows_fold(struct lower *lo, struct rows *r, unsigned n_acc,
 		extent[i] = fold_extent(c, r, i);
 	r->fold = fold_begin(lo, r->type->rank, extent, n_acc, init);
 	for (unsigned i = 0; i < r->type->rank; i++)
-		r->at[i] = expr_add(c, r->at[i], r->fold.iv[i]);
+		r->at[i] = expr_add(c, r->base[i], r->fold.iv[i]);
 }
 
 void rows_fold_end(struct lower *lo, struct rows *r,

@@ -43,8 +43,8 @@ void fold_end(struct lower *lo, struct fold *f, struct value *const *next,
 	      struct value **result);
 
 /*
- * A nest over the dims of x that are not reduced, in which a fold over the
- * reduced ones may be opened:
+ * A nest over the dims of x that are not reduced, in which folds over the
+ * reduced ones may be opened, one after the other:
  *
  *	rows_begin(lo, &r, x->type, reduced, keep, 1, &dtype);
  *	rows_fold(lo, &r, 1, &init);
@@ -57,9 +57,8 @@ struct rows {
 	struct fold fold;
 	const struct type *type;	/* of x */
 	const struct expr *kept[MAX_RANK];	/* 1, or 0 where reduced */
-	/* The element of x; before the fold is opened, that of a statistic
-	 * which has kept the reduced dims. */
-	const struct expr *at[MAX_RANK];
+	const struct expr *base[MAX_RANK];	/* index where kept, else 0 */
+	const struct expr *at[MAX_RANK];	/* the element of x in a fold */
 };
 /* keep: reduced dims stay, with extent 1. */
 void rows_begin(struct lower *lo, struct rows *r, const struct type *x,

@@ -238,29 +238,24 @@ static bool log_sum_lower(struct lower *lo)
 }
 
 /* The row's maximum, or 0 when it is not finite: what may be subtracted. */
-static struct value *finite_max(struct lower *lo, struct value *x, enum dtype t,
-				const struct axes *a)
+static struct value *finite_max(struct lower *lo, struct rows *r,
+				struct value *x, enum dtype t)
 {
-	struct rows r;
-	struct value *v, *res;
+	struct value *v = s_lowest(lo, t);
 
-	rows_begin_kept(lo, &r, x->type, a->kept, a->n, true, 1, &t);
-	v = s_lowest(lo, t);
-	rows_fold(lo, &r, 1, &v);
-	v = s_op2(lo, OP_arith_max, r.fold.acc[0], load_as(lo, t, x, r.at));
-	rows_fold_end(lo, &r, &v, &v);
-	v = s_select(lo,
-		     s_op2(lo, OP_arith_lt, s_op(lo, OP_arith_abs, v),
-			   s_const(lo, t, INFINITY)),
-		     v, s_const(lo, t, 0));
-	rows_end(lo, &r, 1, &v, &res);
-	return res;
+	rows_fold(lo, r, 1, &v);
+	v = s_op2(lo, OP_arith_max, r->fold.acc[0], load_as(lo, t, x, r->at));
+	rows_fold_end(lo, r, &v, &v);
+	return s_select(lo,
+			s_op2(lo, OP_arith_lt, s_op(lo, OP_arith_abs, v),
+			      s_const(lo, t, INFINITY)),
+			v, s_const(lo, t, 0));
 }
 
 /* max + log(sum(exp(x - max))): no exp() overflows. */
 static bool log_sum_exp_lower(struct lower *lo)
 {
-	struct value *x = lower_in(lo, 0), *v, *m;
+	struct value *x = lower_in(lo, 0), *v, *max;
 	enum dtype t = x->type->dtype;
 	enum dtype acc = dtype_is_float(t) ? acc_dtype(t) : DT_F64;
 	struct axes a;
@@ -268,16 +263,15 @@ static bool log_sum_exp_lower(struct lower *lo)
 
 	if (!read_axes(lo, &a))
 		return false;
-	m = finite_max(lo, x, acc, &a);
 	rows_begin_kept(lo, &r, x->type, a.kept, a.n,
 			op_int(lo->op, A_keepdims), 1, &t);
-	m = nest_load(lo, m, r.at);
+	max = finite_max(lo, &r, x, acc);
 	v = s_const(lo, acc, 0);
 	rows_fold(lo, &r, 1, &v);
-	v = s_sub(lo, load_as(lo, acc, x, r.at), m);
+	v = s_sub(lo, load_as(lo, acc, x, r.at), max);
 	v = s_add(lo, r.fold.acc[0], s_op(lo, OP_math_exp, v));
 	rows_fold_end(lo, &r, &v, &v);
-	v = s_add(lo, s_op(lo, OP_math_log, v), m);
+	v = s_add(lo, s_op(lo, OP_math_log, v), max);
 	v = s_cast(lo, t, v);
 	rows_end(lo, &r, 1, &v, lo->result);
 	return true;
