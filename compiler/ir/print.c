@@ -242,6 +242,10 @@ static void put_attrs(struct printer *p, const struct op *op)
 
 static void put_type(struct printer *p, const struct type *t)
 {
+	if (!t) {
+		put(p, "?"); /* only in messages about broken modules */
+		return;
+	}
 	switch (t->kind) {
 	case TY_NONE: put(p, "none"); break;
 	case TY_SCALAR: put(p, dtype_info[t->dtype].name); break;

@@ -222,7 +222,7 @@ Test(dtype, names_and_codes)
 		enum dtype back;
 
 		cr_assert(dtype_from_onnx(dtype_info[t].onnx, &back));
-		cr_assert_eq(back, t);
+		cr_assert_eq((int)back, t);
 		cr_assert_str_eq(onnx_dtype_name(dtype_info[t].onnx),
 				 dtype_info[t].name);
 	}
