@@ -10,15 +10,15 @@
 #define MATH_CASES(X)                                  \
 	X(exp, OP_math_exp, 1, expl, 2, 2)             \
 	X(log, OP_math_log, 1, logl, 2, 2)             \
-	X(log1p, OP_math_log1p, 1, log1pl, 1, 3)       \
-	X(expm1, OP_math_expm1, 1, expm1l, 1, 3)       \
-	X(tanh, OP_math_tanh, 1, tanhl, 3, 4)          \
-	X(erf, OP_math_erf, 1, erfl, 3, 3)             \
+	X(log1p, OP_math_log1p, 1, log1pl, 2, 2)       \
+	X(expm1, OP_math_expm1, 1, expm1l, 2, 3)       \
+	X(tanh, OP_math_tanh, 1, tanhl, 3, 3)          \
+	X(erf, OP_math_erf, 1, erfl, 3, 2)             \
 	X(sin, OP_math_sin, 1, sinl, 1, 2)             \
 	X(cos, OP_math_cos, 1, cosl, 1, 2)             \
 	X(tan, OP_math_tan, 1, tanl, 1, 3)             \
-	X(asin, OP_math_asin, 1, asinl, 1, 4)          \
-	X(acos, OP_math_acos, 1, acosl, 1, 3)          \
+	X(asin, OP_math_asin, 1, asinl, 1, 2)          \
+	X(acos, OP_math_acos, 1, acosl, 1, 2)          \
 	X(atan, OP_math_atan, 1, atanl, 1, 2)          \
 	X(pow, OP_math_pow, 2, powl, 1, 2)             \
 	X(floor, OP_arith_floor, 1, floorl, 0, 0)      \

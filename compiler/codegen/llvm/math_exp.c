@@ -125,8 +125,8 @@ val m_erf_f32(const struct math *m, val x)
 }
 
 /*
- * |x| < 1: x + x P(x^2) / Q(x^2).  Else 1 - exp(-x^2) P(|x|) / Q(|x|), where the
- * quotient stands for exp(x^2) erfc(x) up to 6, from where erf is 1.
+ * |x| < 1: x + x P(x^2) / Q(x^2).  Else 1 - exp(-x^2) P(|x|) / Q(|x|), where
+ * the quotient stands for exp(x^2) erfc(x) up to 6, from where erf is 1.
  */
 val m_erf_f64(const struct math *m, val x)
 {

@@ -87,7 +87,7 @@ static val flip(const struct math *m, val x, val i, unsigned from)
 }
 
 /*
- * For float, in double: three parts of pi/2 leave an error below 2^-70, and
+ * For float, in double: three parts of pi/2 leave an error below 2^-69, and
  * short series, of errors 2^-37 and 2^-33, do.
  */
 static struct angle reduce_f32(const struct math *m, val x)
@@ -99,7 +99,7 @@ static struct angle reduce_f32(const struct math *m, val x)
 
 	x = m_fnma(m, n, m_fp(m, 0x1.921fb4p0), x);
 	x = m_fnma(m, n, m_fp(m, 0x1.4442dp-24), x);
-	x = m_fnma(m, n, m_fp(m, 0x1.846988p-48), x);
+	x = m_fnma(m, n, m_fp(m, 0x1.8469898cc517p-48), x);
 	a.y = m_clamp(m, x, -0.8, 0.8);
 	return a;
 }
