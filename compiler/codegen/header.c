@@ -155,12 +155,19 @@ static void put_string(struct header *h, const char *s)
 	fputs("\"", h->f);
 }
 
-static void put_dim_params(struct header *h)
+/* All dims, or those that an expression mentions. */
+static void put_dim_params(struct header *h, const struct expr *of)
 {
-	for (uint32_t i = 0; i < h->abi->n_dim; i++)
-		fprintf(h->f, "%sint64_t dim_%s", i ? ", " : "",
+	const char *comma = "";
+
+	for (uint32_t i = 0; i < h->abi->n_dim; i++) {
+		if (of && !expr_uses(of, h->abi->dim[i]))
+			continue;
+		fprintf(h->f, "%sint64_t dim_%s", comma,
 			h->abi->dim_ident[i]);
-	if (!h->abi->n_dim)
+		comma = ", ";
+	}
+	if (!*comma)
 		fputs("void", h->f);
 }
 
@@ -179,13 +186,8 @@ static void put_elems(struct header *h, const char *dir,
 		return;
 	fprintf(h->f, "static inline int64_t %s_%s_%s_elems(", h->p, dir,
 		t->ident);
-	put_dim_params(h);
-	fputs(")\n{\n", h->f);
-	for (uint32_t i = 0; i < h->abi->n_dim; i++)
-		if (!expr_uses(t->elems, h->abi->dim[i]))
-			fprintf(h->f, "\t(void)dim_%s;\n",
-				h->abi->dim_ident[i]);
-	fputs("\treturn ", h->f);
+	put_dim_params(h, t->elems);
+	fputs(")\n{\n\treturn ", h->f);
 	put_expr(h, t->elems);
 	fputs(";\n}\n", h->f);
 }
@@ -249,7 +251,7 @@ static void put_workspace(struct header *h)
 	fprintf(h->f, "/* Bytes of workspace that a call with these dims "
 		"needs; 0 on overflow. */\n"
 		"static inline size_t %s_workspace_bytes(", h->p);
-	put_dim_params(h);
+	put_dim_params(h, NULL);
 	fputs(")\n{\n", h->f);
 	put_dims_array(h);
 	fprintf(h->f, "\treturn %s_model.workspace(%s);\n}\n\n", h->p,
