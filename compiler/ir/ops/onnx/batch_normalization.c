@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * BatchNormalization with given statistics: x * a + b per channel, where
- * a = scale / sqrt(var + epsilon) and b = B - mean * a are ops of their own,
- * so that they fold when constant and can move into a preceding Conv.
+ * BatchNormalization: x * a + b per channel, where a = scale / sqrt(var +
+ * epsilon) and b = B - mean * a are ops of their own, so that they fold when
+ * constant and can move into a preceding Conv.  In training mode the
+ * statistics are those of x, and the running ones are further results.
  */
 #include "ir/ops/onnx/fold.h"
 
@@ -15,8 +16,12 @@ static bool batch_infer(struct infer *in)
 
 	if (!x->rank)
 		return infer_error(in, "input is a scalar");
-	if (op_int(in->op, A_training_mode) || in->op->n_out > 1)
-		return infer_unsupported(in, "training mode is not supported");
+	if (in->op->n_out > 3)
+		return infer_unsupported(in, "saved statistics are not "
+					 "supported");
+	if (in->op->n_out > 1 && !op_int(in->op, A_training_mode))
+		return infer_error(in, "has %u outputs without training_mode",
+				   in->op->n_out);
 	if (!op_int(in->op, A_spatial))
 		return infer_unsupported(in, "spatial = 0 is not supported");
 	for (unsigned k = 1; k < 5; k++) {
@@ -30,6 +35,8 @@ static bool batch_infer(struct infer *in)
 				      op_def(in->op)->in[k].name))
 			return false;
 	}
+	infer_set(in, 1, infer_type(in, 3)->dtype, 1, &channels);
+	infer_set(in, 2, infer_type(in, 4)->dtype, 1, &channels);
 	return infer_same(in);
 }
 
@@ -56,6 +63,58 @@ static struct value *per_channel(struct lower *lo, struct value *v,
 		    0, NULL);
 }
 
+static struct value *mean_of(struct lower *lo, struct value *x)
+{
+	int64_t axes[MAX_RANK] = { 0 };
+	int n = 1;
+
+	for (unsigned i = 2; i < x->type->rank; i++)
+		axes[n++] = i;
+	return g_op(lo, OP_ReduceMean, VALUES(x, build_ints(&lo->b, n, axes)),
+		    ATTRS({ A_keepdims, attr_int(lo->b.ctx, 0) }));
+}
+
+/* old * momentum + now * (1 - momentum). */
+static struct value *running(struct lower *lo, struct value *old,
+			     struct value *now)
+{
+	enum dtype t = now->type->dtype;
+	double momentum = op_float(lo->op, A_momentum);
+	struct value *m = build_scalar_const(&lo->b, t, momentum);
+	struct value *rest = build_scalar_const(&lo->b, t, 1 - momentum);
+
+	m = g_op(lo, OP_Mul, VALUES(convert(lo, t, old), m), 0, NULL);
+	rest = g_op(lo, OP_Mul, VALUES(now, rest), 0, NULL);
+	m = g_op(lo, OP_Add, VALUES(m, rest), 0, NULL);
+	return convert(lo, old->type->dtype, m);
+}
+
+/* Puts the statistics of v[0] in the place of the given v[3] and v[4]. */
+static void train(struct lower *lo, struct value **v)
+{
+	struct value *mean, *d;
+
+	/* A list has one channel; images have theirs in dim 1. */
+	if (v[0]->type->rank < 2)
+		mean = g_op(lo, OP_ReduceMean, VALUES(v[0]), 0, NULL);
+	else
+		mean = mean_of(lo, v[0]);
+	d = g_op(lo, OP_Sub, VALUES(v[0], per_channel(lo, mean,
+						      v[0]->type->rank)),
+		 0, NULL);
+	d = g_op(lo, OP_Mul, VALUES(d, d), 0, NULL);
+	if (v[0]->type->rank < 2)
+		d = g_op(lo, OP_ReduceMean, VALUES(d), 0, NULL);
+	else
+		d = mean_of(lo, d);
+	if (lo->op->n_out > 1)
+		lo->result[1] = running(lo, v[3], mean);
+	if (lo->op->n_out > 2)
+		lo->result[2] = running(lo, v[4], d);
+	v[3] = mean;
+	v[4] = d;
+}
+
 static bool batch_decompose(struct lower *lo)
 {
 	struct value *x = lower_in(lo, 0), *v[5], *a, *b;
@@ -67,6 +126,8 @@ static bool batch_decompose(struct lower *lo)
 		acc = t;
 	for (unsigned k = 0; k < 5; k++)
 		v[k] = convert(lo, acc, lower_in(lo, k));
+	if (op_int(lo->op, A_training_mode))
+		train(lo, v);
 	a = build_scalar_const(&lo->b, acc, op_float(lo->op, A_epsilon));
 	a = g_op(lo, OP_Add, VALUES(v[4], a), 0, NULL);
 	a = g_op(lo, OP_Sqrt, VALUES(a), 0, NULL);
@@ -82,12 +143,12 @@ static bool batch_decompose(struct lower *lo)
 }
 
 /* Until opset 13 training was asked for by naming the other results; until 6
- * by is_test = 0, its default. */
+ * by is_test = 0 as well, which is its default. */
 static bool batch_older(struct older *old)
 {
 	const struct attr *test = older_attr(old, A_is_test);
 
-	if (old->opset < 7 && !(test && test->i) && old->n_out > 1)
+	if (old->opset < 14 && !(test && test->i) && old->n_out > 1)
 		older_set_attr(old, A_training_mode,
 			       attr_int(old->b.ctx, 1));
 	return true;
