@@ -179,23 +179,41 @@ struct value *infer_helper(struct infer *in, enum opcode code, unsigned n_in,
 	return build_op(&b, code, n_in, v, n_attr, attr);
 }
 
-const struct expr *infer_element_of(struct infer *in, struct value *v)
+/* The symbols that stand for the elements of v. */
+static const struct expr *const *bound_elements(struct infer *in,
+						struct value *v, size_t n)
 {
 	struct ctx *c = in->ctx;
-	size_t n;
+	size_t m;
 
-	if (v->known && v->known->n == 1 && v->known->elem[0])
-		return v->known->elem[0];
 	for (struct use *u = v->uses; u; u = u->next)
 		if (u->user->code == OP_core_bind)
-			return op_exprs(u->user, A_syms, &n)[0];
-	const struct expr *e = expr_sym_signed(
-		c, arena_fmt(&c->temp, "v%u", ++c->n_syms));
+			return op_exprs(u->user, A_syms, &m);
+	const struct expr **e = NEW_ARRAY(&c->perm, n + 1,
+					  const struct expr *);
+
+	for (size_t k = 0; k < n; k++)
+		e[k] = expr_sym_signed(
+			c, arena_fmt(&c->temp, "v%u", ++c->n_syms));
 	struct builder b = { c, in->op->parent, in->op, in->op->loc };
-	struct named_attr attr = { A_syms, attr_exprs(c, 1, &e) };
+	struct named_attr attr = { A_syms, attr_exprs(c, n, e) };
 
 	build(&b, &(struct op_spec){ .code = OP_core_bind, .n_in = 1, .in = &v,
 				     .n_attr = 1, .attr = &attr });
+	return e;
+}
+
+const struct expr **infer_elements_of(struct infer *in, struct value *v,
+				      size_t n)
+{
+	const struct expr **e = NEW_ARRAY(&in->ctx->perm, n + 1,
+					  const struct expr *);
+
+	for (size_t k = 0; k < n; k++) {
+		e[k] = v->known && k < v->known->n ? v->known->elem[k] : NULL;
+		if (!e[k])
+			e[k] = bound_elements(in, v, n)[k];
+	}
 	return e;
 }
 
@@ -217,12 +235,12 @@ const struct expr *infer_scalar(struct infer *in, unsigned i)
 		return expr_const(in->ctx, scalar_cast(t, DT_I64, s).i);
 	}
 	if (t == DT_I64 || t == DT_I32)
-		return infer_element_of(in, v);
+		return infer_elements_of(in, v, 1)[0];
 	struct named_attr to = { A_to, attr_int(in->ctx,
 						dtype_info[DT_I64].onnx) };
 
 	v = infer_helper(in, OP_Cast, 1, &v, 1, &to);
-	return v ? infer_element_of(in, v) : NULL;
+	return v ? infer_elements_of(in, v, 1)[0] : NULL;
 }
 
 const struct expr **lower_elems(struct lower *lo, unsigned i, size_t *n)

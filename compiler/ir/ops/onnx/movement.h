@@ -32,8 +32,9 @@ const struct expr *infer_scalar(struct infer *in, unsigned i);
 struct value *infer_helper(struct infer *in, enum opcode code, unsigned n_in,
 			   struct value *const *v, unsigned n_attr,
 			   const struct named_attr *attr);
-/* The one element of an integer value: known, or a symbol bound to it. */
-const struct expr *infer_element_of(struct infer *in, struct value *v);
+/* The n elements of an integer value: known, or symbols bound to them. */
+const struct expr **infer_elements_of(struct infer *in, struct value *v,
+				      size_t n);
 
 /* 1 where e < 0, else 0. */
 const struct expr *expr_is_neg(struct ctx *c, const struct expr *e);

@@ -45,7 +45,7 @@ static const struct expr *float_count(struct infer *in)
 	    !(n = infer_helper(in, OP_Ceil, VALUES(n), 0, NULL)) ||
 	    !(n = infer_helper(in, OP_Cast, 1, &n, 1, &to)))
 		return NULL;
-	return expr_max(c, infer_element_of(in, n), expr_const(c, 0));
+	return expr_max(c, infer_elements_of(in, n, 1)[0], expr_const(c, 0));
 }
 
 static const struct expr *int_count(struct infer *in)
