@@ -58,6 +58,9 @@ struct options {
 /* Exits with EXIT_USAGE after one line, or with 0 after --help and such. */
 struct options options_parse(struct arena *a, int argc, char **argv);
 
+/* response.c: the arguments with each @FILE replaced by what it holds. */
+char **response_expand(struct arena *a, int *argc, char **argv);
+
 /* ---- compile.c -------------------------------------------------------- */
 
 /* A model on its way; filled by the functions below, in their order. */

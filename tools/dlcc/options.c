@@ -394,6 +394,7 @@ struct options options_parse(struct arena *a, int argc, char **argv)
 		.atol = 1e-7, .threads = 1, .print = 16,
 	};
 
+	argv = response_expand(a, &argc, argv);
 	o.run = argc > 1 && !strcmp(argv[1], "run");
 	if (o.run) {
 		argc--;
