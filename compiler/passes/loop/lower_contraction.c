@@ -209,11 +209,18 @@ static unsigned make_segments(struct tiling *t, struct segment *seg)
 	return n;
 }
 
+/* The sizes only steer a choice: those beyond any cache are alike, and an
+ * empty one is as good as 1. */
+static int64_t clamp_size(int64_t k)
+{
+	return k < 1 ? 1 : k > 1 << 20 ? 1 << 20 : k;
+}
+
 static int64_t const_or(const struct expr *e, int64_t other)
 {
 	int64_t k;
 
-	return expr_is_const(e, &k) ? k : other;
+	return clamp_size(expr_is_const(e, &k) ? k : other);
 }
 
 /* Tiles per block of rows. */
@@ -224,7 +231,7 @@ static int64_t choose_block(const struct tiling *t, int64_t *depth)
 	int64_t k = 1, es, n_b, block;
 
 	for (uint32_t i = 0; i < kb->n_iv; i++)
-		k *= const_or(expr_atom(kb->iv[i])->a, 64);
+		k = clamp_size(k * const_or(expr_atom(kb->iv[i])->a, 64));
 	*depth = k;
 	es = (int64_t)dtype_size(t->con.fold->out[0].type->dtype);
 	n_b = const_or(expr_atom(op_body(t->con.compute)->iv[t->con.col])->a,
