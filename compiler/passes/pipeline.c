@@ -23,6 +23,7 @@ static const char pipeline_o0[] =
 	"fold,"
 	"lower_graph,"
 	"lower_loops,"
+	"check_bounds,"
 	"plan_memory";
 
 static const char pipeline_o2[] =
@@ -34,6 +35,7 @@ static const char pipeline_o2[] =
 	/* Follows the layouts that contractions chose. */
 	"layout,"
 	"lower_loops,"
+	"check_bounds,"
 	"plan_memory";
 
 const char *pipeline_text(int level)

@@ -46,6 +46,12 @@ static size_t weight_slot(size_t size)
 	       ~(size_t)(WEIGHT_ALIGN - 1);
 }
 
+/* An empty tensor has a place too. */
+static size_t padded(size_t n)
+{
+	return ((n ? n : 1) + WEIGHT_ALIGN - 1) & ~(size_t)(WEIGHT_ALIGN - 1);
+}
+
 static void add_weight(void *arg, struct op *op)
 {
 	struct cg *g = arg;
@@ -58,7 +64,7 @@ static void add_weight(void *arg, struct op *op)
 	map_put(&g->weight_at, (uint64_t)(uintptr_t)b.data,
 		(void *)(uintptr_t)(g->weight_bytes + 1));
 	vec_push(&g->blobs, b);
-	g->weight_bytes += (int64_t)weight_slot(b.size);
+	g->weight_bytes += (int64_t)padded(b.size);
 }
 
 static char *weight_image(struct cg *g)
@@ -70,7 +76,8 @@ static char *weight_image(struct cg *g)
 		fatal(EXIT_LIMIT, "out of memory (%lld bytes of weights)",
 		      (long long)g->weight_bytes);
 	for (size_t i = 0; i < g->blobs.n; i++) {
-		memcpy(p, g->blobs.v[i].data, g->blobs.v[i].size);
+		if (g->blobs.v[i].size)
+			memcpy(p, g->blobs.v[i].data, g->blobs.v[i].size);
 		p += weight_slot(g->blobs.v[i].size);
 	}
 	return image;

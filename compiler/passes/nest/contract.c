@@ -93,7 +93,7 @@ static bool reads_constants(struct op *load)
 /* Substitutes variables of the statement in a copied load. */
 struct rename {
 	struct ctx *ctx;
-	const struct expr *from[2 * MAX_RANK], *to[2 * MAX_RANK];
+	const struct expr *from[4 * MAX_RANK], *to[4 * MAX_RANK];
 	unsigned n;
 };
 
@@ -183,6 +183,12 @@ static void pack_columns(struct ctx *c, struct contraction *con)
 			rn.to[k++] = s.iv[i];
 	rn.from[rn.n] = n;
 	rn.to[rn.n++] = col;
+	/* A variable of extent 1 is no dim of the panels. */
+	for (uint32_t i = 0; i < out->n_iv; i++)
+		if (expr_is(expr_atom(out->iv[i])->a, 1) && i != con->col) {
+			rn.from[rn.n] = out->iv[i];
+			rn.to[rn.n++] = expr_const(c, 0);
+		}
 	size_t n_idx;
 	const struct expr *const *idx = op_exprs(con->b, A_idx, &n_idx);
 	const struct expr *e[MAX_RANK], *guard;

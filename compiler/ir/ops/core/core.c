@@ -12,6 +12,10 @@ OP(core_func, .level = LEVEL_GRAPH | LEVEL_NEST | LEVEL_LOOP, .impure = true,
 		/* Bytes of the arena, set by plan_memory: those known when
 		 * the call begins, and all. */
 		ATTR(workspace, AT_EXPRS),
+		/* Accesses that check_bounds looked at, and how many of them
+		 * it could not prove. */
+		ATTR(checked, AT_INT),
+		ATTR(unproved, AT_INT),
 	});
 
 /* In the body of core.func, `names` are those of the model's outputs. */
