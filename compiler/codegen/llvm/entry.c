@@ -791,6 +791,27 @@ static void visit_node(void *arg, struct op *op)
 		nn->n = k + 1;
 }
 
+/* Of the side file's bytes: each blob and the zeros up to the next one. */
+static uint64_t hash_weights(struct cg *g)
+{
+	uint64_t h = HASH_INIT;
+	int64_t at = 0;
+
+	for (size_t i = 0; i < g->blobs.n; i++) {
+		const struct blob *b = &g->blobs.v[i];
+		int64_t next = g->weight_bytes;
+
+		if (i + 1 < g->blobs.n)
+			next = (int64_t)(uintptr_t)map_get(
+				       &g->weight_at,
+				       (uint64_t)(uintptr_t)b[1].data) - 1;
+		h = hash_bytes(h, b->data, b->size);
+		for (at += (int64_t)b->size; at < next; at++)
+			h = hash_bytes(h, "", 1);
+	}
+	return h;
+}
+
 static void model_table(struct cg *g, LLVMValueRef invoke,
 			LLVMValueRef workspace)
 {
@@ -802,11 +823,9 @@ static void model_table(struct cg *g, LLVMValueRef invoke,
 	static const char *const level[] = { "", "x86-64", "x86-64-v2",
 					     "x86-64-v3", "x86-64-v4" };
 	LLVMValueRef hash[8];
-	uint64_t h = HASH_INIT;
+	uint64_t h = abi->weights_apart ? hash_weights(g) : 0;
 
 	block_walk(op_body(g->m->func), visit_node, &nn);
-	for (size_t i = 0; i < g->blobs.n && abi->weights_apart; i++)
-		h = hash_bytes(h, g->blobs.v[i].data, g->blobs.v[i].size);
 	for (int i = 0; i < 8; i++)
 		hash[i] = LLVMConstInt(g->i8, h >> (8 * i) & 0xff, false);
 	LLVMValueRef f[] = {
