@@ -5,7 +5,7 @@
 #include "frontend/internal.h"
 
 #define TYPE(name) ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__##name
-#define BIT(name) (1u << TYPE(name))
+#define BIT(name)  (1u << TYPE(name))
 
 /* The value fields that are filled in, as a set of attribute types.  Some
  * writers store zeros in the scalar fields that they do not use. */
@@ -42,8 +42,8 @@ bool attr_check(struct importer *im, const Onnx__AttributeProto *a,
 		const struct loc *loc)
 {
 	unsigned set = fields_present(a), type = (unsigned)a->type;
-	unsigned messages = BIT(TENSOR) | BIT(GRAPH) | BIT(SPARSE_TENSOR) |
-			    BIT(TYPE_PROTO);
+	unsigned messages =
+		BIT(TENSOR) | BIT(GRAPH) | BIT(SPARSE_TENSOR) | BIT(TYPE_PROTO);
 
 	if (!a->name || !*a->name)
 		return attr_error(im, a, loc, EXIT_MODEL, "has no name");
@@ -100,7 +100,7 @@ const Onnx__AttributeProto *attr_named(const struct frame *frame,
 	return NULL;
 }
 
-/* ---- values ------------------------------------------------------------- */
+/* ---- values -------------------------------------------------------------- */
 
 static struct attr *list_new(struct ctx *c, enum attr_kind kind, size_t n)
 {
@@ -153,8 +153,8 @@ const struct attr *attr_import(struct importer *im,
 			       const Onnx__AttributeProto *a,
 			       const struct loc *loc)
 {
-	const char *what = arena_fmt(&im->c->temp, "attribute '%s'",
-				     brief(im, a->name));
+	const char *what =
+		arena_fmt(&im->c->temp, "attribute '%s'", brief(im, a->name));
 	const struct tensor_value *t;
 	const char *s;
 
@@ -191,12 +191,11 @@ const struct attr *attr_import(struct importer *im,
 	return NULL;
 }
 
-/* ---- Constant ----------------------------------------------------------- */
+/* ---- Constant ------------------------------------------------------------ */
 
 /* n < 0: a scalar. */
-static const struct tensor_value *value_new(struct importer *im,
-					    enum dtype dtype, int64_t n,
-					    const void *data)
+static const struct tensor_value *
+value_new(struct importer *im, enum dtype dtype, int64_t n, const void *data)
 {
 	struct ctx *c = im->c;
 	struct tensor_value *v = NEW(&im->arena, struct tensor_value);
@@ -204,7 +203,7 @@ static const struct tensor_value *value_new(struct importer *im,
 	size_t size = (size_t)(n < 0 ? 1 : n) * dtype_size(dtype);
 
 	v->type = type_tensor(c, dtype, n >= 0, &dim);
-	v->blob = (struct blob){ arena_copy(&c->perm, data, size), size };
+	v->blob = (struct blob){arena_copy(&c->perm, data, size), size};
 	return v;
 }
 

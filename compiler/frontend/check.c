@@ -19,7 +19,7 @@ struct check {
 	const struct frame *frame;
 };
 
-/* ---- names -------------------------------------------------------------- */
+/* ---- names --------------------------------------------------------------- */
 
 static bool is_defined(const struct names *n, const char *name)
 {
@@ -68,7 +68,7 @@ static bool undefined(struct check *k, Onnx__NodeProto *const *node, size_t n,
 			  brief(k->im, name));
 }
 
-/* ---- nodes -------------------------------------------------------------- */
+/* ---- nodes --------------------------------------------------------------- */
 
 static bool check_graph(struct check *k, const Onnx__GraphProto *g,
 			const struct names *up);
@@ -89,8 +89,7 @@ static bool check_attrs(struct check *k, const Onnx__NodeProto *node,
 			return false;
 		for (size_t j = 0; j < i; j++)
 			if (!strcmp(a->name, node->attribute[j]->name))
-				return diag_error(&im->c->diag, EXIT_MODEL,
-						  loc,
+				return diag_error(&im->c->diag, EXIT_MODEL, loc,
 						  "attribute '%s' is there "
 						  "twice",
 						  brief(im, a->name));
@@ -135,10 +134,10 @@ static bool check_call(struct check *k, const Onnx__NodeProto *node,
 				  node->n_output, p->n_output);
 	for (size_t i = 0; i < node->n_attribute; i++)
 		if (!takes_attr(p, node->attribute[i]->name))
-			return diag_error(d, EXIT_MODEL, loc,
-					  "the function has no attribute '%s'",
-					  brief(k->im,
-						node->attribute[i]->name));
+			return diag_error(
+				d, EXIT_MODEL, loc,
+				"the function has no attribute '%s'",
+				brief(k->im, node->attribute[i]->name));
 	return true;
 }
 
@@ -214,7 +213,7 @@ static bool check_initializers(struct check *k, const Onnx__GraphProto *g,
 			       struct names *names)
 {
 	const struct loc *loc = file_loc(k->im);
-	struct names own = { .up = NULL };
+	struct names own = {.up = NULL};
 	bool ok = true;
 
 	if (g->n_sparse_initializer)
@@ -227,8 +226,7 @@ static bool check_initializers(struct check *k, const Onnx__GraphProto *g,
 	for (size_t i = 0; ok && i < g->n_input; i++)
 		if (g->input[i]->name)
 			map_put(&own.set,
-				key_of(intern(k->im, g->input[i]->name)),
-				&own);
+				key_of(intern(k->im, g->input[i]->name)), &own);
 	for (size_t i = 0; ok && i < g->n_initializer; i++) {
 		const char *name = intern(k->im, g->initializer[i]->name);
 
@@ -255,7 +253,7 @@ static bool check_outputs(struct check *k, const struct names *names,
 static bool check_graph(struct check *k, const Onnx__GraphProto *g,
 			const struct names *up)
 {
-	struct names names = { .up = up };
+	struct names names = {.up = up};
 	bool ok = true;
 
 	for (size_t i = 0; ok && i < g->n_input; i++)
@@ -272,9 +270,9 @@ static bool check_graph(struct check *k, const Onnx__GraphProto *g,
 static bool check_function(struct importer *im, const struct function *fn)
 {
 	const Onnx__FunctionProto *p = fn->proto;
-	struct frame frame = { .fn = fn };
-	struct check k = { im, &frame };
-	struct names names = { .up = NULL };
+	struct frame frame = {.fn = fn};
+	struct check k = {im, &frame};
+	struct names names = {.up = NULL};
 	bool ok = true;
 
 	for (size_t i = 0; ok && i < p->n_input; i++)
@@ -352,8 +350,8 @@ static bool count_nodes(struct importer *im, Onnx__NodeProto *const *node,
 			    !count_graph(im, a->g, depth, count, deepest))
 				return false;
 			for (size_t k = 0; k < a->n_graphs; k++)
-				if (!count_graph(im, a->graphs[k], depth,
-						 count, deepest))
+				if (!count_graph(im, a->graphs[k], depth, count,
+						 deepest))
 					return false;
 		}
 	}
@@ -368,9 +366,9 @@ static bool check_size(struct importer *im)
 	/* Functions that nobody calls must not recur either. */
 	for (size_t i = 0; i < im->model->n_functions; i++) {
 		const Onnx__FunctionProto *p = im->model->functions[i];
-		Onnx__NodeProto node = { .op_type = p->name,
-					 .domain = p->domain,
-					 .overload = p->overload };
+		Onnx__NodeProto node = {.op_type = p->name,
+					.domain = p->domain,
+					.overload = p->overload};
 
 		if (!count_function(im, function_find(im, &node), 1))
 			return false;
@@ -385,7 +383,7 @@ static bool check_size(struct importer *im)
 	return true;
 }
 
-/* ---- versions, functions, interface --------------------------------------- */
+/* ---- versions, functions, interface -------------------------------------- */
 
 static bool check_imports(struct importer *im,
 			  Onnx__OperatorSetIdProto *const *set, size_t n)
@@ -417,8 +415,8 @@ static bool check_imports(struct importer *im,
 			return diag_error(d, EXIT_UNSUPPORTED, loc,
 					  "opset %lld is not supported, "
 					  "%d to %d are",
-					  (long long)set[i]->version,
-					  MIN_OPSET, MAX_OPSET);
+					  (long long)set[i]->version, MIN_OPSET,
+					  MAX_OPSET);
 	}
 	return true;
 }
@@ -426,13 +424,12 @@ static bool check_imports(struct importer *im,
 static const char *function_key(struct importer *im, const char *domain,
 				const char *name, const char *overload)
 {
-	return intern(im, arena_fmt(&im->c->temp, "%s\n%s\n%s",
-				    domain_of(domain), name,
-				    overload ? overload : ""));
+	return intern(im,
+		      arena_fmt(&im->c->temp, "%s\n%s\n%s", domain_of(domain),
+				name, overload ? overload : ""));
 }
 
-struct function *function_find(struct importer *im,
-			       const Onnx__NodeProto *node)
+struct function *function_find(struct importer *im, const Onnx__NodeProto *node)
 {
 	if (!im->functions.n || !node->op_type)
 		return NULL;
@@ -495,9 +492,9 @@ static bool check_version(struct importer *im)
 static bool check_interface(struct importer *im)
 {
 	const Onnx__GraphProto *g = im->model->graph;
-	struct names names = { .up = NULL };
-	struct frame frame = { .fn = NULL };
-	struct check k = { im, &frame };
+	struct names names = {.up = NULL};
+	struct frame frame = {.fn = NULL};
+	struct check k = {im, &frame};
 	bool ok = true;
 
 	if (!g->n_output)
@@ -527,8 +524,8 @@ static bool check_interface(struct importer *im)
 bool model_check(struct importer *im)
 {
 	const Onnx__ModelProto *m = im->model;
-	struct frame frame = { .fn = NULL };
-	struct check k = { im, &frame };
+	struct frame frame = {.fn = NULL};
+	struct check k = {im, &frame};
 
 	if (!check_version(im) || !check_interface(im))
 		return false;
@@ -540,9 +537,9 @@ bool model_check(struct importer *im)
 			return false;
 	for (size_t i = 0; i < m->n_functions; i++) {
 		const Onnx__FunctionProto *p = m->functions[i];
-		Onnx__NodeProto node = { .op_type = p->name,
-					 .domain = p->domain,
-					 .overload = p->overload };
+		Onnx__NodeProto node = {.op_type = p->name,
+					.domain = p->domain,
+					.overload = p->overload};
 
 		if (!check_function(im, function_find(im, &node)))
 			return false;

@@ -23,8 +23,8 @@ struct external_file {
 	dev_t dev;
 	ino_t ino;
 	int64_t size;
-	int64_t unread;		/* bytes that may still be read from it */
-	bool verified;		/* its checksum was right */
+	int64_t unread; /* bytes that may still be read from it */
+	bool verified;  /* its checksum was right */
 };
 
 struct range {
@@ -35,7 +35,7 @@ struct range {
 
 struct request {
 	const char *location, *checksum;
-	int64_t offset, length;		/* -1: not given */
+	int64_t offset, length; /* -1: not given */
 	const struct loc *loc;
 	const char *what;
 };
@@ -48,7 +48,7 @@ static bool bad(struct importer *im, const struct request *r,
 			  brief(im, r->location ? r->location : ""), why);
 }
 
-/* ---- the request ------------------------------------------------------- */
+/* ---- the request --------------------------------------------------------- */
 
 /* Digits only: no sign, space, exponent or other base. */
 static bool parse_decimal(const char *s, int64_t *v)
@@ -84,9 +84,9 @@ static bool read_request(struct importer *im, const Onnx__TensorProto *t,
 		const Onnx__StringStringEntryProto *e = t->external_data[i];
 		const char *key = e->key ? e->key : "";
 		const char *value = e->value ? e->value : "";
-		const char **dst = !strcmp(key, "location") ? &r->location
-				   : !strcmp(key, "offset") ? &offset
-				   : !strcmp(key, "length") ? &length
+		const char **dst = !strcmp(key, "location")   ? &r->location
+				   : !strcmp(key, "offset")   ? &offset
+				   : !strcmp(key, "length")   ? &length
 				   : !strcmp(key, "checksum") ? &r->checksum
 							      : NULL;
 
@@ -111,7 +111,8 @@ static const char *location_fault(const char *s)
 		return "has an empty location";
 	if (len >= PATH_MAX)
 		return "has too long a path";
-	if (*s == '/' || *s == '\\' || (isalpha((unsigned char)*s) && s[1] == ':'))
+	if (*s == '/' || *s == '\\' ||
+	    (isalpha((unsigned char)*s) && s[1] == ':'))
 		return "has an absolute path";
 	if (strchr(s, '\\') || strstr(s, "://"))
 		return "is not a relative path with '/'";
@@ -125,7 +126,7 @@ static const char *location_fault(const char *s)
 	return NULL;
 }
 
-/* ---- the directory ------------------------------------------------------ */
+/* ---- the directory ------------------------------------------------------- */
 
 static char *directory_of(struct importer *im, const char *path)
 {
@@ -169,18 +170,19 @@ static bool root_open(struct importer *im, const struct request *r)
 	im->root = directory_open(root ? root : dir);
 	return im->root >= 0 ||
 	       bad(im, r, EXIT_IO,
-		   arena_fmt(&im->arena, "is in a directory that cannot be "
-					 "opened: %s",
+		   arena_fmt(&im->arena,
+			     "is in a directory that cannot be "
+			     "opened: %s",
 			     strerror(errno)));
 }
 
-/* ---- files -------------------------------------------------------------- */
+/* ---- files --------------------------------------------------------------- */
 
 static bool file_reopen(struct importer *im, const struct request *r,
 			struct file *f)
 {
-	const char *path = arena_fmt(&im->arena, "%s%s", im->below_root,
-				     r->location);
+	const char *path =
+		arena_fmt(&im->arena, "%s%s", im->below_root, r->location);
 
 	switch (file_open_beneath(im->root, path, f)) {
 	case FILE_OK:
@@ -194,9 +196,9 @@ static bool file_reopen(struct importer *im, const struct request *r,
 	case FILE_NOT_OPENED:
 		break;
 	}
-	return bad(im, r, EXIT_IO,
-		   arena_fmt(&im->arena, "cannot be opened: %s",
-			     strerror(errno)));
+	return bad(
+		im, r, EXIT_IO,
+		arena_fmt(&im->arena, "cannot be opened: %s", strerror(errno)));
 }
 
 /* For who writes make rules and must not overwrite an input. */
@@ -237,8 +239,8 @@ static struct external_file *file_get(struct importer *im,
 	}
 	if (!e) {
 		e = NEW(&im->arena, struct external_file);
-		*e = (struct external_file){ location, f->dev, f->ino, f->size,
-					     f->size, false };
+		*e = (struct external_file){location, f->dev,  f->ino,
+					    f->size,  f->size, false};
 		map_put(&im->files, key_of(location), e);
 		report_opened(im, location);
 	}
@@ -266,7 +268,7 @@ static bool verify_checksum(struct importer *im, const struct request *r,
 	return true;
 }
 
-/* ---- ranges ------------------------------------------------------------- */
+/* ---- ranges -------------------------------------------------------------- */
 
 static int range_eq(const void *obj, const void *key)
 {
@@ -280,8 +282,8 @@ static bool range_read(struct importer *im, const struct request *r,
 		       struct external_file *e, int64_t offset, int64_t size,
 		       void **data)
 {
-	struct range key = { e, offset, size, NULL };
-	int64_t f[] = { offset, size };
+	struct range key = {e, offset, size, NULL};
+	int64_t f[] = {offset, size};
 	uint64_t h = hash_bytes(hash_bytes(HASH_INIT, f, sizeof(f)),
 				e->location, strlen(e->location));
 	struct range *found = intern_find(&im->ranges, h, range_eq, &key);
@@ -309,8 +311,8 @@ bool external_read(struct importer *im, const Onnx__TensorProto *t,
 		   int64_t size, void **data, const struct loc *loc,
 		   const char *what)
 {
-	struct request r = { .offset = 0, .length = -1, .loc = loc,
-			     .what = what };
+	struct request r = {
+		.offset = 0, .length = -1, .loc = loc, .what = what};
 
 	if (!read_request(im, t, &r))
 		return false;
@@ -341,7 +343,7 @@ bool external_read(struct importer *im, const Onnx__TensorProto *t,
 
 void external_close(struct importer *im)
 {
-	struct file root = { .fd = im->root };
+	struct file root = {.fd = im->root};
 
 	file_close(&im->open);
 	file_close(&root);

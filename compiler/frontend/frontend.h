@@ -11,7 +11,7 @@
 
 /* --dim NAME=VALUE: a symbolic dim of the inputs that gets a size. */
 struct frontend_dim {
-	const char *name;	/* as in the model, or as dlcc prints it */
+	const char *name; /* as in the model, or as dlcc prints it */
 	int64_t value;
 };
 

@@ -64,7 +64,7 @@ static size_t trimmed(char *const *name, size_t n)
 	return n;
 }
 
-/* ---- ops ------------------------------------------------------------------ */
+/* ---- ops ----------------------------------------------------------------- */
 
 static bool convert_attrs(struct importer *im, const struct frame *frame,
 			  const Onnx__NodeProto *node, const struct loc *loc,
@@ -161,7 +161,10 @@ static bool build_record(struct importer *im, const struct body *b,
 	const struct op_def *def = r->def;
 	int64_t opset = opset_of(im, b->frame, domain_of(node->domain));
 	struct older o = {
-		.b = im->b, .opset = opset, .code = r->code, .loc = im->b.loc,
+		.b = im->b,
+		.opset = opset,
+		.code = r->code,
+		.loc = im->b.loc,
 		.n_in = (unsigned)trimmed(node->input, node->n_input),
 		.n_out = (unsigned)trimmed(node->output, node->n_output),
 		.in = NEW_ARRAY(&c->temp, node->n_input + MAX_PORTS,
@@ -184,10 +187,13 @@ static bool build_record(struct importer *im, const struct body *b,
 	if (!check_kinds(im, def, &o) ||
 	    !check_result_count(im, def, o.n_out, o.loc))
 		return false;
-	struct op *op = build(&im->b, &(struct op_spec){
-		.code = o.code, .n_in = o.n_in, .in = o.in,
-		.n_out = o.n_out ? o.n_out : 1,
-		.n_attr = o.n_attr, .attr = o.attr });
+	struct op *op =
+		build(&im->b, &(struct op_spec){.code = o.code,
+						.n_in = o.n_in,
+						.in = o.in,
+						.n_out = o.n_out ? o.n_out : 1,
+						.n_attr = o.n_attr,
+						.attr = o.attr});
 
 	if (!op || !check_result_size(im, op))
 		return false;
@@ -226,7 +232,7 @@ static bool build_constant(struct importer *im, const struct body *b,
 	return true;
 }
 
-/* ---- calls ------------------------------------------------------------------ */
+/* ---- calls --------------------------------------------------------------- */
 
 static bool build_nodes(struct importer *im, const struct body *b);
 
@@ -234,28 +240,28 @@ static bool build_call(struct importer *im, const struct body *b,
 		       const Onnx__NodeProto *node, const struct function *fn)
 {
 	const Onnx__FunctionProto *p = fn->proto;
-	struct scope inner = { .up = NULL };
-	struct map used = { 0 };
-	struct frame frame = { .fn = fn, .call = node, .up = b->frame,
-			       .prefix = "" };
+	struct scope inner = {.up = NULL};
+	struct map used = {0};
+	struct frame frame = {
+		.fn = fn, .call = node, .up = b->frame, .prefix = ""};
 	const char *label = node->name && *node->name ? node->name : p->name;
 	char **want = NEW_ARRAY(&im->arena, p->n_output, char *);
 	size_t n_want = 0;
 
 	/* Prefixes of deep calls end at a length that fits a message. */
-	frame.prefix = strlen(b->frame->prefix) > 200
-			       ? b->frame->prefix
-			       : arena_fmt(&im->arena, "%s%s%s",
-					   b->frame->prefix,
-					   *b->frame->prefix ? "/" : "",
-					   brief(im, label));
+	frame.prefix =
+		strlen(b->frame->prefix) > 200
+			? b->frame->prefix
+			: arena_fmt(&im->arena, "%s%s%s", b->frame->prefix,
+				    *b->frame->prefix ? "/" : "",
+				    brief(im, label));
 	for (size_t i = 0; i < node->n_input; i++)
 		scope_put(im, &inner, p->input[i],
 			  scope_get(im, b->scope, node->input[i]));
 	for (size_t i = 0; i < node->n_output; i++)
 		if (*node->output[i])
 			want[n_want++] = p->output[i];
-	struct body body = { &frame, &inner, p->node, p->n_node, NULL };
+	struct body body = {&frame, &inner, p->node, p->n_node, NULL};
 
 	body.live = live_nodes(im, p->node, p->n_node, want, n_want, &used);
 	bool ok = build_nodes(im, &body);
@@ -268,7 +274,7 @@ static bool build_call(struct importer *im, const struct body *b,
 	return ok;
 }
 
-/* ---- graphs ----------------------------------------------------------------- */
+/* ---- graphs -------------------------------------------------------------- */
 
 static char **output_names(struct importer *im, const Onnx__GraphProto *g)
 {
@@ -306,8 +312,8 @@ static bool build_initializers(struct importer *im, struct scope *scope,
 static bool build_graph(struct importer *im, const struct frame *frame,
 			struct scope *scope, const Onnx__GraphProto *g)
 {
-	struct map used = { 0 };
-	struct body b = { frame, scope, g->node, g->n_node, NULL };
+	struct map used = {0};
+	struct body b = {frame, scope, g->node, g->n_node, NULL};
 
 	b.live = live_nodes(im, g->node, g->n_node, output_names(im, g),
 			    g->n_output, &used);
@@ -350,8 +356,8 @@ static bool build_if(struct importer *im, const struct body *b,
 		return diag_error(d, EXIT_UNSUPPORTED, loc,
 				  "the condition depends on the inputs, which "
 				  "is not supported");
-	branch = attr_named(b->frame, node, yes ? "then_branch"
-						: "else_branch");
+	branch =
+		attr_named(b->frame, node, yes ? "then_branch" : "else_branch");
 	if (!branch || !branch->g)
 		return diag_error(d, EXIT_MODEL, loc, "has no branch");
 	if (attr_named(NULL, node, yes ? "then_branch" : "else_branch") !=
@@ -366,7 +372,7 @@ static bool build_if(struct importer *im, const struct body *b,
 				  "a branch has %zu inputs and %zu outputs, "
 				  "not 0 and %zu",
 				  g->n_input, g->n_output, node->n_output);
-	struct scope inner = { .up = b->scope };
+	struct scope inner = {.up = b->scope};
 	bool ok = build_graph(im, b->frame, &inner, g);
 
 	for (size_t i = 0; ok && i < g->n_output; i++)
@@ -403,12 +409,12 @@ static bool build_nodes(struct importer *im, const struct body *b)
 	return true;
 }
 
-/* ---- the model's interface ---------------------------------------------------- */
+/* ---- the model's interface ----------------------------------------------- */
 
 static bool build_inputs(struct importer *im, struct module *m,
 			 struct scope *scope, const Onnx__GraphProto *g)
 {
-	struct map preset = { 0 };
+	struct map preset = {0};
 	bool ok = true;
 
 	for (size_t i = 0; i < g->n_initializer; i++)
@@ -460,23 +466,23 @@ static bool build_return(struct importer *im, const struct scope *scope,
 	names->kind = AT_STRS;
 	names->n = g->n_output;
 	names->strs = name;
-	struct named_attr attr = { A_names, names };
+	struct named_attr attr = {A_names, names};
 
-	build(&im->b, &(struct op_spec){ .code = OP_core_return,
-					 .n_in = (unsigned)g->n_output,
-					 .in = v, .n_attr = 1,
-					 .attr = &attr });
+	build(&im->b, &(struct op_spec){.code = OP_core_return,
+					.n_in = (unsigned)g->n_output,
+					.in = v,
+					.n_attr = 1,
+					.attr = &attr});
 	return true;
 }
 
 bool graph_import(struct importer *im, struct module *m)
 {
 	const Onnx__GraphProto *g = im->model->graph;
-	struct frame frame = { .prefix = "" };
-	struct scope scope = { .up = NULL };
+	struct frame frame = {.prefix = ""};
+	struct scope scope = {.up = NULL};
 
-	im->b = (struct builder){ im->c, op_body(m->func), NULL,
-				  file_loc(im) };
+	im->b = (struct builder){im->c, op_body(m->func), NULL, file_loc(im)};
 	m->opset = opset_of(im, &frame, "");
 	bool ok = build_inputs(im, m, &scope, g) &&
 		  build_graph(im, &frame, &scope, g) &&

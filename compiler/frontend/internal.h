@@ -15,26 +15,26 @@ enum {
 	MIN_OPSET = 6,
 	MAX_OPSET = 28,
 	MAX_IR_VERSION = 14,
-	MAX_WIRE_DEPTH = 100,	/* protobuf's own default */
+	MAX_WIRE_DEPTH = 100, /* protobuf's own default */
 	MAX_CALL_DEPTH = 100,
 	MAX_FUNCTIONS = 10000,
 	MAX_OPSET_IMPORTS = 1000,
-	MAX_NODES = 1000000,	/* after inlining */
-	MAX_PORT_LIST = 65535,	/* inputs or outputs of one node */
+	MAX_NODES = 1000000,   /* after inlining */
+	MAX_PORT_LIST = 65535, /* inputs or outputs of one node */
 	MAX_NODE_ATTRS = 256,
 	MAX_MODEL_INPUTS = 4096,
-	MAX_NAME = 4096,	/* of a model input or output */
+	MAX_NAME = 4096, /* of a model input or output */
 };
-#define MAX_ELEMS (INT64_C(1) << 40)
-#define MAX_TENSOR_BYTES (INT64_C(1) << 42)
-#define MAX_MODEL_BYTES INT64_C(0x7fffffff)
-#define MAX_EXTERNAL_FILE (INT64_C(64) << 30)
+#define MAX_ELEMS          (INT64_C(1) << 40)
+#define MAX_TENSOR_BYTES   (INT64_C(1) << 42)
+#define MAX_MODEL_BYTES    INT64_C(0x7fffffff)
+#define MAX_EXTERNAL_FILE  (INT64_C(64) << 30)
 #define MAX_EXTERNAL_TOTAL (INT64_C(256) << 30)
 
-/* ---- files (file.c): the only place that opens one -------------------- */
+/* ---- files (file.c): the only place that opens one ----------------------- */
 
 struct file {
-	int fd;			/* -1: none */
+	int fd; /* -1: none */
 	dev_t dev;
 	ino_t ino;
 	int64_t size;
@@ -42,9 +42,9 @@ struct file {
 
 enum file_error {
 	FILE_OK,
-	FILE_NOT_OPENED,	/* errno says why */
+	FILE_NOT_OPENED, /* errno says why */
 	FILE_NOT_REGULAR,
-	FILE_LEAVES,		/* the path leads out of the directory */
+	FILE_LEAVES, /* the path leads out of the directory */
 };
 
 /* A directory to open files beneath; -1 with errno set. */
@@ -54,10 +54,11 @@ enum file_error file_open(const char *path, struct file *f);
 /* A regular file that the kernel finds without leaving the directory. */
 enum file_error file_open_beneath(int dir, const char *path, struct file *f);
 /* False with errno set; errno 0 when the file ends early. */
-bool model_file_read(const struct file *f, void *dst, int64_t offset, int64_t size);
+bool model_file_read(const struct file *f, void *dst, int64_t offset,
+		     int64_t size);
 void file_close(struct file *f);
 
-/* ---- the wire (scan.c, unpack.c) -------------------------------------- */
+/* ---- the wire (scan.c, unpack.c) ----------------------------------------- */
 
 /*
  * Walks a serialised message without recursion or allocation and refuses what
@@ -65,9 +66,9 @@ void file_close(struct file *f);
  * that unpacking will need.
  */
 struct scan_result {
-	enum exit_code code;	/* EXIT_OK when it may be unpacked */
+	enum exit_code code; /* EXIT_OK when it may be unpacked */
 	const char *why;
-	size_t at;		/* byte offset */
+	size_t at; /* byte offset */
 	uint64_t heap;
 };
 struct scan_result wire_scan(const ProtobufCMessageDescriptor *desc,
@@ -83,14 +84,14 @@ struct budget {
 Onnx__ModelProto *model_read(struct ctx *c, const char *path,
 			     struct budget *budget);
 
-/* ---- the importer ----------------------------------------------------- */
+/* ---- the importer -------------------------------------------------------- */
 
 struct function {
 	const Onnx__FunctionProto *proto;
 	enum { FN_NEW, FN_COUNTING, FN_COUNTED } state;
-	unsigned depth;		/* of the calls below, itself included */
-	uint64_t count;		/* nodes after inlining, saturating */
-	bool listed;		/* its unsupported nodes are listed */
+	unsigned depth; /* of the calls below, itself included */
+	uint64_t count; /* nodes after inlining, saturating */
+	bool listed;    /* its unsupported nodes are listed */
 };
 
 /* A call being inlined: what its body sees besides values.  The model itself
@@ -99,13 +100,13 @@ struct frame {
 	const struct function *fn;
 	const Onnx__NodeProto *call;
 	const struct frame *up;
-	const char *prefix;	/* of node names in locations, or "" */
+	const char *prefix; /* of node names in locations, or "" */
 	unsigned depth;
 };
 
 /* Names of one graph or function body, and those around a subgraph. */
 struct scope {
-	struct map values;	/* interned name -> struct value */
+	struct map values; /* interned name -> struct value */
 	const struct scope *up;
 };
 
@@ -114,21 +115,21 @@ struct external_file;
 struct importer {
 	struct ctx *c;
 	const struct frontend_options *opt;
-	const char *path, *file;	/* as given; without directories */
-	const struct loc *top;		/* the file as a whole */
+	const char *path, *file; /* as given; without directories */
+	const struct loc *top;   /* the file as a whole */
 	Onnx__ModelProto *model;
 	struct budget *budget;
 	struct builder b;
-	struct arena arena;		/* until the import ends */
-	struct map functions;		/* interned key -> struct function */
-	struct map records;		/* interned key -> struct record */
-	struct map tensors;		/* message -> struct tensor_value */
-	struct map dims;		/* interned dim_param -> struct dim */
-	struct map dim_names;		/* names given to symbols */
-	bool *dim_used;			/* of opt->dim[] */
+	struct arena arena;   /* until the import ends */
+	struct map functions; /* interned key -> struct function */
+	struct map records;   /* interned key -> struct record */
+	struct map tensors;   /* message -> struct tensor_value */
+	struct map dims;      /* interned dim_param -> struct dim */
+	struct map dim_names; /* names given to symbols */
+	bool *dim_used;       /* of opt->dim[] */
 	/* External data. */
 	int root;
-	const char *below_root;		/* prefix of locations, or "" */
+	const char *below_root; /* prefix of locations, or "" */
 	struct map files, ranges;
 	struct file open;
 	struct external_file *open_file;
@@ -137,7 +138,7 @@ struct importer {
 
 /* A name of the file, cut to a length that fits a message. */
 const char *brief(struct importer *im, const char *name);
-const char *domain_of(const char *domain);	/* "ai.onnx" and NULL are "" */
+const char *domain_of(const char *domain); /* "ai.onnx" and NULL are "" */
 static inline uint64_t key_of(const void *p)
 {
 	return (uint64_t)(uintptr_t)p;
@@ -189,7 +190,7 @@ int64_t opset_of(struct importer *im, const struct frame *frame,
 
 /* record.c: which op a node means. */
 struct record {
-	const struct op_def *def;	/* NULL: none */
+	const struct op_def *def; /* NULL: none */
 	enum opcode code;
 };
 const struct record *record_find(struct importer *im,

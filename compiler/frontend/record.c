@@ -11,8 +11,8 @@ const struct record *record_find(struct importer *im,
 				 const Onnx__NodeProto *node)
 {
 	const char *domain = domain_of(node->domain);
-	const char *key = intern(im, arena_fmt(&im->c->temp, "%s\n%s", domain,
-					       node->op_type));
+	const char *key = intern(
+		im, arena_fmt(&im->c->temp, "%s\n%s", domain, node->op_type));
 	struct record *r = map_get(&im->records, key_of(key));
 
 	if (!r) {
@@ -40,7 +40,7 @@ bool is_if(const Onnx__NodeProto *node)
 	return is_standard(node, "If");
 }
 
-/* ---- which nodes matter --------------------------------------------------- */
+/* ---- which nodes matter -------------------------------------------------- */
 
 static void use_name(struct importer *im, struct map *used, const char *name)
 {
@@ -108,10 +108,10 @@ bool *live_nodes(struct importer *im, Onnx__NodeProto *const *node, size_t n,
 	return live;
 }
 
-/* ---- what is not supported ------------------------------------------------- */
+/* ---- what is not supported ----------------------------------------------- */
 
 struct missing {
-	const Onnx__NodeProto *node;	/* the first one */
+	const Onnx__NodeProto *node; /* the first one */
 	size_t index, count;
 	int64_t opset;
 	const char *why;
@@ -119,7 +119,7 @@ struct missing {
 
 struct missing_list {
 	struct importer *im;
-	struct map seen;	/* record -> struct missing */
+	struct map seen; /* record -> struct missing */
 	VEC(struct missing *) list;
 };
 
@@ -131,7 +131,7 @@ static void add_missing(struct missing_list *l, const struct record *r,
 
 	if (!m) {
 		m = NEW(&l->im->arena, struct missing);
-		*m = (struct missing){ node, index, 0, opset, NULL };
+		*m = (struct missing){node, index, 0, opset, NULL};
 		m->why = r->def ? "is not an operator of this opset"
 				: "operator is not supported";
 		map_put(&l->seen, key_of(r), m);
@@ -155,11 +155,10 @@ static void find_missing(struct missing_list *l, const struct frame *frame,
 		fn = function_find(im, node[i]);
 		if (fn && !fn->listed) {
 			const Onnx__FunctionProto *p = fn->proto;
-			struct frame inner = { .fn = fn, .up = frame };
-			struct map used = { 0 };
+			struct frame inner = {.fn = fn, .up = frame};
+			struct map used = {0};
 			bool *alive = live_nodes(im, p->node, p->n_node,
-						 p->output, p->n_output,
-						 &used);
+						 p->output, p->n_output, &used);
 
 			map_free(&used);
 			fn->listed = true;
@@ -168,8 +167,7 @@ static void find_missing(struct missing_list *l, const struct frame *frame,
 		if (fn)
 			continue;
 		const struct record *r = record_find(im, node[i]);
-		int64_t opset = opset_of(im, frame,
-					 domain_of(node[i]->domain));
+		int64_t opset = opset_of(im, frame, domain_of(node[i]->domain));
 
 		if (!r->def || opset < r->def->first)
 			add_missing(l, r, node[i], i, opset);
@@ -179,7 +177,7 @@ static void find_missing(struct missing_list *l, const struct frame *frame,
 bool list_unsupported(struct importer *im, const struct frame *frame,
 		      Onnx__NodeProto *const *node, size_t n, const bool *live)
 {
-	struct missing_list l = { .im = im };
+	struct missing_list l = {.im = im};
 
 	find_missing(&l, frame, node, n, live);
 	bool ok = !l.list.n;

@@ -18,7 +18,7 @@ enum { SCRATCH_PER_FIELD = 80, ALLOC_OVERHEAD = 32 };
 struct scan_frame {
 	const ProtobufCMessageDescriptor *desc;
 	size_t end;
-	uint64_t seen;		/* singular messages, by field index */
+	uint64_t seen; /* singular messages, by field index */
 	uint64_t scratch;
 };
 
@@ -138,7 +138,7 @@ static bool scan_message(struct walk *s, const ProtobufCFieldDescriptor *f,
 	if (s->depth == MAX_WIRE_DEPTH)
 		return refuse(s, EXIT_LIMIT,
 			      "messages are nested more than 100 deep");
-	s->stack[s->depth++] = (struct scan_frame){ desc, end, 0, 0 };
+	s->stack[s->depth++] = (struct scan_frame){desc, end, 0, 0};
 	return charge(s, desc->sizeof_message + ALLOC_OVERHEAD + 8);
 }
 
@@ -209,13 +209,12 @@ static bool scan_field(struct walk *s)
 }
 
 struct scan_result wire_scan(const ProtobufCMessageDescriptor *desc,
-			     const uint8_t *p, size_t size,
-			     uint64_t heap_limit)
+			     const uint8_t *p, size_t size, uint64_t heap_limit)
 {
-	struct walk s = { .p = p, .depth = 1, .heap_limit = heap_limit,
-			  .code = EXIT_OK };
+	struct walk s = {
+		.p = p, .depth = 1, .heap_limit = heap_limit, .code = EXIT_OK};
 
-	s.stack[0] = (struct scan_frame){ desc, size, 0, 0 };
+	s.stack[0] = (struct scan_frame){desc, size, 0, 0};
 	s.heap = desc->sizeof_message;
 	while (s.depth) {
 		struct scan_frame *top = &s.stack[s.depth - 1];
@@ -227,5 +226,5 @@ struct scan_result wire_scan(const ProtobufCMessageDescriptor *desc,
 			break;
 		}
 	}
-	return (struct scan_result){ s.code, s.why, s.pos, s.heap };
+	return (struct scan_result){s.code, s.why, s.pos, s.heap};
 }

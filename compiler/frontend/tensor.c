@@ -11,7 +11,7 @@
 struct tensor_header {
 	enum dtype dtype;
 	int64_t elems;
-	int64_t size;		/* bytes */
+	int64_t size; /* bytes */
 	const struct type *type;
 };
 
@@ -49,8 +49,8 @@ static bool read_header(struct importer *im, const Onnx__TensorProto *t,
 	}
 	if (zero)
 		h->elems = 0;
-	else if (large || h->elems > MAX_TENSOR_BYTES /
-				    (int64_t)dtype_size(h->dtype))
+	else if (large ||
+		 h->elems > MAX_TENSOR_BYTES / (int64_t)dtype_size(h->dtype))
 		return diag_error(d, EXIT_LIMIT, loc,
 				  "%s has more than 2^40 elements", what);
 	h->size = h->elems * (int64_t)dtype_size(h->dtype);
@@ -58,7 +58,7 @@ static bool read_header(struct importer *im, const Onnx__TensorProto *t,
 	return true;
 }
 
-/* ---- typed lists ------------------------------------------------------- */
+/* ---- typed lists --------------------------------------------------------- */
 
 enum list { LIST_FLOAT, LIST_DOUBLE, LIST_INT32, LIST_INT64, LIST_UINT64 };
 
@@ -186,8 +186,7 @@ static bool import_list(struct importer *im, const Onnx__TensorProto *t,
 	const char *type = dtype_info[h->dtype].name;
 
 	for (int k = LIST_FLOAT; k <= LIST_UINT64; k++)
-		if (k != (int)list_of(h->dtype) &&
-		    list_length(t, (enum list)k))
+		if (k != (int)list_of(h->dtype) && list_length(t, (enum list)k))
 			return diag_error(d, EXIT_MODEL, loc,
 					  "%s has type %s but its elements "
 					  "are in the list of another type",
@@ -208,7 +207,7 @@ static bool import_list(struct importer *im, const Onnx__TensorProto *t,
 	return true;
 }
 
-/* ---- raw bytes --------------------------------------------------------- */
+/* ---- raw bytes ----------------------------------------------------------- */
 
 static bool import_raw(struct importer *im, Onnx__TensorProto *t,
 		       const struct tensor_header *h, void **data,
@@ -233,7 +232,7 @@ static bool import_raw(struct importer *im, Onnx__TensorProto *t,
 	*data = arena_copy(&im->c->perm, t->raw_data.data, (size_t)want);
 	/* Weights are held once. */
 	im->budget->alloc.free(im->budget, t->raw_data.data);
-	t->raw_data = (ProtobufCBinaryData){ 0, NULL };
+	t->raw_data = (ProtobufCBinaryData){0, NULL};
 	return true;
 }
 
@@ -242,15 +241,15 @@ static bool import_bytes(struct importer *im, Onnx__TensorProto *t,
 			 const struct loc *loc, const char *what)
 {
 	struct diag *d = &im->c->diag;
-	bool external = t->has_data_location &&
-			t->data_location ==
-				ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL;
+	bool external =
+		t->has_data_location &&
+		t->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL;
 
 	if (t->segment)
 		return diag_error(d, EXIT_UNSUPPORTED, loc,
 				  "%s is a segment of a tensor", what);
-	if (t->has_data_location && !external && t->data_location !=
-	    ONNX__TENSOR_PROTO__DATA_LOCATION__DEFAULT)
+	if (t->has_data_location && !external &&
+	    t->data_location != ONNX__TENSOR_PROTO__DATA_LOCATION__DEFAULT)
 		return diag_error(d, EXIT_MODEL, loc,
 				  "%s has an unknown data location", what);
 	if (!external)
@@ -294,7 +293,7 @@ const struct tensor_value *tensor_import(struct importer *im,
 		normalise_bools(data, (size_t)h.size);
 	}
 	v = NEW(&im->arena, struct tensor_value);
-	*v = (struct tensor_value){ h.type, { data, (size_t)h.size } };
+	*v = (struct tensor_value){h.type, {data, (size_t)h.size}};
 	map_put(&im->tensors, key_of(t), v);
 	return v;
 }

@@ -42,13 +42,13 @@ static const char *kind_name(Onnx__TypeProto__ValueCase kind)
 	return "of no known kind";
 }
 
-/* ---- symbolic dims ------------------------------------------------------ */
+/* ---- symbolic dims ------------------------------------------------------- */
 
 /* Names that the text form gives to something else. */
 static bool is_taken_name(const char *s)
 {
-	static const char *const words[] = { "floordiv", "ceildiv", "mod",
-					     "min", "max" };
+	static const char *const words[] = {"floordiv", "ceildiv", "mod", "min",
+					    "max"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
 		if (!strcmp(s, words[i]))
@@ -76,13 +76,13 @@ static const char *clean_name(struct importer *im, const char *name)
 	struct dim_name *d;
 
 	while ((d = map_get(&im->dim_names, key_of(clean)))) {
-		struct dim_name *first =
-			map_get(&im->dim_names, key_of(base));
+		struct dim_name *first = map_get(&im->dim_names, key_of(base));
 
-		clean = intern(im, arena_fmt(&im->arena, "%s_%u", base,
-					     ++first->n));
+		clean = intern(
+			im, arena_fmt(&im->arena, "%s_%u", base, ++first->n));
 	}
-	map_put(&im->dim_names, key_of(clean), NEW(&im->arena, struct dim_name));
+	map_put(&im->dim_names, key_of(clean),
+		NEW(&im->arena, struct dim_name));
 	return clean;
 }
 
@@ -148,8 +148,7 @@ static const struct expr *input_dim(struct importer *im, const char *name,
 		if (d->dim_value >= 0)
 			return expr_const(im->c, d->dim_value);
 		if (d->dim_value < -1) {
-			input_error(im, name, EXIT_MODEL,
-				    "has a negative dim");
+			input_error(im, name, EXIT_MODEL, "has a negative dim");
 			return NULL;
 		}
 	}
@@ -226,8 +225,8 @@ const struct type *input_type(struct importer *im,
 	for (size_t i = 0; i < shape->n_dim; i++)
 		if (!(dim[i] = input_dim(im, name, shape->dim[i], i)))
 			return NULL;
-	const struct type *r = type_tensor(im->c, dtype,
-					   (unsigned)shape->n_dim, dim);
+	const struct type *r =
+		type_tensor(im->c, dtype, (unsigned)shape->n_dim, dim);
 
 	return input_size_check(im, name, r) ? r : NULL;
 }
@@ -251,10 +250,11 @@ static void check_at_run_time(struct importer *im, const struct expr *dim,
 	if (!found)
 		return;
 	const struct expr *diff = expr_addc(im->c, dim, -declared);
-	struct named_attr attr = { A_zero, attr_exprs(im->c, 1, &diff) };
+	struct named_attr attr = {A_zero, attr_exprs(im->c, 1, &diff)};
 
-	build(&im->b, &(struct op_spec){ .code = OP_core_check, .n_attr = 1,
-					 .attr = &attr });
+	build(&im->b, &(struct op_spec){.code = OP_core_check,
+					.n_attr = 1,
+					.attr = &attr});
 }
 
 static bool output_error(struct importer *im, const char *name,

@@ -6,7 +6,7 @@
 
 #include "frontend/internal.h"
 
-/* ---- memory of the unpacked message ----------------------------------- */
+/* ---- memory of the unpacked message -------------------------------------- */
 
 /* Each allocation knows its size, so that freeing gives it back. */
 enum { HEADER = 16 };
@@ -40,7 +40,7 @@ static void budget_free(void *arg, void *p)
 	free(start);
 }
 
-/* ---- what a file that is no model may be ------------------------------ */
+/* ---- what a file that is no model may be --------------------------------- */
 
 struct magic {
 	unsigned at, n;
@@ -48,21 +48,24 @@ struct magic {
 };
 
 static const struct magic magics[] = {
-	{ 0, 2, "\x1f\x8b", "a gzip file" },
-	{ 0, 4, "PK\x03\x04", "a zip archive, such as a PyTorch checkpoint" },
-	{ 0, 2, "\x80\x02", "a Python pickle" },
-	{ 0, 2, "\x80\x04", "a Python pickle" },
-	{ 0, 4, "\x28\xb5\x2f\xfd", "a zstd file" },
-	{ 0, 4, "\x89HDF", "an HDF5 file" },
-	{ 0, 4, "GGUF", "a GGUF file" },
-	{ 0, 4, "\x7f" "ELF", "an ELF object" },
-	{ 4, 4, "TFL3", "a TensorFlow Lite model" },
-	{ 4, 4, "ORTM", "a model in ONNX Runtime's own format" },
-	{ 8, 1, "{", "a safetensors file" },
-	{ 0, 10, "ir_version", "a model in protobuf's text format" },
-	{ 0, 1, "{", "a JSON file" },
-	{ 0, 1, "<", "an XML file or model text" },
-	{ 0, 7, "version", "a Git LFS pointer: the file itself is missing" },
+	{0, 2, "\x1f\x8b", "a gzip file"},
+	{0, 4, "PK\x03\x04", "a zip archive, such as a PyTorch checkpoint"},
+	{0, 2, "\x80\x02", "a Python pickle"},
+	{0, 2, "\x80\x04", "a Python pickle"},
+	{0, 4, "\x28\xb5\x2f\xfd", "a zstd file"},
+	{0, 4, "\x89HDF", "an HDF5 file"},
+	{0, 4, "GGUF", "a GGUF file"},
+	{0, 4,
+	 "\x7f"
+	 "ELF",
+	 "an ELF object"},
+	{4, 4, "TFL3", "a TensorFlow Lite model"},
+	{4, 4, "ORTM", "a model in ONNX Runtime's own format"},
+	{8, 1, "{", "a safetensors file"},
+	{0, 10, "ir_version", "a model in protobuf's text format"},
+	{0, 1, "{", "a JSON file"},
+	{0, 1, "<", "an XML file or model text"},
+	{0, 7, "version", "a Git LFS pointer: the file itself is missing"},
 };
 
 static const char *file_kind(const uint8_t *p, size_t size)
@@ -76,7 +79,7 @@ static const char *file_kind(const uint8_t *p, size_t size)
 	return NULL;
 }
 
-/* ---- reading ----------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------- */
 
 static uint8_t *file_load(struct ctx *c, const char *path, size_t *size)
 {
@@ -125,8 +128,7 @@ static bool scan(struct ctx *c, const uint8_t *p, size_t size,
 		return diag_error(&c->diag, EXIT_MODEL, NULL,
 				  "not an ONNX model but %s", kind);
 	if (r.code != EXIT_OK)
-		return diag_error(&c->diag, r.code, NULL,
-				  "%s%s (at byte %zu)",
+		return diag_error(&c->diag, r.code, NULL, "%s%s (at byte %zu)",
 				  r.code == EXIT_MODEL ? "not an ONNX model: "
 						       : "",
 				  r.why, r.at);
@@ -143,7 +145,7 @@ Onnx__ModelProto *model_read(struct ctx *c, const char *path,
 	if (!p)
 		return NULL;
 	*budget = (struct budget){
-		.alloc = { budget_alloc, budget_free, budget },
+		.alloc = {budget_alloc, budget_free, budget},
 		.left = 8 * (uint64_t)size + (UINT64_C(128) << 20),
 	};
 	if (scan(c, p, size, budget)) {
