@@ -615,7 +615,12 @@ static LLVMValueRef workspace_function(struct cg *g)
 	bind_dims(g, LLVMGetParam(fn, 0));
 	LLVMValueRef v = checked_expr(g, e[0], &over);
 	LLVMValueRef neg = any_negative(g);
+	LLVMValueRef least = cg_int(g, 64);
 
+	/* 0 is for overflow. */
+	v = LLVMBuildSelect(g->b,
+			    LLVMBuildICmp(g->b, LLVMIntULT, v, least, ""),
+			    least, v, "");
 	if (neg)
 		over = over ? LLVMBuildOr(g->b, over, neg, "") : neg;
 	if (over)
