@@ -248,6 +248,58 @@ static bool index_value(struct verifier *v, const struct op *op)
 	return true;
 }
 
+/* ---- loop level ------------------------------------------------------- */
+
+static bool store(struct verifier *v, const struct op *op)
+{
+	const struct type *t = in_type(op, 1);
+	size_t n;
+
+	op_exprs(op, A_idx, &n);
+	if (!is_tensor(t) || op->n_out)
+		return E("operand 1 is no buffer");
+	if (n != t->rank)
+		return E("has %zu indices, the buffer has rank %u", n, t->rank);
+	return is_scalar(in_type(op, 0), t->dtype) ||
+	       E("stores no %s", dtype_info[t->dtype].name);
+}
+
+static bool loop_for(struct verifier *v, const struct op *op)
+{
+	const struct block *b = op->n_region == 1 ? op_body(op) : NULL;
+	const struct op *y = b ? b->last : NULL;
+
+	if (!y || y->code != OP_loop_yield || b->n_iv != 1)
+		return E("needs one variable and a body that ends in "
+			 "loop.yield");
+	if (op->n_in != op->n_out || b->n_arg != op->n_out ||
+	    y->n_in != op->n_out)
+		return E("operands, arguments, yields and results differ in "
+			 "number");
+	for (unsigned i = 0; i < op->n_out; i++) {
+		const struct type *t = op->out[i].type;
+
+		if (t->kind != TY_SCALAR || in_type(op, i) != t ||
+		    b->arg[i]->type != t || in_type(y, i) != t)
+			return E("carried value %u changes its type", i);
+	}
+	return true;
+}
+
+static bool loop(struct verifier *v, const struct op *op)
+{
+	if (op->code == OP_mem_load)
+		return load(v, op);
+	if (op->code == OP_mem_store)
+		return store(v, op);
+	if (op->code == OP_loop_for)
+		return loop_for(v, op);
+	if (op->code == OP_mem_alloc)
+		return (op->n_out == 1 && is_tensor(op->out[0].type)) ||
+		       E("gives one buffer");
+	return true;
+}
+
 /* ---- core ops --------------------------------------------------------- */
 
 static bool func(struct verifier *v, const struct op *op)
@@ -356,5 +408,5 @@ bool verify_op(struct verifier *v, struct op *op)
 		return core(v, op);
 	if (!strncmp(name, "nest_", 5))
 		return nest(v, op);
-	return true;
+	return loop(v, op);
 }
