@@ -7,6 +7,8 @@
  * extent 1, so that a row is read, reduced and written by one loop when they
  * are fused.
  */
+#include "ir/ops/onnx/softmax.h"
+
 #include "ir/ops/onnx/fold.h"
 
 static bool softmax_infer(struct infer *in)
@@ -65,15 +67,13 @@ static struct value *row_scale(struct lower *lo, struct value *x,
 	return res;
 }
 
-static bool softmax(struct lower *lo, bool logarithm)
+struct value *softmax_rows(struct lower *lo, struct value *x,
+			   const bool *reduced, enum dtype to, bool logarithm)
 {
-	struct value *x = lower_in(lo, 0), *v, *m, *s;
-	const struct type *t = x->type;
-	enum dtype acc = acc_dtype(t->dtype);
-	bool reduced[MAX_RANK];
-
-	row_dims(lo, t, reduced);
-	struct value *max = row_max(lo, x, reduced, acc);
+	enum dtype acc = acc_dtype(x->type->dtype);
+	const struct type *t = type_tensor(lo->b.ctx, to, x->type->rank,
+					   x->type->dim);
+	struct value *max = row_max(lo, x, reduced, acc), *v, *m, *s, *res;
 	struct value *scale = row_scale(lo, x, max, reduced, logarithm);
 	struct nest n = nest_begin(lo, 1, &t);
 
@@ -83,8 +83,18 @@ static bool softmax(struct lower *lo, bool logarithm)
 	v = s_sub(lo, v, m);
 	v = logarithm ? s_sub(lo, v, s)
 		      : s_mul(lo, s_op(lo, OP_math_exp, v), s);
-	v = s_cast(lo, t->dtype, v);
-	nest_end(lo, &n, 1, &v, lo->result);
+	v = s_cast(lo, to, v);
+	nest_end(lo, &n, 1, &v, &res);
+	return res;
+}
+
+static bool softmax(struct lower *lo, bool logarithm)
+{
+	struct value *x = lower_in(lo, 0);
+	bool reduced[MAX_RANK];
+
+	row_dims(lo, x->type, reduced);
+	lo->result[0] = softmax_rows(lo, x, reduced, x->type->dtype, logarithm);
 	return true;
 }
 
