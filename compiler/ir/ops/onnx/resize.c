@@ -97,11 +97,13 @@ bool resize_scaled_dims(struct infer *in, unsigned i, size_t n,
 			const int64_t *axes, const struct expr **dim)
 {
 	const struct type *x = infer_type(in, 0), *list = infer_type(in, i);
-	const struct expr **slow = NULL;
+	const struct expr **slow = NULL, *len = expr_const(in->ctx, (int64_t)n);
 
-	if (list->rank != 1 || !expr_is(list->dim[0], (int64_t)n))
+	if (list->rank != 1)
 		return infer_error(in, "scales must be a list of %zu, are %s",
 				   n, type_str(in->ctx, list));
+	if (!infer_same_dim(in, &len, list->dim[0], "number of scales"))
+		return false;
 	for (size_t k = 0; k < n; k++) {
 		unsigned a = resize_axis_at(axes, x->rank, k);
 		const struct expr *e = NULL;
@@ -125,33 +127,38 @@ bool resize_scaled_dims(struct infer *in, unsigned i, size_t n,
 	return true;
 }
 
-/* One scale for all axes: the smallest or the largest that sizes imply. */
-static bool keep_aspect(struct infer *in, size_t n, const int64_t *axes,
-			bool smaller, const struct expr **dim)
+/*
+ * One scale for all axes: the smallest or the largest that sizes imply.  The
+ * size of axis i is then the smallest or largest of size[k] * dim[i] / dim[k],
+ * each rounded with halves up, since rounding keeps the order.
+ */
+static void keep_aspect(struct infer *in, size_t n, const int64_t *axes,
+			bool smaller, const struct expr *const *size,
+			const struct expr **dim)
 {
 	struct ctx *c = in->ctx;
 	const struct type *x = infer_type(in, 0);
-	double scale = 0;
-	int64_t d, size;
+	const struct expr *one = expr_const(c, 1);
 
-	for (size_t k = 0; k < n; k++) {
-		unsigned a = resize_axis_at(axes, x->rank, k);
+	for (size_t i = 0; i < n; i++) {
+		unsigned to = resize_axis_at(axes, x->rank, i);
+		const struct expr *best = NULL;
 
-		if (!expr_is_const(x->dim[a], &d) ||
-		    !expr_is_const(dim[a], &size))
-			return infer_unsupported(in, "keeping the aspect ratio "
-						     "needs constant sizes");
-		double s = d ? (double)size / (double)d : 1;
+		for (size_t k = 0; k < n; k++) {
+			const struct expr *from = expr_max(
+				c, x->dim[resize_axis_at(axes, x->rank, k)],
+				one);
+			const struct expr *e = expr_scale(
+				c, expr_mul(c, size[k], x->dim[to]), 2);
 
-		scale = !k || (smaller ? s < scale : s > scale) ? s : scale;
+			e = expr_div(c, expr_add(c, e, from),
+				     expr_scale(c, from, 2));
+			best = !best	 ? e
+			       : smaller ? expr_min(c, best, e)
+					 : expr_max(c, best, e);
+		}
+		dim[to] = best;
 	}
-	for (size_t k = 0; k < n; k++) {
-		unsigned a = resize_axis_at(axes, x->rank, k);
-
-		expr_is_const(x->dim[a], &d);
-		dim[a] = expr_const(c, (int64_t)round(scale * (double)d));
-	}
-	return true;
 }
 
 static bool known_word(const char *s, const char *const *words)
@@ -201,9 +208,14 @@ static bool resize_infer(struct infer *in)
 		return false;
 	if (given(in, RESIZE_SCALES) == given(in, RESIZE_SIZES))
 		return infer_error(in, "needs either scales or sizes");
-	if (!strcmp(how, "tf_crop_and_resize") &&
-	    (!roi || !expr_is(type_elems(in->ctx, roi), 2 * (int64_t)n)))
-		return infer_error(in, "roi must have %zu elements", 2 * n);
+	if (!strcmp(how, "tf_crop_and_resize")) {
+		const struct expr *len = expr_const(in->ctx, 2 * (int64_t)n);
+
+		if (!roi || roi->rank != 1)
+			return infer_error(in, "roi must be a list");
+		if (!infer_same_dim(in, &len, roi->dim[0], "length of roi"))
+			return false;
+	}
 	if (x->dtype == DT_BOOL && strcmp(op_str(in->op, A_mode), "nearest"))
 		return infer_error(in, "bools cannot be interpolated");
 	for (unsigned i = 0; i < x->rank; i++)
@@ -222,9 +234,9 @@ static bool resize_infer(struct infer *in)
 			if (!infer_require_ge0(in, size[k], "negative size"))
 				return false;
 		}
-		if (strcmp(keep, "stretch") &&
-		    !keep_aspect(in, n, axes, !strcmp(keep, "not_larger"), dim))
-			return false;
+		if (strcmp(keep, "stretch"))
+			keep_aspect(in, n, axes, !strcmp(keep, "not_larger"),
+				    size, dim);
 	}
 	for (size_t k = 0; k < n; k++) {
 		unsigned a = resize_axis_at(axes, x->rank, k);

@@ -146,6 +146,26 @@ static struct value *clamped(struct lower *lo, struct value *v,
 	return s_op2(lo, OP_arith_min, v, last);
 }
 
+static void visit_sym(void *arg, const struct atom *a)
+{
+	bool *signed_sym = arg;
+
+	*signed_sym |= a->kind == ATOM_SYM && a->id;
+}
+
+/*
+ * Does the size depend on the elements of a tensor?  Then nobody knows the
+ * size of a table or of a tensor between two axes before the model runs, and
+ * all is computed in one step.
+ */
+static bool is_run_time(const struct expr *size)
+{
+	bool found = false;
+
+	expr_visit(size, visit_sym, &found);
+	return found;
+}
+
 /* ---- nearest ---------------------------------------------------------- */
 
 /*
@@ -175,18 +195,27 @@ static const struct expr *repeated(struct lower *lo, const struct resize_axis *a
 	return NULL;
 }
 
-/* The index of each output position, or -1 outside of the input. */
-static struct value *nearest_table(struct lower *lo, const struct resize_axis *a)
+/* The index for an output position, or -1 outside of the input. */
+static struct value *nearest_index(struct lower *lo,
+				   const struct resize_axis *a,
+				   const struct expr *pos)
 {
-	const struct type *t = type_tensor(lo->b.ctx, DT_I64, 1, &a->out);
-	struct nest n = nest_begin(lo, 1, &t);
-	struct value *x = coord(lo, a, n.iv[0]), *table;
+	struct value *x = coord(lo, a, pos);
 	struct value *v = clamped(lo, s_cast(lo, DT_I64, rounded(lo, x)),
 				  a->in);
 
-	if (transform_is(lo, "tf_crop_and_resize"))
-		v = s_select(lo, is_outside(lo, a, x), s_int(lo, DT_I64, -1),
-			     v);
+	if (!transform_is(lo, "tf_crop_and_resize"))
+		return v;
+	return s_select(lo, is_outside(lo, a, x), s_int(lo, DT_I64, -1), v);
+}
+
+static struct value *nearest_table(struct lower *lo,
+				   const struct resize_axis *a)
+{
+	const struct type *t = type_tensor(lo->b.ctx, DT_I64, 1, &a->out);
+	struct nest n = nest_begin(lo, 1, &t);
+	struct value *v = nearest_index(lo, a, n.iv[0]), *table;
+
 	nest_end(lo, &n, 1, &v, &table);
 	return table;
 }
@@ -200,7 +229,8 @@ static void nearest(struct lower *lo, const struct resize_axis *axis, size_t n_a
 
 	for (size_t k = 0; k < n_axis; k++) {
 		table[k] = NULL;
-		if (!repeated(lo, &axis[k], expr_const(lo->b.ctx, 0)))
+		if (!repeated(lo, &axis[k], expr_const(lo->b.ctx, 0)) &&
+		    !is_run_time(axis[k].out))
 			table[k] = nearest_table(lo, &axis[k]);
 	}
 	struct nest n = nest_begin(lo, 1, &t);
@@ -209,13 +239,13 @@ static void nearest(struct lower *lo, const struct resize_axis *axis, size_t n_a
 		idx[i] = n.iv[i];
 	for (size_t k = 0; k < n_axis; k++) {
 		const struct resize_axis *a = &axis[k];
+		const struct expr *pos = n.iv[a->dim];
 		struct value *at;
 
-		if (!table[k]) {
-			idx[a->dim] = repeated(lo, a, n.iv[a->dim]);
+		if ((idx[a->dim] = repeated(lo, a, pos)))
 			continue;
-		}
-		at = nest_load(lo, table[k], &n.iv[a->dim]);
+		at = table[k] ? nest_load(lo, table[k], &pos)
+			      : nearest_index(lo, a, pos);
 		if (crop) {
 			struct value *zero = s_int(lo, DT_I64, 0);
 			struct value *no = s_op2(lo, OP_arith_lt, at, zero);
@@ -418,6 +448,62 @@ static struct value *along_axis(struct lower *lo, const struct resize_axis *a,
 	return y;
 }
 
+/* One output element from the taps of all axes, without tables. */
+static void one_step(struct lower *lo, const struct resize_axis *axis,
+		     size_t n_axis, enum dtype wide)
+{
+	struct ctx *c = lo->b.ctx;
+	struct value *x = lower_in(lo, 0), *outside = NULL, *sum;
+	const struct type *t = lower_type(lo, 0);
+	struct kernel kernel[MAX_RANK];
+	const struct expr *count[MAX_RANK], *idx[MAX_RANK];
+	struct nest n = nest_begin(lo, 1, &t);
+	struct value *coords[MAX_RANK], *scale[MAX_RANK], *zero = real(lo, 0);
+
+	for (size_t k = 0; k < n_axis; k++) {
+		const struct resize_axis *a = &axis[k];
+		struct value *out;
+
+		kernel[k] = kernel_of(lo, a);
+		count[k] = expr_scale(c, kernel[k].half, 2);
+		coords[k] = coord(lo, a, n.iv[a->dim]);
+		scale[k] = NULL;
+		if (kernel[k].antialias || op_int(lo->op, A_exclude_outside))
+			scale[k] = weight_sum(lo, a, &kernel[k], coords[k]);
+		if (!transform_is(lo, "tf_crop_and_resize"))
+			continue;
+		out = is_outside(lo, a, coords[k]);
+		outside = outside ? s_op2(lo, OP_arith_or, outside, out) : out;
+	}
+	struct reduce r = nest_reduce_begin(lo, (unsigned)n_axis, count, 1,
+					    &zero);
+	struct value *term = real(lo, 1);
+
+	for (unsigned i = 0; i < t->rank; i++)
+		idx[i] = n.iv[i];
+	for (size_t k = 0; k < n_axis; k++) {
+		const struct resize_axis *a = &axis[k];
+		struct value *w = tap_weight(lo, a, &kernel[k], coords[k],
+					     r.iv[k]);
+		struct value *at = tap_position(lo, &kernel[k], coords[k],
+						r.iv[k]);
+
+		term = s_mul(lo, term, scale[k] ? s_div(lo, w, scale[k]) : w);
+		at = clamped(lo, s_cast(lo, DT_I64, at), a->in);
+		idx[a->dim] = nest_index(lo, at, a->in);
+	}
+	term = s_mul(lo, term, s_cast(lo, DT_F64, nest_load(lo, x, idx)));
+	term = s_add(lo, r.acc[0], term);
+	nest_reduce_end(lo, &r, &term, &sum);
+	if (outside)
+		sum = s_select(lo, outside,
+			       real(lo, op_float(lo->op,
+						 A_extrapolation_value)),
+			       sum);
+	sum = s_cast(lo, t->dtype, s_cast(lo, wide, sum));
+	nest_end(lo, &n, 1, &sum, lo->result);
+}
+
 /* ---- all axes --------------------------------------------------------- */
 
 /* Does the axis stay as it is? */
@@ -455,6 +541,11 @@ bool resize_lower(struct lower *lo)
 		nearest(lo, axis, n_axis);
 		return true;
 	}
+	for (size_t k = 0; k < n_axis; k++)
+		if (is_run_time(axis[k].out)) {
+			one_step(lo, axis, n_axis, wide);
+			return true;
+		}
 	for (size_t k = 0; k < n_axis; k++)
 		x = along_axis(lo, &axis[k], x, wide,
 			       k + 1 < n_axis ? wide : t->dtype);
