@@ -59,8 +59,8 @@ static bool operands(struct parser *p, struct value_vec *in)
 			struct name *n = parse_name_find(&p->values, p->text);
 
 			if (!n || !n->val)
-				return parse_error(p, "%%%s is not defined here",
-						   p->text);
+				return parse_error(p, "%%%s is not defined "
+						      "here", p->text);
 			v = n->val;
 			parse_next(p);
 		}

@@ -124,7 +124,7 @@ bool op_check(struct ctx *c, struct op *op, bool *exact)
 
 struct atom_check {
 	struct verifier *v;
-	const struct op *op;	/* that holds the expression; NULL: a type */
+	const struct op *op;	/* holds the expression; NULL: a type */
 	const char *wrong;
 };
 

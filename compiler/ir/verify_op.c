@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The verifier's rules for core, nest and scalar ops, as docs/ir.md has them. */
+/* The verifier's rules for ops that are not ONNX's, as in docs/ir.md. */
 #include "ir/verify.h"
 
 #include <string.h>

@@ -156,8 +156,15 @@ static void check_half(uint16_t (*from)(double), double (*to)(uint16_t),
 	}
 }
 
-Test(dtype, f16_all_codes) { check_half(f16_from_double, f16_to_double, 10, 15); }
-Test(dtype, bf16_all_codes) { check_half(bf16_from_double, bf16_to_double, 7, 127); }
+Test(dtype, f16_all_codes)
+{
+	check_half(f16_from_double, f16_to_double, 10, 15);
+}
+
+Test(dtype, bf16_all_codes)
+{
+	check_half(bf16_from_double, bf16_to_double, 7, 127);
+}
 
 Test(dtype, float_to_integer_saturates)
 {
