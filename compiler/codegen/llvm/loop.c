@@ -246,11 +246,17 @@ static void loop_for(struct cg *g, struct op *op)
 
 		acc.v[i] = lanes ? cg_lanes(g, v) : v.v;
 	}
+	const struct atom *iv = expr_atom(op_body(op)->iv[0]);
+	int64_t ext;
+
 	if (op_int(op, A_width) > 1 && !lanes) {
 		loop_lanes(g, op, &acc);
+	} else if (expr_is_const(iv->a, &ext) &&
+		   (ext == 1 || (ext > 1 && ext == op_int(op, A_unroll)))) {
+		/* Straight-line: each step with its number as a constant. */
+		for (int64_t i = 0; i < ext; i++)
+			body_once(g, op, cg_int(g, i), &acc, lanes);
 	} else {
-		const struct atom *iv = expr_atom(op_body(op)->iv[0]);
-
 		counted(g, op, cg_int(g, 0), cg_expr(g, op, iv->a, 0), 1, 1,
 			&acc, lanes);
 	}

@@ -475,6 +475,21 @@ static LLVMValueRef masked_load(struct cg *g, LLVMTypeRef vt, enum dtype dt,
 			      arg, 4, "");
 }
 
+/* +0 or integer 0: what is read from g->zeros and from masked lanes. */
+static bool is_zero(const struct value *v)
+{
+	const struct op *k = def_of(v, OP_arith_const);
+	const struct attr *a = k ? op_attr(k, A_value) : NULL;
+	union scalar s = { 0 };
+
+	if (!a)
+		return false;
+	if (a->kind == AT_INT)
+		return a->i == 0;
+	s.d = a->f;
+	return s.u == 0;
+}
+
 struct cv cg_load(struct cg *g, struct op *op)
 {
 	const struct value *buf = op->in[0].val;
@@ -511,7 +526,8 @@ struct cv cg_load(struct cg *g, struct op *op)
 		r.vec = true;
 	}
 	r.v = from_mem(g, dt, r.v);
-	if (cond.v) {
+	/* Where a guard fails zeros are read: often that is what is wanted. */
+	if (cond.v && !is_zero(op->in[1].val)) {
 		struct cv other = cg_get(g, op->in[1].val);
 		bool vec = r.vec || other.vec || cond.vec;
 

@@ -25,6 +25,7 @@ enum {
 	MIN_TASK = 16384,	/* scalar steps worth a task of the pool */
 	CHUNK = 4096,		/* elements of a one-loop statement's task */
 	VECTOR_UNROLL = 4,	/* independent accumulators of a fold */
+	MAX_STRAIGHT = 32,	/* steps of a small fold without a loop */
 };
 
 struct sched {
@@ -335,6 +336,10 @@ static void emit_fold(struct sched *s, struct op *op, bool lanes)
 	unsigned n_acc = op->n_in;
 	bool vec = lanes && is_reorderable(op);
 
+	int64_t steps = 1;
+
+	for (unsigned k = 0; k < body->n_iv && steps <= MAX_STRAIGHT; k++)
+		steps *= extent_or(body->iv[k], MAX_STRAIGHT + 1);
 	for (unsigned i = 0; i < n_acc; i++)
 		acc[i] = cloned(&s->cl, op->in[i].val);
 	for (unsigned k = 0; k < body->n_iv; k++) {
@@ -345,8 +350,15 @@ static void emit_fold(struct sched *s, struct op *op, bool lanes)
 				    (int64_t)s->lanes;
 
 		ext = clone_expr(&s->cl, expr_atom(body->iv[k])->a);
+		/* A window's few taps are written out. */
+		int64_t out = steps <= MAX_STRAIGHT
+				      ? extent_or(body->iv[k], 1)
+				      : 1;
+
 		loops[k] = open_loop(s, ext, wide ? s->lanes : 1,
-				     wide ? VECTOR_UNROLL : 1, n_acc, acc, &iv);
+				     wide ? VECTOR_UNROLL
+					  : (unsigned)(out > 1 ? out : 1),
+				     n_acc, acc, &iv);
 		clone_iv(&s->cl, body->iv[k], iv);
 		for (unsigned i = 0; i < n_acc; i++)
 			acc[i] = op_body(loops[k])->arg[i];

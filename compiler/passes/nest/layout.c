@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * layout: statements between contractions keep the memory order that the
- * contractions chose.
+ * contractions chose, and constants follow the statements that read them.
  *
  * A statement follows the first operand that has a layout and is read dim by
  * dim (pooling windows included).  Model inputs and outputs stay row-major.
+ * A constant whose dim along the innermost variable is not its last one (the
+ * weights of a depthwise convolution) is transposed here, once.
  */
 #include "passes/nest/body.h"
+
+#include <string.h>
 
 struct follow {
 	struct op *compute;
@@ -51,30 +55,134 @@ static bool leaves_the_block(const struct value *v)
 	return false;
 }
 
+static void follow_operand(struct ctx *c, struct op *op)
+{
+	struct follow f = { op, NULL };
+
+	for (unsigned i = 0; i < op->n_out; i++)
+		if (leaves_the_block(&op->out[i]))
+			return;
+	if (has_partial_fold(op_body(op)))
+		return;
+	block_walk(op_body(op), look, &f);
+	if (!f.found)
+		return;
+	struct layout *l = NEW(&c->perm, struct layout);
+
+	for (unsigned i = 0; i < op_body(op)->n_iv; i++)
+		l->perm[i] = f.found->perm[i];
+	for (unsigned i = 0; i < op->n_out; i++)
+		op->out[i].layout = l;
+}
+
+/* ---- constants ------------------------------------------------------------ */
+
+/* v with dim `last` moved to the end. */
+static struct value *moved(struct builder *b, struct value *v, unsigned last)
+{
+	struct ctx *c = b->ctx;
+	const struct type *t = v->type;
+	const struct expr *dim[MAX_RANK];
+	int64_t n[MAX_RANK], outer = 1, mid, inner = 1;
+	struct blob data;
+	unsigned k = 0;
+
+	if (!value_const(v, &data))
+		return NULL;
+	for (unsigned i = 0; i < t->rank; i++) {
+		if (!expr_is_const(t->dim[i], &n[i]))
+			return NULL;
+		if (i < last)
+			outer *= n[i];
+		if (i > last)
+			inner *= n[i];
+		if (i != last)
+			dim[k++] = t->dim[i];
+	}
+	dim[k] = t->dim[last];
+	mid = n[last];
+	size_t es = dtype_size(t->dtype);
+	char *dst = arena_alloc(&c->perm, data.size + 1);
+	const char *src = data.data;
+
+	for (int64_t o = 0; o < outer; o++)
+		for (int64_t i = 0; i < inner; i++)
+			for (int64_t m = 0; m < mid; m++)
+				memcpy(dst + (size_t)((o * inner + i) * mid +
+						      m) * es,
+				       src + (size_t)((o * mid + m) * inner +
+						      i) * es,
+				       es);
+	return build_const(b, type_tensor(c, t->dtype, t->rank, dim),
+			   (struct blob){ dst, data.size });
+}
+
+struct follow_const {
+	struct ctx *ctx;
+	struct op *compute;
+	const struct expr *iv;		/* innermost in memory */
+};
+
+static void move_const(void *arg, struct op *op)
+{
+	struct follow_const *f = arg;
+	size_t n;
+
+	if (op->code != OP_nest_load || op->n_in > 2 ||
+	    !def_of(op->in[0].val, OP_core_const))
+		return;
+	const struct expr *const *idx = op_exprs(op, A_idx, &n);
+	const struct type *t = op->in[0].val->type;
+	unsigned at = 0, last = (unsigned)n;
+
+	while (at < n && idx[at] != f->iv)
+		at++;
+	while (last > 0 && expr_is(t->dim[last - 1], 1))
+		last--;
+	if (at == n || at + 1 >= last)
+		return;
+	struct builder b = { f->ctx, f->compute->parent, f->compute, op->loc };
+	struct value *v = moved(&b, op->in[0].val, at);
+	const struct expr *e[MAX_RANK];
+	unsigned k = 0;
+
+	if (!v)
+		return;
+	for (unsigned i = 0; i < n; i++)
+		if (i != at)
+			e[k++] = idx[i];
+	e[k] = idx[at];
+	op_set_exprs(f->ctx, op, A_idx, n, e);
+	op_set_in(op, 0, v);
+}
+
+static void constants_follow(struct ctx *c, struct op *op)
+{
+	const struct block *b = op_body(op);
+	const struct layout *l = op->out[0].layout;
+	unsigned k = b->n_iv;
+
+	/* The innermost dim with more than one element. */
+	while (k > 0 && expr_is(expr_atom(b->iv[l ? l->perm[k - 1]
+						  : k - 1])->a, 1))
+		k--;
+	if (!k || op_has(op, A_panel))
+		return;
+	struct follow_const f = { c, op, b->iv[l ? l->perm[k - 1] : k - 1] };
+
+	block_walk(op_body(op), move_const, &f);
+}
+
 static void layout_block(struct ctx *c, struct block *b)
 {
 	for (struct op *op = b->first; op; op = op->next) {
-		struct follow f = { op, NULL };
-
 		if (op->code == OP_core_scan)
 			layout_block(c, op_body(op));
-		if (op->code != OP_nest_compute || op->out[0].layout)
+		if (op->code != OP_nest_compute)
 			continue;
-		bool kept = false;
-
-		for (unsigned i = 0; i < op->n_out; i++)
-			kept |= leaves_the_block(&op->out[i]);
-		if (kept || has_partial_fold(op_body(op)))
-			continue;
-		block_walk(op_body(op), look, &f);
-		if (!f.found)
-			continue;
-		struct layout *l = NEW(&c->perm, struct layout);
-
-		for (unsigned i = 0; i < op_body(op)->n_iv; i++)
-			l->perm[i] = f.found->perm[i];
-		for (unsigned i = 0; i < op->n_out; i++)
-			op->out[i].layout = l;
+		if (!op->out[0].layout)
+			follow_operand(c, op);
+		constants_follow(c, op);
 	}
 }
 

@@ -28,7 +28,8 @@ OP(loop_seq, .level = LEVEL_LOOP, .impure = true);
  * A loop inside a kernel.  Operands and block arguments are carried scalars.
  * width > 1: iterations may run in groups of that many lanes, `unroll` groups
  * at once; carried values are then combined by the fold that the yielded
- * values state (add, mul, min, max, and, or of the argument).
+ * values state (add, mul, min, max, and, or of the argument).  width = 1 and
+ * an unroll equal to the extent: the steps are written out.
  */
 OP(loop_for, .level = LEVEL_LOOP,
 	.attr = {
