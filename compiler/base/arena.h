@@ -26,7 +26,8 @@ void *arena_array(struct arena *a, size_t n, size_t size);
 void *arena_copy(struct arena *a, const void *src, size_t size);
 char *arena_str(struct arena *a, const char *s, size_t len);
 char *arena_fmt(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
-char *arena_vfmt(struct arena *a, const char *fmt, va_list ap);
+char *arena_vfmt(struct arena *a, const char *fmt, va_list ap)
+	PRINTF_LIKE(2, 0);
 void arena_free(struct arena *a);
 
 #define NEW(arena, T) ((T *)arena_alloc((arena), sizeof(T)))

@@ -22,6 +22,10 @@ static void print_escaped(const char *s)
 
 static void emit(const char *file, const char *severity,
 		 const struct loc *loc, const char *fmt, va_list ap)
+	PRINTF_LIKE(4, 0);
+
+static void emit(const char *file, const char *severity,
+		 const struct loc *loc, const char *fmt, va_list ap)
 {
 	char text[MAX_TEXT];
 
