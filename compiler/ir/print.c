@@ -459,45 +459,40 @@ char *op_print(struct ctx *c, const struct op *op)
 /* ---- the sidecar ------------------------------------------------------ */
 
 struct blob_writer {
-	FILE *f;
+	struct printer out;
 	struct map seen;
-	bool ok;
 };
-
-static void write_blob(struct blob_writer *w, const struct attr *a)
-{
-	const struct blob *b = &a->tensor.blob;
-	uint64_t head[2] = { hash_bytes(HASH_INIT, b->data, b->size), b->size };
-	static const char zero[8];
-
-	if (is_dense(a) || map_get(&w->seen, head[0]))
-		return;
-	map_put(&w->seen, head[0], (void *)a);
-	w->ok = w->ok && fwrite(head, sizeof(head), 1, w->f) == 1 &&
-		fwrite(b->data, 1, b->size, w->f) == b->size &&
-		fwrite(zero, 1, (0 - b->size) % 8, w->f) ==
-			(0 - b->size) % 8;
-}
 
 static void write_op_blobs(void *arg, struct op *op)
 {
-	for (unsigned i = 0; i < op->n_attr; i++)
-		if (op->attr[i].val->kind == AT_TENSOR)
-			write_blob(arg, op->attr[i].val);
+	static const char zero[8];
+	struct blob_writer *w = arg;
+
+	for (unsigned i = 0; i < op->n_attr; i++) {
+		const struct attr *a = op->attr[i].val;
+
+		if (a->kind != AT_TENSOR || is_dense(a))
+			continue;
+		const struct blob *b = &a->tensor.blob;
+		uint64_t head[2] = { hash_bytes(HASH_INIT, b->data, b->size),
+				     b->size };
+
+		if (map_get(&w->seen, head[0]))
+			continue;
+		map_put(&w->seen, head[0], (void *)a);
+		put_bytes(&w->out, (const char *)head, sizeof(head));
+		put_bytes(&w->out, b->data, b->size);
+		put_bytes(&w->out, zero, (0 - b->size) % 8);
+	}
 }
 
-bool module_write_blobs(const struct module *m, const char *path)
+char *module_blobs(const struct module *m, size_t *size)
 {
-	struct blob_writer w = { .f = fopen(path, "wb"), .ok = true };
-	struct loc at = { .file = path, .node = -1 };
+	struct blob_writer w = { .out = { .c = m->ctx } };
 
-	if (w.f) {
-		w.ok = fwrite(TEXT_BLOB_MAGIC, strlen(TEXT_BLOB_MAGIC), 1,
-			      w.f) == 1;
-		block_walk(op_body(m->func), write_op_blobs, &w);
-		w.ok = !fclose(w.f) && w.ok;
-	}
+	put(&w.out, TEXT_BLOB_MAGIC);
+	block_walk(op_body(m->func), write_op_blobs, &w);
 	map_free(&w.seen);
-	return (w.f && w.ok) || diag_error(&m->ctx->diag, EXIT_IO, &at,
-					   "cannot be written");
+	*size = w.out.n;
+	return w.out.s;
 }

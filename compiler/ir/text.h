@@ -21,8 +21,8 @@ enum {
 /* Like module_parse(); `blobs` is the path of a sidecar file, or NULL. */
 struct module *module_parse_blobs(struct ctx *c, const char *text, size_t size,
 				  const char *file, const char *blobs);
-/* Writes the sidecar of what module_print() says of m. */
-bool module_write_blobs(const struct module *m, const char *path);
+/* The sidecar of what module_print() says of m, malloc'ed. */
+char *module_blobs(const struct module *m, size_t *size);
 /*
  * Does an ONNX op or constant have the types that its record infers?  Reports
  * an error when not.  Dims that were bound to elements of run-time tensors

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "driver.h"
+#include "ir/text.h"
 #include "passes/pass.h"
 
 /* ---- reading ---------------------------------------------------------- */
@@ -18,12 +19,13 @@ static bool has_suffix(const char *s, const char *suffix)
 	return n >= k && !strcmp(s + n - k, suffix);
 }
 
-static struct module *read_text(struct ctx *c, const char *path)
+static struct module *read_text(struct ctx *c, const char *path,
+				const char *blobs)
 {
 	size_t size;
 	/* The text's names and bytes may be used as long as the module. */
 	const char *text = file_read(&c->perm, path, &size);
-	struct module *m = module_parse(c, text, size, path);
+	struct module *m = module_parse_blobs(c, text, size, path, blobs);
 
 	return m && module_verify(m, "parsing") ? m : NULL;
 }
@@ -64,8 +66,10 @@ bool job_import(struct job *job)
 	job->ctx->diag.file = o->model;
 	job->ctx->diag.bug_hook = bug_reproduce;
 	job->ctx->diag.bug_arg = job;
+	if (o->blobs)
+		add_read(job, o->blobs);
 	if (has_suffix(o->model, ".dl"))
-		job->m = read_text(job->ctx, o->model);
+		job->m = read_text(job->ctx, o->model, o->blobs);
 	else
 		job->m = frontend_import(job->ctx, o->model, &fo);
 	show_time(job, start, "(import)");
@@ -330,14 +334,20 @@ static void write_code(struct job *job)
 
 static void write_text(struct job *job)
 {
-	char *text = module_print(job->m);
+	char *text = module_print(job->m), *blobs = NULL;
 	struct files f = { .n = 0 };
+	size_t size;
 
 	add_file(&f, job, job->o->output, text, strlen(text));
+	if (job->o->save_blobs) {
+		blobs = module_blobs(job->m, &size);
+		add_file(&f, job, job->o->save_blobs, blobs, size);
+	}
 	if (job->o->deps)
 		add_depfile(&f, job);
 	output_commit(f.out, f.n);
 	free(text);
+	free(blobs);
 }
 
 static bool compile(struct job *job)

@@ -42,6 +42,7 @@ struct options {
 	unsigned n_dim;
 	const char *target, *cpu, *features;
 	const char *passes, *print_after, *data_root, *cc;
+	const char *blobs, *save_blobs;
 	int level;
 	bool verify_each, time_passes, lenient, verbose;
 

@@ -230,6 +230,8 @@ static void set_option(struct options *o, struct arena *a, enum option_id id,
 	case OPT_PRINT_AFTER: o->print_after = arg; break;
 	case OPT_VERIFY_EACH: o->verify_each = true; break;
 	case OPT_TIME_PASSES: o->time_passes = true; break;
+	case OPT_BLOBS: o->blobs = arg; break;
+	case OPT_SAVE_BLOBS: o->save_blobs = arg; break;
 	case OPT_DATA_ROOT: o->data_root = arg; break;
 	case OPT_LENIENT: o->lenient = true; break;
 	case OPT_CC: o->cc = arg; break;
@@ -413,5 +415,8 @@ struct options options_parse(struct arena *a, int argc, char **argv)
 		usage("the model's name is empty");
 	if (!o.run)
 		choose_output(&o, a);
+	if (o.save_blobs && o.emit != EMIT_IR && o.emit != EMIT_NEST &&
+	    o.emit != EMIT_LOOP)
+		usage("--save-blobs needs --emit=ir, nest or loop");
 	return o;
 }
