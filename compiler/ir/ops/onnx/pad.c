@@ -63,6 +63,9 @@ static bool pad_infer(struct infer *in)
 		if (!infer_require_ge0(in, dim[i], "pads crop more than there "
 						   "is"))
 			return false;
+		/* A sum over run-time axes as one atom keeps products short. */
+		if (dim[i]->n > 4)
+			dim[i] = expr_max(c, dim[i], expr_const(c, 0));
 		/* Only the constant can fill a dim without elements. */
 		if (!constant && dim[i] != x->dim[i] &&
 		    !infer_require_ge0(in, expr_addc(c, x->dim[i], -1),

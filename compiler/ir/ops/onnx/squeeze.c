@@ -39,6 +39,9 @@ static bool squeeze_dims(struct infer *in, const struct axes *a)
 			dim[k] = expr_add(c, dim[k],
 					  expr_mul(c, kept_as(c, a, i, k),
 						   x->dim[i]));
+		/* A sum over run-time axes as one atom keeps products short. */
+		if (dim[k]->n > 4)
+			dim[k] = expr_max(c, dim[k], expr_const(c, 0));
 	}
 	infer_set(in, 0, x->dtype, rank, dim);
 	return true;
