@@ -29,6 +29,7 @@ static const char pipeline_o0[] =
 static const char pipeline_o2[] =
 	"fold,"
 	"lower_graph,"
+	"fold_statements,"
 	"fuse,"
 	/* Recognises what fusion has left as one statement. */
 	"contract,"

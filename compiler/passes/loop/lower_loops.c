@@ -417,6 +417,16 @@ static void emit_level(struct sched *s, unsigned level)
 	}
 }
 
+/* a * b for estimates: huge is huge. */
+static int64_t times(int64_t a, int64_t b)
+{
+	int64_t r;
+
+	return __builtin_mul_overflow(a, b, &r) || r > INT64_MAX / 4
+		       ? INT64_MAX / 4
+		       : r;
+}
+
 /* Scalar steps per point of the loops from `from` inwards; a guess for
  * symbolic extents. */
 static int64_t work(const struct block *b)
@@ -431,9 +441,9 @@ static int64_t work(const struct block *b)
 
 			k = work(r);
 			for (unsigned i = 0; i < r->n_iv; i++)
-				k *= extent_or(r->iv[i], 64);
+				k = times(k, extent_or(r->iv[i], 64));
 		}
-		n += k;
+		n = n > INT64_MAX / 4 ? n : n + k;
 	}
 	return n;
 }
@@ -468,7 +478,7 @@ static void emit_kernel(struct sched *s)
 	struct block *kb;
 
 	for (unsigned i = n_par; i < s->n_loop; i++)
-		per_point *= extent_or(s->iv[i], 256);
+		per_point = times(per_point, extent_or(s->iv[i], 256));
 	if (per_point < 1)
 		per_point = 1;
 	k = build(&s->b, &(struct op_spec){ .code = OP_loop_kernel,
@@ -491,7 +501,7 @@ static void emit_kernel(struct sched *s)
 		clone_iv(&s->cl, s->iv[0], expr_add(c, lo, iv));
 		emit_level(s, 1);
 		close_loop(s, loop, 0, NULL);
-		per_point = work(op_body(s->op)) * CHUNK;
+		per_point = times(work(op_body(s->op)), CHUNK);
 	} else {
 		for (unsigned i = 0; i < n_par; i++)
 			clone_iv(&s->cl, s->iv[i],
