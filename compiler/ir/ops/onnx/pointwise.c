@@ -13,7 +13,8 @@ bool older_broadcast(struct older *o)
 		if (at < 0)
 			at += rank;
 		if (at < 0 || at + n > rank)
-			return older_error(o, "axis %lld does not fit rank %lld",
+			return older_error(o, "axis %lld does not fit rank "
+					      "%lld",
 					   (long long)axis->i,
 					   (long long)rank);
 		for (int64_t i = at + n; i < rank; i++)

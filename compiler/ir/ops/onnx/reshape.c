@@ -44,9 +44,10 @@ static const struct expr *plain_dim(const struct reshape_dims *r, size_t k)
 		return zero_dim(r, k);
 	if (expr_is(e, -1))
 		return expr_const(c, 1);
-	return expr_max(c, e,
-			expr_add(c, expr_is_neg(c, e),
-				 expr_mul(c, expr_is_zero(c, e), zero_dim(r, k))));
+	const struct expr *copied = expr_mul(c, expr_is_zero(c, e),
+					     zero_dim(r, k));
+
+	return expr_max(c, e, expr_add(c, expr_is_neg(c, e), copied));
 }
 
 /* What a -1 at position k stands for: all elements over the other dims. */

@@ -197,7 +197,8 @@ static bool check_words(struct infer *in)
 
 static bool resize_infer(struct infer *in)
 {
-	const struct type *x = infer_type(in, 0), *roi = infer_type(in, RESIZE_ROI);
+	const struct type *x = infer_type(in, 0);
+	const struct type *roi = infer_type(in, RESIZE_ROI);
 	const char *keep = op_str(in->op, A_keep_aspect_ratio_policy);
 	const char *how = op_str(in->op, A_coordinate_transformation_mode);
 	const struct expr *dim[MAX_RANK], **size;

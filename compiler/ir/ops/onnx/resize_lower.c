@@ -172,7 +172,8 @@ static bool is_run_time(const struct expr *size)
  * Enlarging by a whole number repeats each element: floor(o / k), for which
  * no table is needed.  With half_pixel the coordinate never falls on a tie.
  */
-static const struct expr *repeated(struct lower *lo, const struct resize_axis *a,
+static const struct expr *repeated(struct lower *lo,
+				   const struct resize_axis *a,
 				   const struct expr *pos)
 {
 	struct ctx *c = lo->b.ctx;
@@ -220,7 +221,8 @@ static struct value *nearest_table(struct lower *lo,
 	return table;
 }
 
-static void nearest(struct lower *lo, const struct resize_axis *axis, size_t n_axis)
+static void nearest(struct lower *lo, const struct resize_axis *axis,
+		    size_t n_axis)
 {
 	const struct type *t = lower_type(lo, 0);
 	bool crop = transform_is(lo, "tf_crop_and_resize");
