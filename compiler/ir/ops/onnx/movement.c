@@ -88,6 +88,12 @@ bool infer_axes(struct infer *in, unsigned i, unsigned rank, struct axes *a)
 	return true;
 }
 
+bool infer_too_large(struct infer *in)
+{
+	return diag_error(&in->ctx->diag, EXIT_LIMIT, in->op->loc,
+			  "a dim or an index is too large");
+}
+
 bool infer_require_ge0(struct infer *in, const struct expr *e,
 		       const char *what)
 {
@@ -97,6 +103,8 @@ bool infer_require_ge0(struct infer *in, const struct expr *e,
 
 	if (expr_is_const(e, &k))
 		return k >= 0 || infer_error(in, "%s", what);
+	if (expr_is_poison(e))
+		return infer_too_large(in);
 	if (expr_ge0(c, e) || !in->op->parent)
 		return true;
 	for (struct op *p = in->op->prev; p; p = p->prev)

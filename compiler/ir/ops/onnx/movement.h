@@ -20,6 +20,8 @@ const struct expr **lower_elems(struct lower *lo, unsigned i, size_t *n);
  * when it is known to be wrong. */
 bool infer_require_ge0(struct infer *in, const struct expr *e,
 		       const char *what);
+/* For expressions that overflowed; false. */
+bool infer_too_large(struct infer *in);
 /* Refuses a result of more dims than a tensor may have. */
 bool infer_rank(struct infer *in, uint64_t rank);
 /* Two dims that must agree: the constant one, else the first. */

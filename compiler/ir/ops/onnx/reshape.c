@@ -102,6 +102,8 @@ static bool check_count(struct infer *in, const struct type *x, size_t n,
 
 	for (size_t i = 0; i < n; i++)
 		got = expr_mul(c, got, dim[i]);
+	if (expr_is_poison(total) || expr_is_poison(got))
+		return infer_too_large(in);
 	if (expr_is_const(total, &a) && expr_is_const(got, &b) && a != b)
 		return infer_error(in, "%s does not fit the shape, which has "
 				       "%lld elements",
