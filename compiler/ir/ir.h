@@ -174,6 +174,7 @@ struct op {
 	struct value *out;
 	struct named_attr *attr;
 	struct region *region;
+	uint32_t slot;			/* scratch of the running analysis */
 };
 
 struct block {

@@ -1,6 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ir/layout.h"
 
+enum { ALIAS_BYTES = 2048, LINE_BYTES = 64 };
+
+const struct layout *layout_make(struct ctx *c, const struct type *t,
+				 const uint8_t *perm)
+{
+	struct layout *l = NEW(&c->perm, struct layout);
+	int64_t n;
+
+	for (uint32_t i = 0; i < t->rank; i++)
+		l->perm[i] = perm ? perm[i] : (uint8_t)i;
+	int64_t es = (int64_t)dtype_size(t->dtype);
+
+	if (t->rank && expr_is_const(t->dim[l->perm[t->rank - 1]], &n) &&
+	    n > 0 && n < INT64_MAX / es && n * es % ALIAS_BYTES == 0)
+		l->pad = (uint32_t)(LINE_BYTES / es);
+	return l;
+}
+
 unsigned layout_dim(const struct value *buf, unsigned i)
 {
 	return buf->layout ? buf->layout->perm[i] : i;

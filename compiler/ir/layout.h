@@ -13,6 +13,13 @@ const struct expr *layout_stride(struct ctx *c, const struct value *buf,
 /* Offset of the element at idx[], from the start of the buffer. */
 const struct expr *layout_offset(struct ctx *c, const struct value *buf,
 				 const struct expr *const *idx);
+/*
+ * A layout of that order of dims (NULL: row-major).  Rows of the innermost dim
+ * get one cache line more when their size is a multiple of 2 KiB: otherwise
+ * the rows of a register tile would share a few sets of the first-level cache.
+ */
+const struct layout *layout_make(struct ctx *c, const struct type *t,
+				 const uint8_t *perm);
 /* Elements that the buffer holds, borders and padding included. */
 const struct expr *layout_elems(struct ctx *c, const struct value *buf);
 

@@ -43,6 +43,7 @@ struct cg {
 	struct map weight_at;		/* data pointer -> offset + 1 */
 	VEC(struct blob) blobs;
 	int64_t weight_bytes;
+	bool weights_later;		/* the global has no bytes yet */
 
 	/* The function being emitted. */
 	LLVMValueRef fn, status;
@@ -93,12 +94,21 @@ LLVMValueRef cg_first_lanes(struct cg *g, LLVMValueRef n);
 
 /* ---- loop.c ------------------------------------------------------------ */
 
+void cg_op(struct cg *g, struct op *op);
 void cg_block_ops(struct cg *g, struct block *b);
 void cg_kernel(struct cg *g, struct kernel *k, unsigned number);
 
 /* ---- contract.c --------------------------------------------------------- */
 
 void cg_contract(struct cg *g, struct op *op);
+
+/* ---- weights.c ---------------------------------------------------------- */
+
+/* The global with all constants, and where each is in it. */
+void weights_emit(struct cg *g, LLVMTargetMachineRef tm,
+		  enum codegen_kind kind);
+/* Adds their bytes to what LLVM made of the module, or to the side file. */
+void weights_finish(struct cg *g, struct codegen_out *out);
 
 /* ---- entry.c ------------------------------------------------------------ */
 

@@ -302,12 +302,42 @@ static void bind(struct cg *g, const struct expr *iv, LLVMValueRef v)
 	map_put(&g->atoms, expr_atom(iv)->serial, v);
 }
 
+/* Does the op need the row, or the sum, which differs from row to row? */
+static bool per_row(const struct op *op, const struct block *body)
+{
+	const struct atom *m = expr_atom(body->iv[0]);
+
+	if (!op->n_out)
+		return true;
+	for (unsigned i = 0; i < op->n_attr; i++)
+		if (op->attr[i].val->kind == AT_EXPRS)
+			for (size_t k = 0; k < op->attr[i].val->n; k++)
+				if (expr_uses(op->attr[i].val->exprs[k], m))
+					return true;
+	for (unsigned i = 0; i < op->n_in; i++) {
+		const struct value *v = op->in[i].val;
+
+		if (v->type->kind != TY_SCALAR)
+			continue;
+		if (!v->def || v->def->parent != body || v->def->slot)
+			return true;
+	}
+	return false;
+}
+
+static void mark_rows(struct block *body)
+{
+	for (struct op *op = body->first; op; op = op->next)
+		op->slot = per_row(op, body);
+}
+
 static void epilogue_vectors(struct kern *kn, LLVMValueRef m0,
 			     LLVMValueRef n0, LLVMValueRef left)
 {
 	struct cg *g = kn->g;
 	struct block *body = op_body(kn->op);
 
+	mark_rows(body);
 	g->lanes = kn->lanes;
 	g->lane_iv = expr_atom(body->iv[1]);
 	for (unsigned v = 0; v < kn->nv; v++) {
@@ -339,7 +369,10 @@ static void epilogue_vectors(struct kern *kn, LLVMValueRef m0,
 			bind(g, body->iv[0],
 			     LLVMBuildAdd(g->b, m0, cg_int(g, r), ""));
 			cg_set(g, body->arg[0], kn->sum[r * kn->nv + v], true);
-			cg_block_ops(g, body);
+			/* A bias is read once for all rows. */
+			for (struct op *op = body->first; op; op = op->next)
+				if (!r || op->slot)
+					cg_op(g, op);
 		}
 		g->mask = NULL;
 		if (next) {

@@ -264,17 +264,21 @@ static void loop_for(struct cg *g, struct op *op)
 		cg_set(g, &op->out[i], acc.v[i], lanes);
 }
 
+void cg_op(struct cg *g, struct op *op)
+{
+	switch ((int)op->code) {
+	case OP_loop_for: loop_for(g, op); break;
+	case OP_loop_yield: break;
+	case OP_mem_store: cg_store(g, op); break;
+	case OP_kern_contract: cg_contract(g, op); break;
+	default: cg_scalar_op(g, op); break;
+	}
+}
+
 void cg_block_ops(struct cg *g, struct block *b)
 {
-	for (struct op *op = b->first; op; op = op->next) {
-		switch ((int)op->code) {
-		case OP_loop_for: loop_for(g, op); break;
-		case OP_loop_yield: break;
-		case OP_mem_store: cg_store(g, op); break;
-		case OP_kern_contract: cg_contract(g, op); break;
-		default: cg_scalar_op(g, op); break;
-		}
-	}
+	for (struct op *op = b->first; op; op = op->next)
+		cg_op(g, op);
 }
 
 /* ---- kernels ---------------------------------------------------------------- */

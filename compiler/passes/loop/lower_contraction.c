@@ -22,6 +22,8 @@
 #include "passes/loop/lower.h"
 #include "passes/nest/body.h"
 
+enum { MIN_POINT = 200000 };	/* multiply-adds of a kernel's point */
+
 struct tiling {
 	struct ctx *ctx;
 	struct contraction con;
@@ -243,7 +245,12 @@ static int64_t choose_block(const struct tiling *t, int64_t *depth)
 		block = isa->l1_bytes / 2 / (t->mr * k * es);
 	else
 		block = isa->l2_bytes / 2 / (t->mr * k * es);
-	return block < 1 ? 1 : block > 64 ? 64 : block;
+	/* Going from point to point costs about a hundred cycles. */
+	int64_t least = MIN_POINT / (t->mr * k * t->width + 1) + 1;
+
+	if (block < least)
+		block = least;
+	return block > 64 ? 64 : block;
 }
 
 /* ---- emission ------------------------------------------------------------------ */

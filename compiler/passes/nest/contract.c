@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "ir/eval.h"
+#include "ir/layout.h"
 #include "ir/target.h"
 #include "passes/nest/body.h"
 #include "passes/nest/contraction.h"
@@ -352,14 +353,14 @@ static bool copy_rows(struct ctx *c, struct contraction *con)
 	nest_end(&lo, &s, 1, &v, &copy);
 	erase_dead(op_body(s.op));
 	if (last >= 0 && (size_t)last + 1 != n) {
-		struct layout *l = NEW(&c->perm, struct layout);
+		uint8_t perm[MAX_RANK];
 		unsigned k = 0;
 
 		for (unsigned i = 0; i < n; i++)
 			if ((int)i != last)
-				l->perm[k++] = (uint8_t)i;
-		l->perm[k] = (uint8_t)last;
-		copy->layout = l;
+				perm[k++] = (uint8_t)i;
+		perm[k] = (uint8_t)last;
+		copy->layout = layout_make(c, copy->type, perm);
 	}
 	replace_load(c, con->a, copy, (unsigned)n, at);
 	return true;
@@ -370,17 +371,23 @@ static void set_layout(struct ctx *c, struct contraction *con)
 {
 	struct value *y = &con->compute->out[0];
 	const struct block *out = op_body(con->compute);
-	struct layout *l = NEW(&c->perm, struct layout);
-	uint32_t real = block_real_ivs(out);
+	uint8_t perm[MAX_RANK];
 	unsigned k = 0;
 
-	if (!(real >> con->col >> 1))
-		return; /* no real dim behind it */
+	if (y->layout)
+		return;
 	for (unsigned i = 0; i < out->n_iv; i++)
 		if (i != con->col)
-			l->perm[k++] = (uint8_t)i;
-	l->perm[k] = (uint8_t)con->col;
-	y->layout = l;
+			perm[k++] = (uint8_t)i;
+	perm[k] = (uint8_t)con->col;
+	/* Row-major stays unsaid when nothing is padded. */
+	const struct layout *l = layout_make(c, y->type, perm);
+	bool plain = !l->pad;
+
+	for (unsigned i = 0; i < out->n_iv; i++)
+		plain &= perm[i] == i;
+	if (!plain)
+		y->layout = l;
 }
 
 static bool is_returned(const struct value *v)

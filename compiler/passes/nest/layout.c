@@ -12,6 +12,8 @@
 
 #include <string.h>
 
+#include "ir/layout.h"
+
 struct follow {
 	struct op *compute;
 	const struct layout *found;
@@ -67,12 +69,9 @@ static void follow_operand(struct ctx *c, struct op *op)
 	block_walk(op_body(op), look, &f);
 	if (!f.found)
 		return;
-	struct layout *l = NEW(&c->perm, struct layout);
-
-	for (unsigned i = 0; i < op_body(op)->n_iv; i++)
-		l->perm[i] = f.found->perm[i];
 	for (unsigned i = 0; i < op->n_out; i++)
-		op->out[i].layout = l;
+		op->out[i].layout = layout_make(c, op->out[i].type,
+						f.found->perm);
 }
 
 /* ---- constants ------------------------------------------------------------ */
