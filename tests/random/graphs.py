@@ -131,7 +131,9 @@ class Graph:
             return list(v.shape)
         if self.mode == SHARED:
             return [f"d{d}" if d > 1 else 1 for d in v.shape]
-        return [f"{v.name}_{k}" for k in range(v.rank)]
+        # A symbol never broadcasts, so that 1 stays 1.
+        return [f"{v.name}_{k}" if d > 1 else 1
+                for k, d in enumerate(v.shape)]
 
     def info(self, v, dims):
         return helper.make_tensor_value_info(

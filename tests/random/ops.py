@@ -315,8 +315,8 @@ def conv_transpose(g):
 
 def pool(g):
     x = image(g)
-    if g.maybe(0.2):
-        g.call("GlobalAveragePool" if single(g) else "GlobalMaxPool", [x],
+    if g.maybe(0.2) and single(g):
+        g.call(g.pick(("GlobalAveragePool", "GlobalMaxPool")), [x],
                (*x.shape[:2], *[1] * (x.rank - 2)))
         return
     fit = window(g, x, False)
@@ -609,7 +609,10 @@ def resize(g):
     x = image(g, 4)
     scale = g.pick((2.0, 3.0, 0.5))
     out = [int(d * scale) for d in x.shape[2:]]
-    if min(out) < 1 or x.shape[0] * x.shape[1] * np.prod(out) > MOST_ELEMENTS:
+    if x.shape[0] * x.shape[1] * np.prod(out) > MOST_ELEMENTS:
+        return
+    # Where a size is rounded, ONNX and its runtime scale differently.
+    if any(d * scale % 1 for d in x.shape[2:]):
         return
     how = g.pick((("nearest", "asymmetric", "floor"),
                   ("linear", "half_pixel", "round_prefer_floor"),
