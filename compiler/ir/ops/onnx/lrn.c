@@ -22,13 +22,21 @@ static struct value *window_sum(struct lower *lo, struct value *x,
 {
 	struct ctx *c = lo->b.ctx;
 	const struct type *t = x->type;
-	int64_t size = op_int(lo->op, A_size);
-	const struct expr *extent = expr_const(c, size), *guard[2];
+	int64_t size = op_int(lo->op, A_size), channels;
+	int64_t before = (size - 1) / 2, after = size - 1 - before;
+	const struct expr *extent, *guard[2];
 	struct value *zero = s_const(lo, t->dtype, 0);
 	struct value *v = s_const(lo, acc, 0);
+
+	/* Beyond the channels there is nothing to add. */
+	if (expr_is_const(t->dim[1], &channels)) {
+		before = before < channels ? before : channels;
+		after = after < channels ? after : channels;
+	}
+	extent = expr_const(c, before + after + 1);
 	struct fold f = fold_begin(lo, 1, &extent, 1, &v);
 
-	at[1] = expr_addc(c, expr_add(c, at[1], f.iv[0]), -((size - 1) / 2));
+	at[1] = expr_addc(c, expr_add(c, at[1], f.iv[0]), -before);
 	guard[0] = at[1];
 	guard[1] = expr_addc(c, expr_sub(c, t->dim[1], at[1]), -1);
 	v = s_cast(lo, acc, nest_load_guarded(lo, x, at, 2, guard, zero));
