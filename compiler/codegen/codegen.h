@@ -67,20 +67,31 @@ const struct target *codegen_target(struct ctx *c, const char *triple,
 const char *codegen_llvm_version(void);
 
 struct codegen_options {
-	/* With abi->weights_apart the weights stay out of the object, and
-	 * codegen_llvm() fills *weights with the side file's bytes. */
+	/* With abi->weights_apart the weights stay out of the object. */
 	const struct abi *abi;
 	bool pic;
 	unsigned opt_level;		/* 0 to 3 */
 };
 
 /*
- * Makes code of a module at loop level for c->target.  out->data, and
- * weights->data with abi->weights_apart, are malloc'ed and owned by the caller.
- * False after a diagnostic.
+ * What was made: `head`, then `tail` are the bytes of the output, `weights`
+ * those of the side file.  The head is malloc'ed; the parts are constants of
+ * the module and lie where the module has them.
  */
+struct parts {
+	struct blob *v;
+	size_t n, cap;
+};
+
+struct codegen_out {
+	struct blob head;
+	struct parts tail, weights;
+};
+
+/* Makes code of a module at loop level for c->target.  False after a
+ * diagnostic. */
 bool codegen_llvm(struct module *m, const struct codegen_options *o,
-		  enum codegen_kind kind, struct blob *out,
-		  struct blob *weights);
+		  enum codegen_kind kind, struct codegen_out *out);
+void codegen_out_free(struct codegen_out *out);
 
 #endif

@@ -64,7 +64,7 @@ struct dlrt_call {
 	const size_t *output_bytes;	/* sizes of outputs, or NULL: enough */
 	int64_t *out_dims;		/* all output dims in a row, or NULL */
 	struct dlrt_pool *pool;		/* NULL: on the calling thread only */
-	const void *weights;		/* of a side file, else NULL */
+	const void *weights;		/* of a side file, 64-byte aligned */
 };
 
 struct dlrt_model {

@@ -175,7 +175,7 @@ bool job_compile(struct job *job, enum codegen_kind kind)
 	job->pass = "(code generation)";
 	job->n_passed = UINT_MAX;
 	double start = now_ms();
-	bool ok = codegen_llvm(job->m, &co, kind, &job->code, &job->weights);
+	bool ok = codegen_llvm(job->m, &co, kind, &job->out);
 
 	show_time(job, start, job->pass);
 	job->pass = NULL;
@@ -194,8 +194,7 @@ int job_status(const struct job *job)
 void job_free(struct job *job)
 {
 	free(job->header);
-	free((void *)job->code.data);
-	free((void *)job->weights.data);
+	codegen_out_free(&job->out);
 	vec_free(&job->read);
 	if (job->ctx)
 		ctx_free(job->ctx);
@@ -211,8 +210,8 @@ struct files {
 	size_t n;
 };
 
-static void add_file(struct files *f, const struct job *job, const char *path,
-		     const void *data, size_t size)
+static struct output *add_file(struct files *f, const struct job *job,
+			       const char *path, const void *data, size_t size)
 {
 	struct output *out = &f->out[f->n];
 	bool is_input = same_file(path, job->o->model);
@@ -228,6 +227,7 @@ static void add_file(struct files *f, const struct job *job, const char *path,
 	output_open(out, path);
 	output_write(out, data, size);
 	f->n++;
+	return out;
 }
 
 static const char *with_suffix(struct arena *a, const char *path,
@@ -289,9 +289,12 @@ static void add_depfile(struct files *f, struct job *job)
 static void add_code(struct files *f, struct job *job)
 {
 	const struct options *o = job->o;
+	const struct blob *code = &job->out.head;
 
 	if (o->emit != EMIT_SO) {
-		add_file(f, job, o->output, job->code.data, job->code.size);
+		output_parts(add_file(f, job, o->output, code->data,
+				      code->size),
+			     &job->out.tail);
 		return;
 	}
 	char *dir = temp_dir(), *path = temp_file(dir, "model.o");
@@ -299,7 +302,8 @@ static void add_code(struct files *f, struct job *job)
 	struct output obj;
 
 	output_open(&obj, path);
-	output_write(&obj, job->code.data, job->code.size);
+	output_write(&obj, code->data, code->size);
+	output_parts(&obj, &job->out.tail);
 	output_commit(&obj, 1);
 	link_shared(o, path, shared);
 
@@ -323,8 +327,8 @@ static void write_code(struct job *job)
 							o->output, ".h"),
 			 job->header, strlen(job->header));
 	if (o->weights && o->emit != EMIT_HEADER)
-		add_file(&f, job, o->weights, job->weights.data,
-			 job->weights.size);
+		output_parts(add_file(&f, job, o->weights, NULL, 0),
+			     &job->out.weights);
 	if (o->emit != EMIT_HEADER)
 		add_code(&f, job);
 	if (o->deps)

@@ -73,7 +73,7 @@ struct job {
 	struct module *m;
 	struct abi *abi;
 	char *header;
-	struct blob code, weights;
+	struct codegen_out out;
 	const char *pass;	/* that runs now, for the reproducer */
 	unsigned n_passed;	/* passes before it */
 	bool progress;		/* a line of progress is on the terminal */
@@ -112,6 +112,7 @@ struct output {
 void output_setup(void);
 void output_open(struct output *out, const char *path);
 void output_write(struct output *out, const void *data, size_t size);
+void output_parts(struct output *out, const struct parts *parts);
 /* Syncs and closes all n, then renames them in order. */
 void output_commit(struct output *out, size_t n);
 /* A new empty directory for temporary files, malloc'ed; removed at the end

@@ -2,10 +2,12 @@
 /* Brings a compiled model into this process. */
 #include <dlfcn.h>
 #include <elf.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "run.h"
 
+enum { WEIGHT_ALIGN = 64 };
 enum { HASH_CHARS = 16 };	/* ORDER of header.c's P_model_<hash> */
 
 static bool ends_with(const char *s, const char *suffix)
@@ -123,7 +125,9 @@ static const char *to_shared(struct run *r)
 		char *path = temp_file(dir, "model.o");
 
 		output_open(&obj, path);
-		output_write(&obj, r->job.code.data, r->job.code.size);
+		output_write(&obj, r->job.out.head.data,
+			     r->job.out.head.size);
+		output_parts(&obj, &r->job.out.tail);
 		output_commit(&obj, 1);
 		object = path;
 	}
@@ -131,6 +135,24 @@ static const char *to_shared(struct run *r)
 
 	link_shared(o, object, shared);
 	return shared;
+}
+
+/* Kernels load whole vectors of weights. */
+static char *aligned(struct run *r, size_t size)
+{
+	char *p = arena_alloc(&r->a, size + WEIGHT_ALIGN);
+
+	return p + (-(uintptr_t)p & (WEIGHT_ALIGN - 1));
+}
+
+/* What would be in the side file. */
+static const void *join(struct run *r, const struct parts *parts, size_t size)
+{
+	char *data = aligned(r, size), *p = data;
+
+	for (size_t i = 0; i < parts->n; p += parts->v[i++].size)
+		memcpy(p, parts->v[i].data, parts->v[i].size);
+	return data;
 }
 
 /* The side file's bytes, checked against what the object was made with. */
@@ -141,8 +163,8 @@ static const void *load_weights(struct run *r, const struct dlrt_model *m)
 
 	if (!m->weights_bytes)
 		return NULL;
-	if (r->job.weights.data)
-		return r->job.weights.data;
+	if (r->job.out.weights.n)
+		return join(r, &r->job.out.weights, m->weights_bytes);
 	if (!r->o->weights)
 		fatal(EXIT_USAGE, "the model's weights are in a side file; "
 		      "--weights=FILE names it");
@@ -153,7 +175,7 @@ static const void *load_weights(struct run *r, const struct dlrt_model *m)
 	    memcmp(&hash, m->weights_hash, sizeof(hash)))
 		fatal(EXIT_MODEL, "%s: not the weights of this model",
 		      r->o->weights);
-	return p;
+	return memcpy(aligned(r, size), p, size);
 }
 
 struct loaded model_load(struct run *r)

@@ -146,6 +146,12 @@ void output_write(struct output *out, const void *data, size_t size)
 	}
 }
 
+void output_parts(struct output *out, const struct parts *parts)
+{
+	for (size_t i = 0; i < parts->n; i++)
+		output_write(out, parts->v[i].data, parts->v[i].size);
+}
+
 void output_commit(struct output *out, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
