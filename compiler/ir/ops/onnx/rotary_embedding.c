@@ -82,9 +82,14 @@ static bool rotary_infer(struct infer *in)
 		    !infer_dims_agree(in, ids->dim[1], x->dim[x->rank - 2],
 				      "dim 1 of 'position_ids'")))
 		return false;
-	if (ids)
-		infer_require_eq(in, infer_type(in, 1)->dim[0],
-				 infer_type(in, 2)->dim[0]);
+	const struct expr *rows = infer_type(in, 1)->dim[0];
+
+	/* An index out of range reads row 0, which must exist. */
+	if (ids && (!infer_dims_agree(in, infer_type(in, 2)->dim[0], rows,
+				      "dim 0 of 'sin_cache'") ||
+		    !infer_require_nonneg(in, expr_addc(in->ctx, rows, -1),
+					  "the last row of 'cos_cache'")))
+		return false;
 	return infer_same(in);
 }
 
