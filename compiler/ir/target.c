@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The rows of target data.  Tiles obey MR*NV + NV (+ 1 without folding) <=
- * registers; the order comes from measurement (docs/decisions/003).
+ * The rows of target data.  Tiles obey MR*NV + min(MR, NV) + 1 <= registers,
+ * one less where products are added apart; the order comes from measurement.
  */
 #include "ir/target.h"
 
@@ -14,15 +14,17 @@ static const struct isa isas[] = {
 	  .vector_bits = 512, .n_vregs = 32, .fma = true, .masked = true,
 	  .f16c = true, .fold_broadcast = false,
 	  .tile = { { 14, 2 }, { 12, 2 }, { 8, 3 }, { 6, 4 }, { 28, 1 } },
-	  .unroll_k = 1, .l1_bytes = 32768, .l2_bytes = 1048576 },
+	  .unroll_k = 1, .prefetch_bytes = 4096, .prefetch_rows = 12,
+	  .l1_bytes = 32768, .l2_bytes = 1048576 },
 	{ .name = "avx2", .arch = "x86_64", .feature = "avx2",
 	  .vector_bits = 256, .n_vregs = 16, .fma = true, .masked = false,
 	  .f16c = true,
 	  .tile = { { 6, 2 }, { 4, 3 }, { 5, 2 }, { 12, 1 } },
-	  .unroll_k = 2, .l1_bytes = 32768, .l2_bytes = 524288 },
+	  .unroll_k = 2, .prefetch_bytes = 1024, .prefetch_rows = 4,
+	  .l1_bytes = 32768, .l2_bytes = 524288 },
 	{ .name = "sse2", .arch = "x86_64", .feature = "",
 	  .vector_bits = 128, .n_vregs = 16, .masked = false,
-	  .tile = { { 6, 2 }, { 4, 3 }, { 12, 1 } },
+	  .tile = { { 6, 2 }, { 3, 3 }, { 12, 1 } },
 	  .unroll_k = 1, .l1_bytes = 32768, .l2_bytes = 262144 },
 	{ .name = "neon", .arch = "aarch64", .feature = "",
 	  .vector_bits = 128, .n_vregs = 32, .fma = true, .masked = false,
@@ -40,6 +42,58 @@ unsigned target_lanes(const struct target *t, unsigned bits)
 	unsigned n = t->isa->vector_bits / bits;
 
 	return n ? n : 1;
+}
+
+/* Registers for the sums, for the smaller operand and one of the other. */
+static unsigned most_rows(const struct isa *isa, unsigned nv)
+{
+	unsigned best = 1;
+
+	for (int i = 0; i < MAX_TILES && isa->tile[i].mr; i++)
+		if (isa->tile[i].nv == nv)
+			return isa->tile[i].mr;
+	while ((best + 1) * nv + (best + 1 < nv ? best + 1 : nv) + 1 <=
+	       isa->n_vregs)
+		best++;
+	return best;
+}
+
+/*
+ * Two slots are a cycle: multiply-adds, loads, the chain of the sums (latency
+ * 4), and the panel's vectors, which come from the second-level cache at half
+ * the rate of the first.
+ */
+static int64_t step_cost(int64_t mr, int64_t nv)
+{
+	int64_t cost = mr * nv;
+
+	if (cost < mr + nv)
+		cost = mr + nv;
+	if (cost < 5 * nv)
+		cost = 5 * nv;
+	return cost < 8 ? 8 : cost;
+}
+
+int64_t target_rows_cost(const struct target *t, int64_t rows, unsigned nv,
+			 unsigned *mr)
+{
+	unsigned most = most_rows(t->isa, nv);
+	int64_t best_cost = INT64_MAX;
+
+	*mr = most;
+	if (rows < 0)
+		rows = 8 * (int64_t)most;
+	for (unsigned k = most; k >= 1 && rows > 0; k--) {
+		int64_t full = rows / k, rest = rows % k;
+		int64_t cost = full * step_cost(k, nv) +
+			       (rest ? step_cost(rest, nv) : 0);
+
+		if (cost < best_cost) {
+			best_cost = cost;
+			*mr = k;
+		}
+	}
+	return best_cost == INT64_MAX ? 0 : best_cost;
 }
 
 static bool starts(const char *s, const char *prefix)

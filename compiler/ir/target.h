@@ -29,6 +29,9 @@ struct isa {
 	bool fold_broadcast;
 	struct tile tile[MAX_TILES];	/* contractions, preferred first */
 	unsigned unroll_k;
+	/* Bytes that a tile of that many rows or more reads ahead in the
+	 * panel; 0: the hardware does better alone. */
+	unsigned prefetch_bytes, prefetch_rows;
 	unsigned l1_bytes, l2_bytes;
 };
 
@@ -44,6 +47,13 @@ struct target {
 
 /* Lanes of a dtype's vector. */
 unsigned target_lanes(const struct target *t, unsigned bits);
+
+/*
+ * Cost of `rows` rows by nv vectors of columns, in issue slots per step of k,
+ * with the best number of rows for a tile in *mr; rows < 0: not known.
+ */
+int64_t target_rows_cost(const struct target *t, int64_t rows, unsigned nv,
+			 unsigned *mr);
 
 /*
  * The target for LLVM's triple, CPU and attribute strings (NULL: the host's

@@ -187,11 +187,33 @@ static void multiply_add(struct kern *kn, unsigned r, unsigned v,
 	kn->sum[r * kn->nv + v] = LLVMBuildFAdd(g->b, m, in[2], "");
 }
 
+/* Brings the panel's vectors of a later step near: one line each. */
+static void read_ahead(struct kern *kn, LLVMValueRef pb, int64_t ahead)
+{
+	struct cg *g = kn->g;
+	int64_t es = (int64_t)dtype_size(kn->dt);
+	int64_t bytes = kn->g->t->isa->prefetch_bytes, line = 64;
+
+	if (!bytes || kn->mr < kn->g->t->isa->prefetch_rows)
+		return;
+	for (int64_t at = 0; at < kn->nr * es; at += line) {
+		LLVMValueRef arg[] = {
+			element(kn, pb, ahead + (bytes + at) / es),
+			LLVMConstInt(g->i32, 0, false),
+			LLVMConstInt(g->i32, 2, false),
+			LLVMConstInt(g->i32, 1, false),
+		};
+
+		cg_call(g, "llvm.prefetch", g->ptr, 4, arg);
+	}
+}
+
 static void k_step(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
 		   int64_t a_ahead, int64_t b_ahead)
 {
 	LLVMValueRef held[MAX_ROWS], x;
 
+	read_ahead(kn, pb, b_ahead);
 	if (kn->mr >= kn->nv) {
 		for (unsigned v = 0; v < kn->nv; v++)
 			held[v] = load_cols(kn, pb, v, b_ahead);
@@ -228,7 +250,9 @@ static void k_nest(struct kern *kn, unsigned depth, LLVMValueRef pa,
 	int64_t extent, as = 0, bs = 0, unroll = 1;
 	bool known = expr_is_const(l->extent, &extent);
 
-	if (inner && known && expr_is_const(l->a_step, &as) &&
+	/* With one vector, LLVM lets a second step of sums live beside the
+	 * first and spills. */
+	if (inner && known && kn->nv > 1 && expr_is_const(l->a_step, &as) &&
 	    expr_is_const(l->b_step, &bs)) {
 		unroll = g->t->isa->unroll_k;
 		while (unroll > 1 && extent % unroll)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A packed contraction becomes tiles of MR rows by one panel of columns:
+ * A packed contraction becomes tiles of MR rows by one panel of columns, in
+ * one of three orders (struct schedule); the general one is
  *
  *	loop.kernel [batch.., block of rows, panel] {
  *	  loop.for [tile of the block] { kern.contract {mr = MR} ... }
@@ -9,7 +10,7 @@
  *
  * Several row variables that lie behind one another in memory are one.  Rows
  * beyond the last full tile get tiles of their own size; when the number of
- * rows is symbolic, tiles of half, a quarter, ... down to one row.
+ * rows is symbolic, tiles of 8, 4, 2 and 1.
  *
  * The block of rows is chosen so that its part of A stays in the second-level
  * cache while the panels stream (Goto and van de Geijn 2008, section 4, with
@@ -22,7 +23,11 @@
 #include "passes/loop/lower.h"
 #include "passes/nest/body.h"
 
-enum { MIN_POINT = 200000 };	/* multiply-adds of a kernel's point */
+enum {
+	ENOUGH_ROWS = 28,
+	ENOUGH_POINTS = 16,	/* to keep several threads busy */
+	MAX_INSIDE = MAX_RANK + 2,
+};
 
 struct tiling {
 	struct ctx *ctx;
@@ -100,6 +105,8 @@ static void choose_rows(struct tiling *t)
 	struct ctx *c = t->ctx;
 	const struct block *b = op_body(t->con.compute);
 
+	int64_t known;
+
 	t->rows = expr_const(c, 1);
 	for (unsigned i = b->n_iv; i-- > 0;) {
 		unsigned d = layout_dim(t->out, i);
@@ -107,6 +114,11 @@ static void choose_rows(struct tiling *t)
 		if (!(t->con.rows >> d & 1))
 			continue;
 		if (t->n_m && !mergeable(t, b->iv[d], t->m_iv[0]))
+			break;
+		/* A known number of rows has better tiles. */
+		if (t->n_m && expr_is_const(t->rows, &known) &&
+		    known >= ENOUGH_ROWS &&
+		    !expr_is_const(expr_atom(b->iv[d])->a, &known))
 			break;
 		memmove(t->m_iv + 1, t->m_iv, t->n_m * sizeof(*t->m_iv));
 		t->m_iv[0] = b->iv[d];
@@ -125,60 +137,19 @@ static bool is_row(const struct tiling *t, const struct expr *iv)
 
 /* ---- tiles ------------------------------------------------------------------- */
 
-/* Vector registers for sums, one row of columns and one broadcast. */
-static unsigned most_rows(const struct tiling *t, unsigned nv)
-{
-	const struct isa *isa = t->ctx->target->isa;
-	unsigned best = 1;
-
-	for (int i = 0; i < MAX_TILES && isa->tile[i].mr; i++)
-		if (isa->tile[i].nv == nv)
-			return isa->tile[i].mr;
-	while ((best + 1) * nv + (best + 1 < nv ? best + 1 : nv) + 1 <=
-	       isa->n_vregs)
-		best++;
-	return best;
-}
-
-/* Issue slots of one k step: multiply-adds, loads, or the latency chain. */
-static int64_t step_cost(int64_t mr, int64_t nv)
-{
-	int64_t cost = mr * nv;
-
-	if (cost < mr + nv)
-		cost = mr + nv;
-	return cost < 8 ? 8 : cost;
-}
-
 static unsigned choose_mr(const struct tiling *t)
 {
 	enum dtype dt = t->con.fold->out[0].type->dtype;
 	unsigned nv = (unsigned)(t->width /
 				 target_lanes(t->ctx->target,
 					      dtype_info[dt].bits));
-	unsigned most = most_rows(t, nv), best = most;
-	int64_t rows, best_cost = INT64_MAX;
+	unsigned mr;
+	int64_t rows;
 
-	if (!expr_is_const(t->rows, &rows)) {
-		/* A power of two, so that the rest is a few halvings. */
-		best = 1;
-		while (best * 2 <= most)
-			best *= 2;
-		return best;
-	}
-	if (rows < 1)
-		return 1;
-	for (unsigned mr = most; mr >= 1; mr--) {
-		int64_t full = rows / mr, rest = rows % mr;
-		int64_t cost = full * step_cost(mr, nv) +
-			       (rest ? step_cost(rest, nv) : 0);
-
-		if (cost < best_cost) {
-			best_cost = cost;
-			best = mr;
-		}
-	}
-	return best;
+	if (!expr_is_const(t->rows, &rows))
+		rows = -1;
+	target_rows_cost(t->ctx->target, rows, nv, &mr);
+	return mr;
 }
 
 static unsigned make_segments(struct tiling *t, struct segment *seg)
@@ -199,14 +170,18 @@ static unsigned make_segments(struct tiling *t, struct segment *seg)
 			};
 		return n;
 	}
-	for (unsigned k = t->mr / 2; k >= 1; k /= 2) {
-		const struct expr *rest = expr_mod(c, t->rows,
-						   expr_const(c, 2 * k));
+	/* The rest by powers of two, the largest first. */
+	const struct expr *rest = expr_mod(c, t->rows, mr);
 
+	for (unsigned k = 16; k >= 1; k /= 2) {
+		const struct expr *size = expr_const(c, k);
+
+		if (k >= t->mr)
+			continue;
 		first = expr_sub(c, t->rows, rest);
-		seg[n++] = (struct segment){
-			k, first, expr_div(c, rest, expr_const(c, k))
-		};
+		seg[n++] = (struct segment){ k, first,
+					     expr_div(c, rest, size) };
+		rest = expr_mod(c, rest, size);
 	}
 	return n;
 }
@@ -225,32 +200,66 @@ static int64_t const_or(const struct expr *e, int64_t other)
 	return clamp_size(expr_is_const(e, &k) ? k : other);
 }
 
-/* Tiles per block of rows. */
-static int64_t choose_block(const struct tiling *t, int64_t *depth)
+/* What a kernel's point is, and what it loops over. */
+enum order {
+	ROWS_POINT,	/* a block of rows; inside: panels, tiles */
+	PANEL_POINT,	/* a panel; inside: all rows */
+	BOTH_POINT,	/* a block of rows and a panel; inside: tiles */
+};
+
+struct schedule {
+	enum order order;
+	int64_t block;		/* tiles in a block of rows */
+	int64_t depth;		/* steps of k, a guess when symbolic */
+	int64_t columns;
+};
+
+/*
+ * Where the operands live decides.  Panels that fit half of the second-level
+ * cache stay there: go on with the rows at once, so that a row of the result
+ * is written in one go.  Else the rows stay, if all of them fit, and every
+ * panel is read once; else as many rows as fit.
+ */
+static struct schedule choose_schedule(const struct tiling *t)
 {
 	const struct isa *isa = t->ctx->target->isa;
 	const struct block *kb = op_body(t->con.fold);
-	int64_t k = 1, es, n_b, block;
+	const struct block *body = op_body(t->con.compute);
+	struct schedule s = { .depth = 1 };
+	int64_t es = (int64_t)dtype_size(t->con.fold->out[0].type->dtype);
+	int64_t rows = const_or(t->rows, 128), tiles, outer = 1, a_bytes, n_b;
 
 	for (uint32_t i = 0; i < kb->n_iv; i++)
-		k = clamp_size(k * const_or(expr_atom(kb->iv[i])->a, 64));
-	*depth = k;
-	es = (int64_t)dtype_size(t->con.fold->out[0].type->dtype);
-	n_b = const_or(expr_atom(op_body(t->con.compute)->iv[t->con.col])->a,
-		       256) *
-	      k * es;
-	/* Few panels stay in the cache themselves: go on with the rows at
-	 * once.  Else as many rows as fit beside a panel. */
-	if (n_b <= isa->l2_bytes / 2)
-		block = isa->l1_bytes / 2 / (t->mr * k * es);
-	else
-		block = isa->l2_bytes / 2 / (t->mr * k * es);
-	/* Going from point to point costs about a hundred cycles. */
-	int64_t least = MIN_POINT / (t->mr * k * t->width + 1) + 1;
+		s.depth *= const_or(expr_atom(kb->iv[i])->a, 64);
+	s.columns = const_or(expr_atom(body->iv[t->con.col])->a, 256);
+	for (uint32_t i = 0; i < body->n_iv; i++)
+		if (t->con.rows >> i & 1 && !is_row(t, body->iv[i]))
+			outer *= const_or(expr_atom(body->iv[i])->a, 1);
+	n_b = s.columns * s.depth * es;
+	tiles = (rows + t->mr - 1) / t->mr;
+	/* Windows read each element several times. */
+	a_bytes = rows * outer * s.depth * es;
+	for (uint32_t i = 0; i < kb->n_iv; i++)
+		if (t->con.window >> i & 1)
+			a_bytes /= const_or(expr_atom(kb->iv[i])->a, 1);
+	int64_t tile_bytes = t->mr * s.depth * es;
 
-	if (block < least)
-		block = least;
-	return block > 64 ? 64 : block;
+	if (n_b <= isa->l2_bytes / 2 && tiles * outer >= ENOUGH_POINTS) {
+		s.order = ROWS_POINT;
+		s.block = isa->l1_bytes / 2 / tile_bytes;
+		if (s.block > tiles * outer / ENOUGH_POINTS)
+			s.block = tiles * outer / ENOUGH_POINTS;
+	} else if (a_bytes <= isa->l2_bytes / 4 * 3) {
+		s.order = PANEL_POINT;
+		s.block = INT32_MAX;
+	} else {
+		s.order = BOTH_POINT;
+		s.block = isa->l2_bytes / 2 / tile_bytes;
+		s.block = s.block > 64 ? 64 : s.block;
+	}
+	if (s.block < 1)
+		s.block = 1;
+	return s;
 }
 
 /* ---- emission ------------------------------------------------------------------ */
@@ -381,35 +390,15 @@ static void emit_tile(struct tiling *t, unsigned mr, const struct expr *m0,
 	cloner_free(&cl);
 }
 
-static void emit_kernel(struct tiling *t)
+/* The tiles of all segments in one block of rows and one panel. */
+static void emit_tiles(struct tiling *t, const struct expr *blocks,
+		       const struct expr *mb, int64_t block,
+		       const struct expr *panel)
 {
 	struct ctx *c = t->ctx;
-	const struct block *body = op_body(t->con.compute);
 	struct segment seg[16];
 	unsigned n_seg = make_segments(t, seg);
-	int64_t depth, block = choose_block(t, &depth);
-	const struct expr *bl = expr_const(c, block), *mb, *panel, *blocks;
-	struct op *k = build(&t->b, &(struct op_spec){
-					    .code = OP_loop_kernel,
-					    .n_region = 1 });
-	struct block *kb = op_body(k);
-
-	for (unsigned i = 0; i < body->n_iv; i++) {
-		unsigned d = layout_dim(t->out, i);
-
-		if (d != t->con.col && !is_row(t, body->iv[d]))
-			clone_iv(&t->cl, body->iv[d],
-				 block_add_iv(c, kb, expr_atom(body->iv[d])->a));
-	}
-	blocks = expr_max(c, expr_ceildiv(c, seg[0].count, bl),
-			  expr_const(c, 1));
-	mb = block_add_iv(c, kb, blocks);
-	panel = block_add_iv(c, kb,
-			     expr_ceildiv(c,
-					  expr_atom(body->iv[t->con.col])->a,
-					  expr_const(c, t->width)));
-	t->b.block = kb;
-	t->b.before = NULL;
+	const struct expr *bl = expr_const(c, block);
 	/* 1 in the last block of rows, else 0. */
 	const struct expr *last = expr_sub(
 		c, expr_const(c, 1),
@@ -437,8 +426,69 @@ static void emit_kernel(struct tiling *t)
 			  panel);
 		close_for(t, loop);
 	}
+}
+
+static void emit_kernel(struct tiling *t)
+{
+	struct ctx *c = t->ctx;
+	const struct block *body = op_body(t->con.compute);
+	struct schedule s = choose_schedule(t);
+	const struct expr *mb = expr_const(c, 0), *panel, *blocks, *panels;
+	const struct expr *full = expr_div(c, t->rows, expr_const(c, t->mr));
+	struct op *k = build(&t->b, &(struct op_spec){
+					    .code = OP_loop_kernel,
+					    .n_region = 1 });
+	struct block *kb = op_body(k);
+	struct op *inside[MAX_INSIDE];
+	unsigned n_in = 0;
+	int64_t per_point = s.depth * t->mr / 32;
+
+	blocks = s.order == PANEL_POINT
+			 ? expr_const(c, 1)
+			 : expr_max(c,
+				    expr_ceildiv(c, full,
+						 expr_const(c, s.block)),
+				    expr_const(c, 1));
+	panels = expr_ceildiv(c, expr_atom(body->iv[t->con.col])->a,
+			      expr_const(c, t->width));
+	/* What the kernel counts. */
+	for (unsigned i = 0; i < body->n_iv; i++) {
+		unsigned d = layout_dim(t->out, i);
+
+		if (d != t->con.col && !is_row(t, body->iv[d]) &&
+		    (s.order != PANEL_POINT || !(t->con.rows >> d & 1)))
+			clone_iv(&t->cl, body->iv[d],
+				 block_add_iv(c, kb, expr_atom(body->iv[d])->a));
+	}
+	if (s.order != PANEL_POINT)
+		mb = block_add_iv(c, kb, blocks);
+	if (s.order != ROWS_POINT)
+		panel = block_add_iv(c, kb, panels);
+	t->b.block = kb;
+	t->b.before = NULL;
+	/* What runs inside of a point. */
+	if (s.order == ROWS_POINT) {
+		inside[n_in++] = open_for(t, panels, &panel);
+		per_point *= s.columns * s.block;
+	} else {
+		per_point *= t->width *
+			     (s.order == PANEL_POINT ? const_or(full, 8)
+						     : s.block);
+	}
+	for (unsigned i = 0; i < body->n_iv && s.order == PANEL_POINT; i++) {
+		unsigned d = layout_dim(t->out, i);
+		const struct expr *iv;
+
+		if (!(t->con.rows >> d & 1) || is_row(t, body->iv[d]))
+			continue;
+		inside[n_in++] = open_for(t, expr_atom(body->iv[d])->a, &iv);
+		clone_iv(&t->cl, body->iv[d], iv);
+		per_point *= const_or(expr_atom(body->iv[d])->a, 1);
+	}
+	emit_tiles(t, blocks, mb, s.block, panel);
+	while (n_in > 0)
+		close_for(t, inside[--n_in]);
 	/* About 10 us of work is worth a task. */
-	int64_t per_point = depth * t->width * t->mr * block / 32;
 	int64_t grain = 40000 / (per_point < 1 ? 1 : per_point);
 
 	op_set_int(c, k, A_grain, grain < 1 ? 1 : grain);

@@ -28,7 +28,29 @@ static int64_t const_or(const struct expr *e, int64_t other)
 	return expr_is_const(e, &k) ? k : other;
 }
 
-/* Panel width: the tile whose padded columns cost least. */
+/*
+ * Rows that one tile loop will walk, as far as they are known here: windows
+ * keep to one line of pixels; -1 when symbolic.
+ */
+static int64_t rows_in_line(const struct contraction *con)
+{
+	const struct block *out = op_body(con->compute);
+	int64_t rows = 1, n;
+
+	for (uint32_t i = out->n_iv; i-- > 0;) {
+		if (!(con->rows >> i & 1))
+			continue;
+		if (!expr_is_const(expr_atom(out->iv[i])->a, &n))
+			return rows > 1 ? rows : -1;
+		if (rows < INT32_MAX)
+			rows *= n;
+		if (con->window)
+			break;
+	}
+	return rows;
+}
+
+/* Panel width: the tile whose padded columns and rows cost least. */
 static int64_t choose_width(struct ctx *c, const struct contraction *con)
 {
 	const struct isa *isa = c->target->isa;
@@ -37,12 +59,9 @@ static int64_t choose_width(struct ctx *c, const struct contraction *con)
 	int64_t lanes = target_lanes(c->target, dtype_info[t].bits);
 	int64_t n = const_or(expr_atom(out->iv[con->col])->a, 0);
 	int64_t best = isa->tile[0].nv * lanes, best_cost = INT64_MAX;
-	bool one_row = true;
+	int64_t rows = rows_in_line(con);
 
-	for (uint32_t i = 0; i < out->n_iv; i++)
-		if (con->rows >> i & 1)
-			one_row = false;
-	if (one_row) {
+	if (!con->rows) {
 		/* A matrix-vector product wants many independent sums. */
 		best = 4 * lanes;
 		while (best > lanes && n && best >= n + lanes)
@@ -50,13 +69,14 @@ static int64_t choose_width(struct ctx *c, const struct contraction *con)
 		return best;
 	}
 	for (int i = 0; i < MAX_TILES && isa->tile[i].mr && n; i++) {
-		int64_t nr = isa->tile[i].nv * lanes;
-		int64_t cols = (n + nr - 1) / nr * nr;
-		/* Loads per multiply-add count as well. */
-		int64_t mr = isa->tile[i].mr, nv = isa->tile[i].nv;
-		int64_t cost = cols * 100 + cols * 100 * (mr + nv) /
-						    (mr * nv) / 4;
+		unsigned mr, nv = isa->tile[i].nv;
+		int64_t nr = nv * lanes, cost;
 
+		/* Rows of the same tile are counted over the same columns. */
+		cost = (n + nr - 1) / nr *
+		       target_rows_cost(c->target, rows, nv, &mr);
+		if (rows < 0)
+			cost = cost * 64 / mr;
 		if (cost < best_cost) {
 			best_cost = cost;
 			best = nr;
