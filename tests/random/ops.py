@@ -170,6 +170,26 @@ def finish(g, z, scaled=True):
         g.call("Add", [z, other], z.shape)
 
 
+def large(g):
+    """Beyond one block of every tiling: many panels, many rows or long
+    sums."""
+    m, k, n = g.pick(((257, 64, 130), (33, 400, 70), (1, 520, 600),
+                      (100, 3, 500), (130, 129, 65)))
+    m += g.random.randint(-3, 3) if m > 1 else 0
+    k += g.random.randint(-3, 3) if k > 3 else 0
+    n += g.random.randint(-3, 3)
+    x = g.input(g.float, (m, k))
+    y = g.weight((k, n), k ** -0.5) if g.maybe(0.7) else \
+        g.input(g.float, (k, n))
+    z = g.call("MatMul", [x, y], (m, n))
+    z = z if y.name not in g.feeds else \
+        g.call("Mul", [z, g.scalar(k ** -0.5)], (m, n))
+    if g.maybe():
+        z = g.call("Add", [z, g.weight((n,))], (m, n))
+    if g.maybe():
+        g.call("Relu", [z], (m, n))
+
+
 def gemm(g):
     x = g.value(lambda v: v.rank == 2)
     if x is None:
@@ -521,6 +541,8 @@ def cut(g):
         first, last = 0, d
     begin, end = (first, last) if step > 0 else (last - 1, first - 1)
     size = len(range(begin, end, step))
+    if size == 1 and g.mode:
+        return  # no 1 to broadcast before the call
     if step > 0 and g.maybe(0.3):
         begin, end = begin - d, end - d or 1 << 40
     elif step < 0:
@@ -564,6 +586,22 @@ def gather(g):
     if np.prod(shape) <= MOST_ELEMENTS:
         g.call(op, [x, g.constant(np.asarray(index, np.int64))], shape,
                axis=g.signed(axis, x.rank))
+
+
+def quantize(g):
+    """To 8 bits and back, of an input: what rounds is known exactly."""
+    x = g.value(lambda v: v.given and v.rank >= 1)
+    if x is None or not single(g):
+        return
+    axis = g.axis(x)
+    kind = g.pick((np.uint8, np.int8))
+    dims = () if g.maybe() else (x.shape[axis],)
+    scale = g.constant(np.asarray(
+        g.numbers.uniform(0.01, 0.1, dims), np.float32))
+    zero = g.constant(np.asarray(g.numbers.integers(0, 99, dims), kind))
+    more = {"axis": axis} if dims else {}
+    q = g.call("QuantizeLinear", [x, scale, zero], x.shape, kind, **more)
+    g.call("DequantizeLinear", [q, scale, zero], x.shape, **more)
 
 
 def repeat(g):
@@ -625,10 +663,11 @@ def resize(g):
 CHOICES = [
     (f.__name__, weight, f) for weight, f in (
         (12, unary), (5, bounded), (3, clip), (14, binary), (5, where),
-        (6, integer), (14, matmul), (8, gemm), (3, attention), (3, einsum),
-        (10, conv), (3, conv_transpose), (4, pool), (10, reduce),
-        (10, normalize), (2, running), (3, chosen), (7, transpose),
-        (7, reshape), (3, squeeze), (5, concat), (3, split), (5, cut),
-        (4, pad), (4, gather), (3, repeat), (2, blocks), (2, triangle),
+        (6, integer), (14, matmul), (5, large), (8, gemm), (3, attention),
+        (3, einsum), (10, conv), (3, conv_transpose), (4, pool),
+        (10, reduce), (10, normalize), (2, running), (3, chosen),
+        (7, transpose), (7, reshape), (3, squeeze), (5, concat), (3, split),
+        (5, cut), (4, pad), (4, gather), (2, quantize), (3, repeat),
+        (2, blocks), (2, triangle),
         (3, resize))
 ]
