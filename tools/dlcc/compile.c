@@ -357,7 +357,8 @@ static void write_text(struct job *job)
 static bool compile(struct job *job)
 {
 	switch (job->o->emit) {
-	case EMIT_IR: return run_passes(job, "lower_graph");
+	case EMIT_IR:
+		return set_target(job) && run_passes(job, "lower_graph");
 	case EMIT_NEST:
 		return set_target(job) && run_passes(job, "lower_loops");
 	case EMIT_LOOP: return set_target(job) && run_passes(job, NULL);

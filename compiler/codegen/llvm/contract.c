@@ -11,7 +11,7 @@
  * of its own that LLVM's mid-level passes do not touch; what follows the sum
  * (bias, activation, residual) runs on the registers before the only store.
  *
- * The tile forms and why they are so: docs/decisions/003-register-kernels.md.
+ * The tile forms and why they are so: docs/decisions/004-register-kernels.md.
  */
 #include "codegen/llvm/cg.h"
 #include "ir/layout.h"
@@ -531,13 +531,26 @@ struct bound {
 	VEC(LLVMValueRef) val;
 };
 
+/* In the order of the keys, not of the map: then the tiles of equal layers
+ * are equal functions, of which LLVM keeps one. */
 static void take(struct bound *b, const struct map *m)
 {
-	for (size_t i = 0; i < m->cap; i++)
-		if (m->slot[i].val) {
-			vec_push(&b->key, m->slot[i].key);
-			vec_push(&b->val, m->slot[i].val);
+	size_t first = b->key.n;
+
+	for (size_t i = 0; i < m->cap; i++) {
+		if (!m->slot[i].val)
+			continue;
+		vec_push(&b->key, 0);
+		vec_push(&b->val, NULL);
+		size_t k = b->key.n - 1;
+
+		for (; k > first && b->key.v[k - 1] > m->slot[i].key; k--) {
+			b->key.v[k] = b->key.v[k - 1];
+			b->val.v[k] = b->val.v[k - 1];
 		}
+		b->key.v[k] = m->slot[i].key;
+		b->val.v[k] = m->slot[i].val;
+	}
 }
 
 void cg_contract(struct cg *g, struct op *op)
