@@ -114,6 +114,8 @@ LLVMValueRef cg_new_function(struct cg *g, const char *name, LLVMTypeRef ty)
 				     g->t->isa->vector_bits);
 
 	LLVMSetLinkage(fn, LLVMInternalLinkage);
+	/* Equal functions may become one. */
+	LLVMSetUnnamedAddress(fn, LLVMGlobalUnnamedAddr);
 	cg_add_attr(g, fn, "nounwind", NULL);
 	cg_add_attr(g, fn, "target-cpu", g->t->cpu);
 	cg_add_attr(g, fn, "target-features", g->t->features);
