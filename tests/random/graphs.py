@@ -42,6 +42,7 @@ class Graph:
         self.nodes, self.constants, self.values = [], [], []
         self.feeds = {}
         self.float = self.random.choice((np.float32,) * 5 + (np.float64,))
+        self.single = self.float == np.float32
         self.mode = self.random.choice((STATIC, STATIC, SHARED, APART))
         self.count = 0
 

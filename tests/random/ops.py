@@ -4,6 +4,7 @@ where the graph has no operand for it."""
 import numpy as np
 
 from graphs import MOST_ELEMENTS, spread
+from images import blocks, conv, conv_transpose, pool, resize
 
 # Kernels that ONNX Runtime has for double too.
 UNARY_BOTH = ("Relu", "Abs", "Neg", "Tanh", "Sigmoid", "Sin", "Cos", "Floor")
@@ -12,13 +13,9 @@ UNARY = ("Relu", "Abs", "Neg", "Tanh", "Sigmoid", "Erf", "Softplus", "Elu",
          "Mish", "Celu", "Selu", "LeakyRelu", "Identity", "Atan")
 
 
-def single(g):
-    return g.float == np.float32
-
-
 def unary(g):
     x = g.value()
-    op = g.pick(UNARY if single(g) else UNARY_BOTH)
+    op = g.pick(UNARY if g.single else UNARY_BOTH)
     if op == "Floor" and not x.given:
         op = "Neg"
     more = {}
@@ -66,7 +63,7 @@ def binary(g):
     if g.maybe():
         x, y = y, x
     op = g.pick(("Add", "Sub", "Mul", "Max", "Min", "Div", "Mean", "Sum"))
-    if op in ("Mean", "Sum") and not single(g):
+    if op in ("Mean", "Sum") and not g.single:
         op = "Sub"
     if op == "Div":
         y = g.call("Abs", [y], y.shape)
@@ -107,7 +104,7 @@ def integer(g):
                  "Neg", "Sign", "Cast"))
     if op == "Cast":
         scaled = g.call("Cast", [x], x.shape,
-                        to=1 if single(g) else 11)
+                        to=1 if g.single else 11)
         g.call("Tanh", [g.call("Mul", [scaled, g.scalar(0.125)], x.shape)],
                x.shape)
     elif op in ("Abs", "Neg", "Sign"):
@@ -245,111 +242,6 @@ def einsum(g):
     g.call("Einsum", [x, g.weight(other, k ** -0.5)], shape, equation=text)
 
 
-# ---- images
-
-def image(g, rank=None):
-    """A value as batch, channels and spatial dims."""
-    rank = rank or g.pick((3, 4, 4, 4, 5))
-    x = g.value(lambda v: v.rank == rank and min(v.shape[2:]) > 1)
-    if x is not None:
-        return x
-    dims = g.shape(rank - 2, 600)
-    batch, channels = g.dim(2), g.dim(17)
-    if batch * channels * np.prod(dims) > MOST_ELEMENTS:
-        channels = 2
-    return g.input(g.float, (batch, channels, *dims))
-
-
-def window(g, x, dilate=True):
-    """Attributes of a window over the spatial dims and the sizes it makes,
-    or None where it does not fit."""
-    n = x.rank - 2
-    kernel = [g.pick((1, 2, 3, 3, 5, 7)) for _ in range(n)]
-    stride = [g.pick((1, 1, 2, 3)) for _ in range(n)]
-    dilation = [g.pick((1, 1, 1, 2)) if dilate else 1 for _ in range(n)]
-    reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation)]
-    begin = [g.random.randrange(0, (k + 1) // 2 + 1) for k in kernel]
-    end = [g.random.randrange(0, (k + 1) // 2 + 1) for k in kernel]
-    if not dilate:
-        begin = [min(b, k - 1) for b, k in zip(begin, kernel)]
-        end = [min(e, k - 1) for e, k in zip(end, kernel)]
-    out = []
-    for d, b, e, r, s in zip(x.shape[2:], begin, end, reach, stride):
-        if d + b + e < r:
-            return None
-        out.append((d + b + e - r) // s + 1)
-    attributes = {"kernel_shape": kernel, "strides": stride,
-                  "pads": begin + end}
-    if dilate:
-        attributes["dilations"] = dilation
-    return attributes, out
-
-
-def conv(g):
-    if not single(g):
-        return
-    x = image(g)
-    fit = window(g, x)
-    if fit is None:
-        return
-    attributes, out = fit
-    channels = x.shape[1]
-    group = g.pick(d for d in (1, 1, 1, 2, channels) if channels % d == 0)
-    made = group * g.dim(33 if group == 1 else 2)
-    if x.shape[0] * made * np.prod(out) > MOST_ELEMENTS:
-        return
-    each = channels // group
-    fan = each * np.prod(attributes["kernel_shape"])
-    w = g.weight((made, each, *attributes["kernel_shape"]), fan ** -0.5)
-    b = [g.weight((made,))] if g.maybe(0.7) else []
-    z = g.call("Conv", [x, w, *b], (x.shape[0], made, *out), group=group,
-               **attributes)
-    if g.maybe(0.6):
-        z = g.call(g.pick(("Relu", "Sigmoid", "HardSwish")), [z], z.shape)
-    if g.maybe(0.3):
-        g.call("Add", [z, g.input(g.float, z.shape)], z.shape)
-
-
-def conv_transpose(g):
-    if not single(g):
-        return
-    x = image(g)
-    n = x.rank - 2
-    kernel = [g.pick((1, 2, 3, 4)) for _ in range(n)]
-    stride = [g.pick((1, 2, 3)) for _ in range(n)]
-    pads = [g.random.randrange(0, (k + 1) // 2) for k in kernel] * 2
-    extra = [g.random.randrange(0, s) for s in stride]
-    out = [(d - 1) * s + k - 2 * p + e for d, s, k, p, e in
-           zip(x.shape[2:], stride, kernel, pads, extra)]
-    channels = x.shape[1]
-    group = g.pick(d for d in (1, 2, channels) if channels % d == 0)
-    each = g.dim(5)
-    if min(out) < 1 or x.shape[0] * group * each * np.prod(out) > \
-            MOST_ELEMENTS:
-        return
-    w = g.weight((channels, each, *kernel), (channels // group) ** -0.5)
-    g.call("ConvTranspose", [x, w], (x.shape[0], group * each, *out),
-           group=group, strides=stride, pads=pads, output_padding=extra,
-           kernel_shape=kernel)
-
-
-def pool(g):
-    x = image(g)
-    if g.maybe(0.2) and single(g):
-        g.call(g.pick(("GlobalAveragePool", "GlobalMaxPool")), [x],
-               (*x.shape[:2], *[1] * (x.rank - 2)))
-        return
-    fit = window(g, x, False)
-    if fit is None:
-        return
-    attributes, out = fit
-    if g.maybe() and single(g):
-        g.call("AveragePool", [x], (*x.shape[:2], *out),
-               count_include_pad=int(g.maybe()), **attributes)
-    else:
-        g.call("MaxPool", [x], (*x.shape[:2], *out), **attributes)
-
-
 # ---- reductions
 
 def reduce(g):
@@ -395,7 +287,7 @@ def normalize(g):
         s = g.call("Add", [s, g.scalar(1e-3)], few)
         s = g.call("Sqrt", [s], few)
         g.call("Div", [d, s], x.shape)
-    elif x.rank >= 3 and single(g):
+    elif x.rank >= 3 and g.single:
         c = x.shape[1]
         parts = [g.weight((c,)), g.weight((c,))]
         if op == "BatchNormalization":
@@ -591,7 +483,7 @@ def gather(g):
 def quantize(g):
     """To 8 bits and back, of an input: what rounds is known exactly."""
     x = g.value(lambda v: v.given and v.rank >= 1)
-    if x is None or not single(g):
+    if x is None or not g.single:
         return
     axis = g.axis(x)
     kind = g.pick((np.uint8, np.int8))
@@ -621,43 +513,12 @@ def repeat(g):
         g.call("Expand", [x, g.ints(*shape)], shape)
 
 
-def blocks(g):
-    x = g.value(lambda v: v.rank == 4)
-    if x is None:
-        return
-    n, c, h, w = x.shape
-    if h % 2 == 0 and w % 2 == 0:
-        g.call("SpaceToDepth", [x], (n, c * 4, h // 2, w // 2), blocksize=2)
-    elif c % 4 == 0:
-        g.call("DepthToSpace", [x], (n, c // 4, h * 2, w * 2), blocksize=2,
-               mode=g.pick(("DCR", "CRD")))
-
-
 def triangle(g):
     x = g.value(lambda v: v.rank >= 2)
     if x is not None:
         g.call("Trilu", [x, g.constant(np.array(g.random.randint(-3, 3),
                                                 np.int64))],
                x.shape, upper=int(g.maybe()))
-
-
-def resize(g):
-    if not single(g):
-        return
-    x = image(g, 4)
-    scale = g.pick((2.0, 3.0, 0.5))
-    out = [int(d * scale) for d in x.shape[2:]]
-    if x.shape[0] * x.shape[1] * np.prod(out) > MOST_ELEMENTS:
-        return
-    # Where a size is rounded, ONNX and its runtime scale differently.
-    if any(d * scale % 1 for d in x.shape[2:]):
-        return
-    how = g.pick((("nearest", "asymmetric", "floor"),
-                  ("linear", "half_pixel", "round_prefer_floor"),
-                  ("linear", "align_corners", "round_prefer_floor")))
-    scales = g.constant(np.array([1, 1, scale, scale], np.float32))
-    g.call("Resize", [x, None, scales], (*x.shape[:2], *out), mode=how[0],
-           coordinate_transformation_mode=how[1], nearest_mode=how[2])
 
 
 CHOICES = [
