@@ -21,6 +21,8 @@
 #include "passes/nest/body.h"
 #include "passes/nest/contraction.h"
 
+enum { FEW_CHANNELS = 8 };
+
 static int64_t const_or(const struct expr *e, int64_t other)
 {
 	int64_t k;
@@ -144,19 +146,38 @@ static void replace_load(struct ctx *c, struct op *load, struct value *tensor,
 	op_erase(load);
 }
 
-/* Order of the fold's variables in the panel: those of windows first, so that
- * the channels of a pixel are read in order. */
+/* Does one of the fold's own variables (a channel) run along the innermost
+ * dim of the row operand in memory? */
+static bool channels_last(const struct contraction *con)
+{
+	const struct block *kb = op_body(con->fold);
+	const struct value *buf = con->a->in[0].val;
+	size_t n;
+	const struct expr *const *idx = op_exprs(con->a, A_idx, &n);
+
+	if (!n)
+		return false;
+	unsigned d = layout_dim(buf, (unsigned)n - 1);
+
+	for (uint32_t i = 0; i < kb->n_iv; i++)
+		if (!(con->window >> i & 1) &&
+		    expr_uses(idx[d], expr_atom(kb->iv[i])))
+			return true;
+	return false;
+}
+
+/* Order of the fold's variables in the panel: that of the row operand in
+ * memory, so that it is read in order. */
 static unsigned fold_order(const struct contraction *con, unsigned *order)
 {
 	const struct block *kb = op_body(con->fold);
+	bool window_first = channels_last(con);
 	unsigned n = 0;
 
-	for (uint32_t i = 0; i < kb->n_iv; i++)
-		if (con->window >> i & 1)
-			order[n++] = i;
-	for (uint32_t i = 0; i < kb->n_iv; i++)
-		if (!(con->window >> i & 1))
-			order[n++] = i;
+	for (int pass = 0; pass < 2; pass++)
+		for (uint32_t i = 0; i < kb->n_iv; i++)
+			if ((con->window >> i & 1) == (window_first == !pass))
+				order[n++] = i;
 	return n;
 }
 
@@ -372,7 +393,12 @@ static bool copy_rows(struct ctx *c, struct contraction *con)
 
 	nest_end(&lo, &s, 1, &v, &copy);
 	erase_dead(op_body(s.op));
-	if (last >= 0 && (size_t)last + 1 != n) {
+	/* A few channels would make short rows: they stay outside. */
+	int64_t channels;
+
+	if (last >= 0 && (size_t)last + 1 != n &&
+	    !(expr_is_const(dim[last], &channels) &&
+	      channels < FEW_CHANNELS)) {
 		uint8_t perm[MAX_RANK];
 		unsigned k = 0;
 
