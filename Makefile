@@ -118,7 +118,8 @@ check check-full: setup
 	$(Q)$(MAKE) -j$(JOBS) all
 	$(Q)MAKE=$(MAKE) tests/run $(if $(filter check-full,$@),--full)
 check-unit check-lit check-layers check-onnx check-models check-hostile \
-check-objects check-driver check-symbolic check-random check-shape: all
+check-objects check-driver check-symbolic check-random check-aarch64 \
+check-shape: all
 	$(Q)MAKE=$(MAKE) tests/run $(@:check-%=%)
 
 -include runtime/rules.mk tests/math/rules.mk
@@ -196,7 +197,7 @@ help:
 	@echo '  demo-search   nearest sentences by a compiled MiniLM'
 	@echo '  check         all tests; check-full: the long forms of them'
 	@echo '  check-SUITE   layers unit lit runtime math driver hostile'
-	@echo '                objects models onnx symbolic random shape'
+	@echo '                objects models onnx symbolic random aarch64 shape'
 	@echo '  bench         against ONNX Runtime on this machine'
 	@echo '  install       to DESTDIR and PREFIX; uninstall'
 	@echo '  clean         remove build/'
