@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "driver.h"
+#include "ir/op.h"
 #include "ir/text.h"
 #include "passes/pass.h"
 
@@ -153,6 +154,19 @@ static bool is_lowered(const struct job *job)
 	return true;
 }
 
+/* What check_bounds found, for --verbose. */
+static void report_proofs(const struct op *func)
+{
+	const struct attr *list = op_attr(func, A_unproved_list);
+
+	fprintf(stderr, "dlcc: %lld accesses proved, %lld not\n",
+		(long long)(op_int(func, A_checked) -
+			    op_int(func, A_unproved)),
+		(long long)op_int(func, A_unproved));
+	for (size_t i = 0; list && i < list->n; i++)
+		fprintf(stderr, "dlcc: not proved: %s\n", list->strs[i]);
+}
+
 bool job_compile(struct job *job, enum codegen_kind kind)
 {
 	struct codegen_options co = {
@@ -165,6 +179,8 @@ bool job_compile(struct job *job, enum codegen_kind kind)
 	job->abi->weights_apart = job->o->weights;
 	if (!set_target(job) || !run_passes(job, NULL))
 		return false;
+	if (job->o->verbose)
+		report_proofs(job->m->func);
 	if (!is_lowered(job))
 		return false;
 	abi_finish(job->abi, job->m);

@@ -45,6 +45,7 @@ struct prover {
 	const struct op *op;		/* whose ARG atoms are looked up */
 	isl_space *space;
 	unsigned checked, unproved;
+	VEC(const char *) list;		/* what was not proved, in words */
 };
 
 /* ---- expressions to isl --------------------------------------------------- */
@@ -213,13 +214,27 @@ static void push_block(struct prover *p, const struct block *b)
 
 /* ---- accesses ---------------------------------------------------------------- */
 
+static void list_unproved(struct prover *p, const struct op *op,
+			  const char *what)
+{
+	const struct loc *l = op->loc;
+
+	p->unproved++;
+	vec_push(&p->list,
+		 arena_fmt(&p->c->perm, "%s '%s': %s of %s",
+			   l && l->op ? l->op : "", l && l->name ? l->name : "",
+			   op_def(op)->name, what));
+}
+
 static void not_proved(struct prover *p, const struct op *op,
 		       const struct value *buf, size_t d, isl_set *bad)
 {
 	bool fixed = type_is_static(buf->type) &&
 		     isl_set_dim(bad, isl_dim_param) == 0;
 
-	p->unproved++;
+	list_unproved(p, op,
+		      arena_fmt(&p->c->perm, "dim %zu of %s", d,
+				type_str(p->c, buf->type)));
 	if (fixed && isl_ctx_last_error(p->isl) == isl_error_none) {
 		char *text = isl_set_to_str(bad);
 
@@ -462,7 +477,7 @@ static void check_independent(struct prover *p, struct op *kernel)
 		 * product of symbols hides the answer the lowering's own
 		 * argument stands: distinct variables index distinct dims. */
 		if (isl_map_is_injective(m) != isl_bool_true)
-			p->unproved++;
+			list_unproved(p, s.v.v[i], "distinct elements");
 		isl_map_free(m);
 	}
 	vec_free(&s.v);
@@ -493,6 +508,16 @@ static bool check_bounds_run(struct module *m, const struct pass_args *args)
 	check_all(&p, op_body(m->func));
 	op_set_int(m->ctx, m->func, A_checked, p.checked);
 	op_set_int(m->ctx, m->func, A_unproved, p.unproved);
+	if (p.list.n) {
+		struct attr *a = NEW(&m->ctx->perm, struct attr);
+
+		a->kind = AT_STRS;
+		a->n = p.list.n;
+		a->strs = arena_copy(&m->ctx->perm, p.list.v,
+				     p.list.n * sizeof(*p.list.v));
+		op_set_attr(m->ctx, m->func, A_unproved_list, a);
+	}
+	vec_free(&p.list);
 	isl_space_free(p.space);
 	vec_free(&p.vars);
 	vec_free(&p.lower);

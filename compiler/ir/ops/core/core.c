@@ -16,6 +16,7 @@ OP(core_func, .level = LEVEL_GRAPH | LEVEL_NEST | LEVEL_LOOP, .impure = true,
 		 * it could not prove. */
 		ATTR(checked, AT_INT),
 		ATTR(unproved, AT_INT),
+		ATTR(unproved_list, AT_STRS),
 	});
 
 /* In the body of core.func, `names` are those of the model's outputs. */
