@@ -10,29 +10,32 @@
 #include "ir/ir.h"
 
 static const struct isa isas[] = {
-	{ .name = "avx512", .arch = "x86_64", .feature = "avx512f",
+	{ .name = "avx512", .arch = "x86_64",
+	  .feature = { "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx2",
+		       "fma", "f16c" },
 	  .vector_bits = 512, .n_vregs = 32, .fma = true, .masked = true,
 	  .f16c = true, .fold_broadcast = false,
 	  .tile = { { 14, 2 }, { 12, 2 }, { 8, 3 }, { 6, 4 }, { 28, 1 } },
 	  .unroll_k = 1, .prefetch_bytes = 4096, .prefetch_rows = 12,
 	  .l1_bytes = 32768, .l2_bytes = 1048576 },
-	{ .name = "avx2", .arch = "x86_64", .feature = "avx2",
+	{ .name = "avx2", .arch = "x86_64",
+	  .feature = { "avx2", "fma", "f16c" },
 	  .vector_bits = 256, .n_vregs = 16, .fma = true, .masked = false,
 	  .f16c = true,
 	  .tile = { { 6, 2 }, { 4, 3 }, { 5, 2 }, { 12, 1 } },
 	  .unroll_k = 2, .prefetch_bytes = 1024, .prefetch_rows = 4,
 	  .l1_bytes = 32768, .l2_bytes = 524288 },
-	{ .name = "sse2", .arch = "x86_64", .feature = "",
+	{ .name = "sse2", .arch = "x86_64",
 	  .vector_bits = 128, .n_vregs = 16, .masked = false,
 	  .tile = { { 6, 2 }, { 3, 3 }, { 12, 1 } },
 	  .unroll_k = 1, .l1_bytes = 32768, .l2_bytes = 262144 },
-	{ .name = "neon", .arch = "aarch64", .feature = "",
+	{ .name = "neon", .arch = "aarch64",
 	  .vector_bits = 128, .n_vregs = 32, .fma = true, .masked = false,
 	  .f16c = true,
 	  .tile = { { 8, 3 }, { 6, 4 }, { 8, 2 }, { 16, 1 } },
 	  .unroll_k = 1, .l1_bytes = 32768, .l2_bytes = 262144 },
 	/* Any other CPU that LLVM knows: no vectors assumed. */
-	{ .name = "scalar", .arch = "", .feature = "", .vector_bits = 64,
+	{ .name = "scalar", .arch = "", .vector_bits = 64,
 	  .n_vregs = 16, .tile = { { 4, 2 } }, .unroll_k = 1,
 	  .l1_bytes = 16384, .l2_bytes = 65536 },
 };
@@ -113,12 +116,14 @@ const struct target *target_new(struct ctx *c, const char *triple,
 	t->pic = true;
 	for (size_t i = 0; i < ARRAY_SIZE(isas); i++) {
 		const struct isa *isa = &isas[i];
-		const char *f = isa->feature;
+		int k = 0;
 
 		if (!starts(triple, isa->arch))
 			continue;
-		/* AVX2 rows count on fused multiply-add as well. */
-		if (*f && (!has(arg, f) || !has(arg, "fma")))
+		while (k < MAX_FEATURES && isa->feature[k] &&
+		       has(arg, isa->feature[k]))
+			k++;
+		if (k < MAX_FEATURES && isa->feature[k])
 			continue;
 		t->isa = isa;
 		break;

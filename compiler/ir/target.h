@@ -13,13 +13,13 @@ struct tile {
 	uint8_t mr, nv;
 };
 
-enum { MAX_TILES = 8 };
+enum { MAX_TILES = 8, MAX_FEATURES = 8 };
 
 /* One row per instruction set family. */
 struct isa {
 	const char *name;	/* "avx512", "avx2", "sse2", "neon" */
 	const char *arch;	/* of the triple: "x86_64", "aarch64" */
-	const char *feature;	/* that the CPU must have, or "" */
+	const char *feature[MAX_FEATURES];	/* that the CPU must have */
 	unsigned vector_bits, n_vregs;
 	bool fma;		/* fused multiply-add is one instruction */
 	bool masked;		/* masked loads and stores are cheap */

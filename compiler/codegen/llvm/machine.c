@@ -70,7 +70,30 @@ static const char *const *cpu_level(const char *cpu)
 	return NULL;
 }
 
-/* The last mention of +f or -f in the list decides. */
+/* Does LLVM turn b on with a, and a off with b?  Of the features that are
+ * asked for. */
+static bool implies(const char *a, size_t na, const char *b, size_t nb)
+{
+	static const char *const row[][2] = {
+		{ "avx512bw", "avx512f" }, { "avx512dq", "avx512f" },
+		{ "avx512vl", "avx512f" }, { "avx512f", "avx2" },
+		{ "avx512f", "fma" },	   { "avx512f", "f16c" },
+		{ "avx2", "avx" },	   { "fma", "avx" },
+		{ "f16c", "avx" },	   { "avx", "sse4.2" },
+		{ "sse4.2", "sse4.1" },	   { "sse4.1", "ssse3" },
+		{ "ssse3", "sse3" },	   { "sse3", "sse2" },
+	};
+
+	if (na == nb && !memcmp(a, b, na))
+		return true;
+	for (size_t i = 0; i < ARRAY_SIZE(row); i++)
+		if (strlen(row[i][0]) == na && !memcmp(row[i][0], a, na) &&
+		    implies(row[i][1], strlen(row[i][1]), b, nb))
+			return true;
+	return false;
+}
+
+/* The last mention of a feature that bears on f in the list decides. */
 static bool has_feature(void *arg, const char *f)
 {
 	const struct cpu_info *i = arg;
@@ -80,8 +103,10 @@ static bool has_feature(void *arg, const char *f)
 	for (const char *p = i->features; p && *p;) {
 		size_t len = strcspn(p, ",");
 
-		if (len == n + 1 && !memcmp(p + 1, f, n))
-			has = *p == '+';
+		if (*p == '+' && implies(p + 1, len - 1, f, n))
+			has = true;
+		if (*p == '-' && implies(f, n, p + 1, len - 1))
+			has = false;
 		p += len + (p[len] == ',');
 	}
 	return has;
@@ -118,6 +143,28 @@ static bool known_to_llvm(const struct cpu_info *i, char *said, size_t size)
 	if (saved >= 0)
 		close(saved);
 	return !n;
+}
+
+/*
+ * LLVM fails on code for a part of AVX-512: on vectors of 256 bits without VL,
+ * on those of 512 with "+avx512f" beside a CPU that lacks it, which is AVX-512
+ * without its wide registers.  So it is all on or all off.
+ */
+static const char *settle_avx512(struct ctx *c, const struct cpu_info *i,
+				 const struct target *t)
+{
+	const char *const *level = cpu_level(i->cpu);
+	bool asked = strstr(i->features, "+avx512");
+
+	if (strcmp(t->arch, "x86_64") != 0 ||
+	    (!asked && (level == v3 || level == v2 || !strcmp(i->cpu, "x86-64"))))
+		return i->features;
+	if (t->isa->vector_bits < 512)
+		return arena_fmt(&c->perm, "%s%s-avx512f", i->features,
+				 *i->features ? "," : "");
+	if (level == v4 || strstr(i->features, "evex512"))
+		return i->features;
+	return arena_fmt(&c->perm, "%s,+evex512", i->features);
 }
 
 const struct target *codegen_target(struct ctx *c, const char *triple,
@@ -157,13 +204,16 @@ const struct target *codegen_target(struct ctx *c, const char *triple,
 		i.cpu = "generic";
 	}
 	const struct target *t = NULL;
-
 	char said[256];
 
-	if (!known_to_llvm(&i, said, sizeof(said)))
+
+	if (!known_to_llvm(&i, said, sizeof(said))) {
 		diag_error(&c->diag, EXIT_USAGE, NULL, "LLVM: %s", said);
-	else
+	} else {
 		t = target_new(c, norm, i.cpu, i.features, has_feature, &i);
+		i.features = settle_avx512(c, &i, t);
+		t = target_new(c, norm, i.cpu, i.features, has_feature, &i);
+	}
 	LLVMDisposeMessage(norm);
 	if (host)
 		LLVMDisposeMessage(host);
