@@ -54,6 +54,7 @@ struct stride_check {
 	struct tiling *t;
 	const struct atom *outer, *inner;
 	const struct expr *extent;	/* of the inner one */
+	bool but_rows;			/* the row operand is not looked at */
 	bool ok;
 };
 
@@ -74,6 +75,8 @@ static void check_load(void *arg, struct op *op)
 	struct stride_check *s = arg;
 	size_t n;
 
+	if (s->but_rows && op == s->t->con.a)
+		return;
 	if (op->code == OP_nest_load) {
 		const struct expr *const *idx = op_exprs(op, A_idx, &n);
 
@@ -88,14 +91,39 @@ static void check_load(void *arg, struct op *op)
 
 /* Can both variables be walked as one, in all that the statement touches? */
 static bool mergeable(struct tiling *t, const struct expr *outer,
-		      const struct expr *inner)
+		      const struct expr *inner, bool but_rows)
 {
 	struct stride_check s = { t, expr_atom(outer), expr_atom(inner),
-				  expr_atom(inner)->a, true };
+				  expr_atom(inner)->a, but_rows, true };
 
 	check_offset(&s, t->out, op_body(t->con.compute)->iv);
 	block_walk(op_body(t->con.compute), check_load, &s);
 	return s.ok;
+}
+
+/*
+ * Tiles of a few rows may straddle the lines of an image, each row with an
+ * address of its own: worth it when the lines do not divide into good tiles
+ * (7 pixels by 6 rows).  Many addresses would not fit the registers.
+ */
+static bool straddling_pays(const struct tiling *t, const struct expr *outer)
+{
+	enum { MOST_ADDRESSES = 8 };
+	enum dtype dt = t->con.fold->out[0].type->dtype;
+	unsigned nv = (unsigned)(t->width /
+				 target_lanes(t->ctx->target,
+					      dtype_info[dt].bits));
+	int64_t lines, line;
+	unsigned mr;
+
+	if (!expr_is_const(t->rows, &line) || line > INT32_MAX ||
+	    !expr_is_const(expr_atom(outer)->a, &lines) || lines > INT32_MAX)
+		return false;
+	int64_t apart = lines * target_rows_cost(t->ctx->target, line, nv, &mr);
+	int64_t joined = target_rows_cost(t->ctx->target, lines * line, nv,
+					  &mr);
+
+	return mr <= MOST_ADDRESSES && joined + joined / 32 < apart;
 }
 
 /* The row variable that is innermost in the result's memory, with those
@@ -113,8 +141,14 @@ static void choose_rows(struct tiling *t)
 
 		if (!(t->con.rows >> d & 1))
 			continue;
-		if (t->n_m && !mergeable(t, b->iv[d], t->m_iv[0]))
-			break;
+		bool straddle = false;
+
+		if (t->n_m && !mergeable(t, b->iv[d], t->m_iv[0], false)) {
+			straddle = straddling_pays(t, b->iv[d]) &&
+				   mergeable(t, b->iv[d], t->m_iv[0], true);
+			if (!straddle)
+				break;
+		}
 		/* A known number of rows has better tiles. */
 		if (t->n_m && expr_is_const(t->rows, &known) &&
 		    known >= ENOUGH_ROWS &&
@@ -124,6 +158,8 @@ static void choose_rows(struct tiling *t)
 		t->m_iv[0] = b->iv[d];
 		t->n_m++;
 		t->rows = expr_mul(c, t->rows, expr_atom(b->iv[d])->a);
+		if (straddle)
+			break;
 	}
 }
 
