@@ -90,7 +90,8 @@ class Graph:
             return (scale * self.numbers.standard_normal(shape)).astype(dtype)
         if np.dtype(dtype).kind == "b":
             return self.numbers.integers(0, 2, shape).astype(bool)
-        return self.numbers.integers(-9, 10, shape).astype(dtype)
+        low = 0 if np.dtype(dtype).kind == "u" else -9
+        return self.numbers.integers(low, 10, shape).astype(dtype)
 
     def input(self, dtype, shape):
         v = Value(self.name(), dtype, shape, True)
@@ -163,7 +164,9 @@ def spread(shape, other):
         shape = np.broadcast_shapes(shape, other)
     except ValueError:
         return None
-    return shape if np.prod(shape, dtype=np.int64) <= MOST_ELEMENTS else None
+    # Large products are larger than what others make.
+    small = np.prod(shape, dtype=np.int64) <= 4 * MOST_ELEMENTS
+    return shape if small else None
 
 
 def generate(seed):
@@ -173,8 +176,9 @@ def generate(seed):
     g = Graph(seed)
     for _ in range(g.random.randint(1, 3)):
         g.input(g.float, g.shape(g.random.randint(1, 4)))
-    if g.maybe(0.3):
-        g.input(np.int64, g.shape(g.random.randint(1, 3), 2000))
+    if g.maybe(0.4):
+        g.input(g.pick((np.int64, np.int64, np.int32, np.uint8)),
+                g.shape(g.random.randint(1, 3), 2000))
     want = g.random.randint(2, 8)
     names = [c[0] for c in CHOICES]
     weights = [c[1] for c in CHOICES]

@@ -5,6 +5,8 @@ import numpy as np
 
 from graphs import MOST_ELEMENTS, spread
 from images import blocks, conv, conv_transpose, pool, resize
+from integers import (bits, compare, gather_nd, integer, looked_up, one_hot,
+                      scatter, width)
 
 # Kernels that ONNX Runtime has for double too.
 UNARY_BOTH = ("Relu", "Abs", "Neg", "Tanh", "Sigmoid", "Sin", "Cos", "Floor")
@@ -56,7 +58,7 @@ def narrowed(g, shape):
 
 def binary(g):
     x = g.value()
-    y = g.value(lambda v: v is not x and spread(v.shape, x.shape))
+    y = g.value(lambda v: v is not x and spread(v.shape, x.shape) is not None)
     if y is None or g.maybe(0.3):
         y = g.weight(narrowed(g, x.shape))
     shape = spread(x.shape, y.shape)
@@ -80,7 +82,7 @@ def where(g):
     x = g.value()
     shape = narrowed(g, x.shape)
     whole = [v for v in g.values if v.dtype == np.int64
-             and spread(v.shape, x.shape)]
+             and spread(v.shape, x.shape) is not None]
     if whole:
         k = g.pick(whole)
         mask = g.call(g.pick(("Greater", "LessOrEqual", "Equal")),
@@ -93,26 +95,6 @@ def where(g):
     shape = spread(spread(x.shape, mask.shape), other.shape)
     g.call("Where", [mask, x, other] if g.maybe() else [mask, other, x],
            shape)
-
-
-def integer(g):
-    whole = [v for v in g.values if v.dtype == np.int64]
-    if not whole:
-        return
-    x = g.pick(whole)
-    op = g.pick(("Add", "Sub", "Mul", "Max", "Min", "Div", "Mod", "Abs",
-                 "Neg", "Sign", "Cast"))
-    if op == "Cast":
-        scaled = g.call("Cast", [x], x.shape,
-                        to=1 if g.single else 11)
-        g.call("Tanh", [g.call("Mul", [scaled, g.scalar(0.125)], x.shape)],
-               x.shape)
-    elif op in ("Abs", "Neg", "Sign"):
-        g.call(op, [x], x.shape, np.int64)
-    else:
-        number = g.pick((1, 2, 3, 7, 16))
-        y = g.ints(number if op != "Mod" or g.maybe() else -number)
-        g.call(op, [x, y], spread(x.shape, (1,)), np.int64)
 
 
 # ---- contractions
@@ -268,7 +250,8 @@ def normalize(g):
     if x is None:
         return
     op = g.pick(("Softmax", "LogSoftmax", "LayerNormalization", "spelled",
-                 "InstanceNormalization", "BatchNormalization"))
+                 "InstanceNormalization", "BatchNormalization",
+                 "LpNormalization", "MeanVarianceNormalization", "LRN"))
     if op in ("Softmax", "LogSoftmax"):
         g.call(op, [x], x.shape, axis=g.signed(g.axis(x), x.rank))
     elif op == "LayerNormalization":
@@ -277,6 +260,14 @@ def normalize(g):
         more = [g.weight(tail)] if g.maybe() else []
         g.call(op, [x, g.weight(tail), *more], x.shape,
                axis=g.signed(axis, x.rank), epsilon=1e-3)
+    elif op == "LpNormalization":
+        g.call(op, [x], x.shape, axis=g.axis(x), p=g.pick((1, 2)))
+    elif op == "MeanVarianceNormalization":
+        if g.single and x.rank == 4:
+            g.call(op, [x], x.shape, axes=[0, 2, 3])
+    elif op == "LRN":
+        if g.single and x.rank == 4:
+            g.call(op, [x], x.shape, size=3, alpha=0.1, beta=0.75)
     elif op == "spelled":
         # As exporters wrote it before the op.
         few = (*x.shape[:-1], 1)
@@ -529,6 +520,7 @@ CHOICES = [
         (10, reduce), (10, normalize), (2, running), (3, chosen),
         (7, transpose), (7, reshape), (3, squeeze), (5, concat), (3, split),
         (5, cut), (4, pad), (4, gather), (2, quantize), (3, repeat),
-        (2, blocks), (2, triangle),
+        (2, blocks), (2, triangle), (3, width), (3, bits), (3, compare),
+        (3, scatter), (2, gather_nd), (2, one_hot), (3, looked_up),
         (3, resize))
 ]
