@@ -9,16 +9,10 @@
  */
 #include "ir/eval.h"
 
-#include <math.h>
 #include <string.h>
 
+#include "ir/eval_scalar.h"
 #include "ir/op.h"
-
-struct sval {
-	union scalar s;
-	const struct expr *e;	/* symbolic integer, when s is not known */
-	bool unknown;
-};
 
 /* A tensor while evaluating; sym is set in symbolic mode. */
 struct tens {
@@ -38,7 +32,8 @@ struct affine {
 };
 
 struct eval {
-	struct ctx *c;
+	struct eval_env env;
+	struct ctx *c;		/* also env.c */
 	struct arena *arena;
 	struct map tensors;	/* value id -> struct tens */
 	struct sval *slot;	/* by value->slot in the running body */
@@ -47,7 +42,6 @@ struct eval {
 	size_t n_atoms;		/* room in both */
 	struct map affine;	/* op -> struct affine, by first result id */
 	const struct op *cur;	/* whose ARG operands are looked up */
-	enum eval_result err;
 	bool symbolic;
 };
 
@@ -56,232 +50,6 @@ static void run_block(struct eval *ev, struct block *b);
 int64_t eval_budget(const struct ctx *c)
 {
 	return c->fold_steps;
-}
-
-/* ---- scalars ----------------------------------------------------------
- *
- * The switches are over the closed set of scalar ops; the casts to int keep
- * -Wswitch-enum from asking for every other opcode.
- */
-
-static struct sval num(union scalar s)
-{
-	return (struct sval){ .s = s };
-}
-
-static struct sval of_int(int64_t i)
-{
-	return num((union scalar){ .i = i });
-}
-
-static const struct sval unknown = { .unknown = true };
-
-static double libm(enum opcode code, double x)
-{
-	switch ((int)code) {
-	case OP_math_exp: return exp(x);
-	case OP_math_log: return log(x);
-	case OP_math_log1p: return log1p(x);
-	case OP_math_expm1: return expm1(x);
-	case OP_math_tanh: return tanh(x);
-	case OP_math_erf: return erf(x);
-	case OP_math_sin: return sin(x);
-	case OP_math_cos: return cos(x);
-	case OP_math_tan: return tan(x);
-	case OP_math_asin: return asin(x);
-	case OP_math_acos: return acos(x);
-	case OP_math_atan: return atan(x);
-	case OP_arith_neg: return -x;
-	case OP_arith_abs: return fabs(x);
-	case OP_arith_floor: return floor(x);
-	case OP_arith_ceil: return ceil(x);
-	case OP_arith_round: return nearbyint(x);
-	case OP_arith_trunc: return trunc(x);
-	case OP_arith_sqrt: return sqrt(x);
-	default: return NAN;
-	}
-}
-
-static double float2(enum opcode code, double a, double b)
-{
-	switch ((int)code) {
-	case OP_arith_add: return a + b;
-	case OP_arith_sub: return a - b;
-	case OP_arith_mul: return a * b;
-	case OP_arith_div: return a / b;
-	case OP_arith_rem: return fmod(a, b);
-	case OP_arith_min: return isnan(a) || a < b ? a : b;
-	case OP_arith_max: return isnan(a) || a > b ? a : b;
-	case OP_math_pow: return pow(a, b);
-	default: return NAN;
-	}
-}
-
-static bool compare(enum opcode code, int lt, int eq)
-{
-	switch ((int)code) {
-	case OP_arith_eq: return eq;
-	case OP_arith_ne: return !eq;
-	case OP_arith_lt: return lt;
-	case OP_arith_le: return lt || eq;
-	case OP_arith_gt: return !lt && !eq;
-	case OP_arith_ge: return !lt;
-	default: return false;
-	}
-}
-
-static uint64_t int2(struct eval *ev, enum opcode code, enum dtype t,
-		     union scalar a, union scalar b)
-{
-	bool sign = dtype_is_signed(t);
-	unsigned bits = dtype_info[t].bits;
-
-	switch ((int)code) {
-	case OP_arith_add: return a.u + b.u;
-	case OP_arith_sub: return a.u - b.u;
-	case OP_arith_mul: return a.u * b.u;
-	case OP_arith_div:
-	case OP_arith_rem:
-		if (!b.u) {
-			ev->err = EVAL_DIVZERO;
-			return 0;
-		}
-		if (sign && b.i == -1)
-			return code == OP_arith_div ? 0 - a.u : 0;
-		if (sign)
-			return (uint64_t)(code == OP_arith_div ? a.i / b.i
-							       : a.i % b.i);
-		return code == OP_arith_div ? a.u / b.u : a.u % b.u;
-	case OP_arith_min:
-		return (sign ? a.i < b.i : a.u < b.u) ? a.u : b.u;
-	case OP_arith_max:
-		return (sign ? a.i > b.i : a.u > b.u) ? a.u : b.u;
-	case OP_arith_and: return a.u & b.u;
-	case OP_arith_or: return a.u | b.u;
-	case OP_arith_xor: return a.u ^ b.u;
-	case OP_arith_shl: return b.u < bits ? a.u << b.u : 0;
-	case OP_arith_shr:
-		if (sign)
-			return (uint64_t)(a.i >> (b.u < bits ? b.u : bits - 1));
-		return b.u < bits ? a.u >> b.u : 0;
-	default: return 0;
-	}
-}
-
-/* Symbolic integers: what expr can say, else unknown. */
-static struct sval sym2(struct eval *ev, enum opcode code, struct sval x,
-			struct sval y)
-{
-	struct ctx *c = ev->c;
-	const struct expr *a = x.e ? x.e : expr_const(c, x.s.i);
-	const struct expr *b = y.e ? y.e : expr_const(c, y.s.i);
-	const struct expr *d = expr_sub(c, a, b), *r = NULL;
-	int64_t k;
-
-	switch ((int)code) {
-	case OP_arith_add: r = expr_add(c, a, b); break;
-	case OP_arith_sub: r = d; break;
-	case OP_arith_mul: r = expr_mul(c, a, b); break;
-	case OP_arith_div:
-	case OP_arith_rem:
-		/* Towards zero equals floor for a >= 0, b > 0. */
-		if (!expr_ge0(c, a) || !expr_ge0(c, expr_addc(c, b, -1)))
-			return unknown;
-		r = code == OP_arith_div ? expr_div(c, a, b)
-					 : expr_mod(c, a, b);
-		break;
-	case OP_arith_min: r = expr_min(c, a, b); break;
-	case OP_arith_max: r = expr_max(c, a, b); break;
-	case OP_arith_eq: case OP_arith_ne: case OP_arith_lt:
-	case OP_arith_le: case OP_arith_gt: case OP_arith_ge:
-		if (!d->n)
-			return of_int(compare(code, 0, 1));
-		if (expr_ge0(c, expr_addc(c, d, -1)))
-			return of_int(compare(code, 0, 0));
-		if (expr_ge0(c, expr_addc(c, expr_scale(c, d, -1), -1)))
-			return of_int(compare(code, 1, 0));
-		if (code == OP_arith_ge && expr_ge0(c, d))
-			return of_int(1);
-		if (code == OP_arith_lt && expr_ge0(c, d))
-			return of_int(0);
-		if (code == OP_arith_le && expr_ge0(c, expr_scale(c, d, -1)))
-			return of_int(1);
-		if (code == OP_arith_gt && expr_ge0(c, expr_scale(c, d, -1)))
-			return of_int(0);
-		return unknown;
-	default: return unknown;
-	}
-	if (expr_is_poison(r))
-		return unknown;
-	return expr_is_const(r, &k) ? of_int(k)
-				    : (struct sval){ .e = r };
-}
-
-static struct sval arith2(struct eval *ev, const struct op *op, struct sval a,
-			  struct sval b)
-{
-	enum dtype t = op->in[0].val->type->dtype, rt = op->out[0].type->dtype;
-	union scalar r = { 0 };
-
-	if (a.unknown || b.unknown)
-		return unknown;
-	if (a.e || b.e)
-		return t == DT_I64 || t == DT_I32 ? sym2(ev, op->code, a, b)
-						  : unknown;
-	if (rt == DT_BOOL && op->code >= OP_arith_const &&
-	    (op->code == OP_arith_eq || op->code == OP_arith_ne ||
-	     op->code == OP_arith_lt || op->code == OP_arith_le ||
-	     op->code == OP_arith_gt || op->code == OP_arith_ge)) {
-		if (dtype_is_float(t)) {
-			if (isnan(a.s.d) || isnan(b.s.d))
-				r.u = op->code == OP_arith_ne;
-			else
-				r.u = compare(op->code, a.s.d < b.s.d,
-					      a.s.d == b.s.d);
-		} else {
-			r.u = compare(op->code,
-				      dtype_is_signed(t) ? a.s.i < b.s.i
-							 : a.s.u < b.s.u,
-				      a.s.u == b.s.u);
-		}
-		return num(r);
-	}
-	if (dtype_is_float(t)) {
-		r.d = float2(op->code, a.s.d, b.s.d);
-		/* pow and double arithmetic in f32 round once. */
-	} else if (op->code == OP_math_pow) {
-		r.d = pow((double)a.s.i, (double)b.s.i);
-		return num(scalar_cast(DT_F64, t, r));
-	} else {
-		r.u = int2(ev, op->code, t, a.s, b.s);
-	}
-	return num(scalar_wrap(t, r));
-}
-
-static struct sval arith1(const struct op *op, struct sval a)
-{
-	enum dtype t = op->in[0].val->type->dtype, to = op->out[0].type->dtype;
-	union scalar r = a.s;
-
-	if (a.unknown)
-		return unknown;
-	if (op->code == OP_arith_cast) {
-		if (!a.e)
-			return num(scalar_cast(t, to, a.s));
-		return to == DT_I64 || to == DT_I32 ? a : unknown;
-	}
-	if (a.e)
-		return unknown;
-	if (dtype_is_float(t)) {
-		r.d = libm(op->code, a.s.d);
-	} else if (op->code == OP_arith_neg) {
-		r.u = 0 - a.s.u;
-	} else if (op->code == OP_arith_abs) {
-		r.u = dtype_is_signed(t) && a.s.i < 0 ? 0 - a.s.u : a.s.u;
-	} else if (op->code == OP_arith_not) {
-		r.u = t == DT_BOOL ? !a.s.u : ~a.s.u;
-	}
-	return num(scalar_wrap(t, r));
 }
 
 /* ---- index expressions ------------------------------------------------ */
@@ -327,17 +95,17 @@ static struct sval eval_expr(struct eval *ev, const struct op *op,
 
 	ev->cur = op;
 	if (expr_eval(e, atom_value, ev, &v))
-		return of_int(v);
+		return sval_int(v);
 	if (!ev->symbolic)
-		return unknown;
+		return sval_unknown;
 	e = expr_subst(ev->c, e, atom_expr, ev);
 	if (expr_is_const(e, &v))
-		return of_int(v);
+		return sval_int(v);
 	for (uint32_t i = 0; i < e->n; i++)
 		for (uint32_t j = 0; j < e->term[i].n; j++)
 			if (e->term[i].atom[j]->kind == ATOM_ARG ||
 			    e->term[i].atom[j]->kind == ATOM_POISON)
-				return unknown;
+				return sval_unknown;
 	return (struct sval){ .e = e };
 }
 
@@ -402,7 +170,7 @@ static struct sval load(struct eval *ev, const struct op *op)
 	int64_t off = 0;
 
 	if (!t || (!t->t.data && !t->sym))
-		return unknown;
+		return sval_unknown;
 	for (size_t i = 0; i < ng; i++) {
 		struct sval g = eval_expr(ev, op, guard[i]);
 
@@ -413,11 +181,11 @@ static struct sval load(struct eval *ev, const struct op *op)
 				      expr_addc(ev->c,
 						expr_scale(ev->c, g.e, -1),
 						-1)))
-				return unknown;
+				return sval_unknown;
 			g.s.i = -1;
 		}
 		if (g.unknown)
-			return unknown;
+			return sval_unknown;
 		if (g.s.i < 0)
 			return ev->slot[op->in[1].val->slot];
 	}
@@ -432,7 +200,7 @@ static struct sval load(struct eval *ev, const struct op *op)
 			struct sval x = eval_expr(ev, op, idx[i]);
 
 			if (x.unknown || x.e)
-				return unknown;
+				return sval_unknown;
 			if (x.s.i < 0 || x.s.i >= t->t.dim[i])
 				bug(&ev->c->diag,
 				    "load out of bounds: dim %zu, index %lld "
@@ -444,7 +212,7 @@ static struct sval load(struct eval *ev, const struct op *op)
 	}
 	if (t->sym)
 		return t->sym[off];
-	return num(scalar_load(t->t.dtype, (char *)t->t.data +
+	return sval_num(scalar_load(t->t.dtype, (char *)t->t.data +
 						   off * (int64_t)dtype_size(
 								 t->t.dtype)));
 }
@@ -456,11 +224,11 @@ static struct sval index_check(struct eval *ev, const struct op *op)
 	struct sval ext = eval_expr(ev, op, op_exprs(op, A_extent, &n)[0]);
 
 	if (v.unknown || v.e || ext.unknown || ext.e)
-		return unknown;
+		return sval_unknown;
 	if (op_int(op, A_wrap) && v.s.i < 0)
 		v.s.i = (int64_t)(v.s.u + ext.s.u);
 	if (v.s.i < 0 || v.s.i >= ext.s.i) {
-		ev->err = EVAL_INDEX;
+		ev->env.err = EVAL_INDEX;
 		v.s.i = 0;
 	}
 	return v;
@@ -487,7 +255,7 @@ static bool run_domain(struct eval *ev, const struct op *op, struct block *b,
 		if (ext[k] <= 0)
 			return true;
 	for (;;) {
-		if (--ev->c->fold_steps < 0 || ev->err == EVAL_UNKNOWN)
+		if (--ev->c->fold_steps < 0 || ev->env.err == EVAL_UNKNOWN)
 			return false;
 		run_block(ev, b);
 		point(ev, b->last, arg);
@@ -527,7 +295,7 @@ static void reduce(struct eval *ev, struct op *op)
 
 	for (unsigned i = 0; i < op->n_in; i++)
 		ev->slot[op->out[i].slot] = ok ? ev->slot[b->arg[i]->slot]
-					       : unknown;
+					       : sval_unknown;
 }
 
 static struct sval scalar_step(struct eval *ev, struct op *op)
@@ -543,21 +311,21 @@ static struct sval scalar_step(struct eval *ev, struct op *op)
 	case OP_arith_const:
 		a = op_attr(op, A_value);
 		if (a->kind == AT_INT)
-			return num(scalar_wrap(op->out[0].type->dtype,
+			return sval_num(scalar_wrap(op->out[0].type->dtype,
 					       (union scalar){ .i = a->i }));
-		return num(scalar_wrap(op->out[0].type->dtype,
+		return sval_num(scalar_wrap(op->out[0].type->dtype,
 				       (union scalar){ .d = a->f }));
 	case OP_arith_select: {
 		struct sval k = ev->slot[op->in[0].val->slot];
 
 		if (k.unknown || k.e)
-			return unknown;
+			return sval_unknown;
 		return ev->slot[op->in[k.s.u ? 1 : 2].val->slot];
 	}
 	default:
 		if (op->n_in == 1)
-			return arith1(op, ev->slot[op->in[0].val->slot]);
-		return arith2(ev, op, ev->slot[op->in[0].val->slot],
+			return sval_arith1(op, ev->slot[op->in[0].val->slot]);
+		return sval_arith2(&ev->env, op, ev->slot[op->in[0].val->slot],
 			      ev->slot[op->in[1].val->slot]);
 	}
 }
@@ -601,7 +369,7 @@ static void store_point(struct eval *ev, struct op *yield, void *arg)
 		if (t->sym)
 			t->sym[st->off] = v;
 		else if (v.unknown || v.e)
-			ev->err = EVAL_UNKNOWN;
+			ev->env.err = EVAL_UNKNOWN;
 		else
 			scalar_store(t->t.dtype,
 				     (char *)t->t.data +
@@ -736,7 +504,7 @@ static void compute(struct eval *ev, struct op *op)
 
 	for (unsigned i = 0; i < op->n_out; i++)
 		if (!(st.out[i] = new_tens(ev, &op->out[i]))) {
-			ev->err = EVAL_UNKNOWN;
+			ev->env.err = EVAL_UNKNOWN;
 			return;
 		}
 	reserve_atoms(ev);
@@ -745,7 +513,7 @@ static void compute(struct eval *ev, struct op *op)
 	number_block(op_body(op), &n);
 	ev->slot = NEW_ARRAY(ev->arena, n + 1u, struct sval);
 	if (!run_domain(ev, op, op_body(op), store_point, &st))
-		ev->err = EVAL_UNKNOWN;
+		ev->env.err = EVAL_UNKNOWN;
 }
 
 static void eval_const(struct eval *ev, struct op *op)
@@ -830,7 +598,7 @@ static void scan(struct eval *ev, struct op *op)
 
 	reserve_atoms(ev);
 	if (ev->symbolic || n.unknown) {
-		ev->err = EVAL_UNKNOWN;
+		ev->env.err = EVAL_UNKNOWN;
 		return;
 	}
 	for (unsigned i = 0; i < n_state; i++)
@@ -838,14 +606,14 @@ static void scan(struct eval *ev, struct op *op)
 			tens_of(ev, op->in[i].val));
 	for (unsigned i = n_state; i < op->n_out; i++)
 		if (!new_tens(ev, &op->out[i])) {
-			ev->err = EVAL_UNKNOWN;
+			ev->env.err = EVAL_UNKNOWN;
 			return;
 		}
-	for (int64_t step = 0; step < n.s.i && !ev->err; step++) {
+	for (int64_t step = 0; step < n.s.i && !ev->env.err; step++) {
 		ev->atom[t->serial] = step;
 		ev->bound[t->serial] = true;
 		run_all(ev, b);
-		if (ev->err)
+		if (ev->env.err)
 			return;
 		for (unsigned i = 0; i < op->n_out; i++) {
 			struct tens *y = tens_of(ev, b->last->in[i].val);
@@ -869,7 +637,7 @@ static void scan(struct eval *ev, struct op *op)
 
 static void run_all(struct eval *ev, struct block *b)
 {
-	for (struct op *op = b->first; op && !ev->err; op = op->next) {
+	for (struct op *op = b->first; op && !ev->env.err; op = op->next) {
 		if (op->code == OP_nest_compute)
 			compute(ev, op);
 		else if (op->code == OP_core_scan)
@@ -888,7 +656,7 @@ static void eval_free(struct eval *ev)
 enum eval_result eval_op(struct ctx *c, struct op *op, const struct tensor *in,
 			 struct tensor *out, struct arena *arena)
 {
-	struct eval ev = { .c = c, .arena = arena };
+	struct eval ev = { .env = { .c = c }, .c = c, .arena = arena };
 	struct block *b = NULL;
 	struct op *ret = NULL;
 	unsigned k = 0;
@@ -905,10 +673,10 @@ enum eval_result eval_op(struct ctx *c, struct op *op, const struct tensor *in,
 		map_put(&ev.tensors, b->arg[k++]->id, t);
 	}
 	if (!lower_all(c, b))
-		ev.err = EVAL_UNKNOWN;
+		ev.env.err = EVAL_UNKNOWN;
 	else
 		run_all(&ev, b);
-	for (unsigned i = 0; i < op->n_out && !ev.err; i++) {
+	for (unsigned i = 0; i < op->n_out && !ev.env.err; i++) {
 		struct tens *t = op->out[i].type->kind == TY_NONE
 					 ? NULL
 					 : tens_of(&ev, ret->in[i].val);
@@ -918,7 +686,7 @@ enum eval_result eval_op(struct ctx *c, struct op *op, const struct tensor *in,
 	eval_free(&ev);
 	while (b->last)
 		op_erase(b->last);
-	return ev.err;
+	return ev.env.err;
 }
 
 static void enter_const(void *arg, struct op *op)
@@ -933,22 +701,22 @@ static void enter_const(void *arg, struct op *op)
 		if (def_of(v, OP_core_const))
 			eval_const(ev, v->def);
 		else
-			ev->err = EVAL_UNKNOWN;
+			ev->env.err = EVAL_UNKNOWN;
 	}
 }
 
 enum eval_result eval_compute(struct ctx *c, struct op *op, struct tensor *out,
 			      struct arena *arena)
 {
-	struct eval ev = { .c = c, .arena = arena };
+	struct eval ev = { .env = { .c = c }, .c = c, .arena = arena };
 
 	block_walk(op_body(op), enter_const, &ev);
-	if (!ev.err)
+	if (!ev.env.err)
 		compute(&ev, op);
-	for (unsigned i = 0; i < op->n_out && !ev.err; i++)
+	for (unsigned i = 0; i < op->n_out && !ev.env.err; i++)
 		out[i] = tens_of(&ev, &op->out[i])->t;
 	eval_free(&ev);
-	return ev.err;
+	return ev.env.err;
 }
 
 /* ---- known elements --------------------------------------------------- */
@@ -1015,7 +783,7 @@ static void to_known(struct ctx *c, struct value *v, const struct tens *t,
 
 void known_compute(struct ctx *c, struct op *op)
 {
-	struct eval ev = { .c = c, .symbolic = true };
+	struct eval ev = { .env = { .c = c }, .c = c, .symbolic = true };
 	struct arena tmp = { 0 };
 	struct op *ret;
 	int64_t n;
@@ -1058,9 +826,9 @@ void known_compute(struct ctx *c, struct op *op)
 				int64_t x;
 
 				if (!e)
-					t->sym[j] = unknown;
+					t->sym[j] = sval_unknown;
 				else if (expr_is_const(e, &x))
-					t->sym[j] = of_int(x);
+					t->sym[j] = sval_int(x);
 				else
 					t->sym[j].e = e;
 			}
@@ -1069,7 +837,7 @@ void known_compute(struct ctx *c, struct op *op)
 	}
 	if (lower_all(c, b)) {
 		run_all(&ev, b);
-		for (unsigned i = 0; i < op->n_out && !ev.err; i++) {
+		for (unsigned i = 0; i < op->n_out && !ev.env.err; i++) {
 			struct tens *t = tens_of(&ev, ret->in[i].val);
 
 			if (t && (t->sym || t->t.data) &&
