@@ -45,6 +45,8 @@ struct cg {
 	int64_t weight_bytes;
 	bool weights_later;		/* the global has no bytes yet */
 
+	LLVMValueRef invoke, workspace;
+
 	/* The function being emitted. */
 	LLVMValueRef fn, status;
 	struct map vals;		/* value id -> struct cv */
@@ -75,22 +77,48 @@ void cg_add_attr(struct cg *g, LLVMValueRef fn, const char *name,
 LLVMValueRef cg_new_function(struct cg *g, const char *name, LLVMTypeRef ty);
 void cg_remove_attr(struct cg *g, LLVMValueRef fn, const char *name);
 
-/* ---- scalar.c: index expressions, loads, stores, arithmetic ------------ */
+/* ---- index.c ------------------------------------------------------------ */
 
 /* Value of e for a lane of the current group. */
 LLVMValueRef cg_expr(struct cg *g, const struct op *op, const struct expr *e,
 		     unsigned lane);
-void cg_scalar_op(struct cg *g, struct op *op);
-struct cv cg_load(struct cg *g, struct op *op);
-void cg_store(struct cg *g, struct op *op);
-LLVMValueRef cg_arith2(struct cg *g, enum opcode code, enum dtype t,
-		       LLVMValueRef a, LLVMValueRef b);
-LLVMValueRef cg_select(struct cg *g, LLVMValueRef cond, LLVMValueRef a,
-		       LLVMValueRef b);
-/* Raises a status when cond (i1, or lanes of it) holds. */
-void cg_raise(struct cg *g, LLVMValueRef cond, int status);
+/* How e moves along the lanes. */
+enum lane_class { LANE_SAME, LANE_UNIT, LANE_STEP, LANE_ANY };
+enum lane_class cg_lane_class(struct cg *g, const struct op *op,
+			      const struct expr *e, const struct expr **step);
+/* e for all lanes, as an i64 vector, or one i64 when it is the same. */
+struct cv cg_expr_lanes(struct cg *g, const struct op *op,
+			const struct expr *e);
 /* Mask of the first n lanes, n an i64. */
 LLVMValueRef cg_first_lanes(struct cg *g, LLVMValueRef n);
+
+/* ---- half.c --------------------------------------------------------------- */
+
+bool cg_is_vec(LLVMValueRef v);
+/* The type with this element and the shape of v. */
+LLVMTypeRef cg_like(LLVMValueRef v, LLVMTypeRef elem);
+/* A constant of that element type and the shape of `as`. */
+LLVMValueRef cg_konst(LLVMValueRef as, LLVMTypeRef elem, int64_t k);
+LLVMValueRef cg_float_const(LLVMValueRef as, LLVMTypeRef elem, double k);
+bool cg_is_half(enum dtype t);
+/* After an operation in f32: what the narrower type would hold. */
+LLVMValueRef cg_rounded(struct cg *g, enum dtype t, LLVMValueRef x);
+/* Between the forms in memory and in registers. */
+LLVMValueRef cg_from_mem(struct cg *g, enum dtype t, LLVMValueRef x);
+LLVMValueRef cg_to_mem(struct cg *g, enum dtype t, LLVMValueRef x);
+
+/* ---- access.c ------------------------------------------------------------- */
+
+struct cv cg_load(struct cg *g, struct op *op);
+void cg_store(struct cg *g, struct op *op);
+
+/* ---- scalar.c ------------------------------------------------------------- */
+
+void cg_scalar_op(struct cg *g, struct op *op);
+LLVMValueRef cg_arith2(struct cg *g, enum opcode code, enum dtype t,
+		       LLVMValueRef a, LLVMValueRef b);
+/* Raises a status when cond (i1, or lanes of it) holds. */
+void cg_raise(struct cg *g, LLVMValueRef cond, int status);
 
 /* ---- loop.c ------------------------------------------------------------ */
 

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Loads and stores.  A guarded load reads a place that is safe when the guard
+ * fails, so that nothing branches; lanes that are not neighbours in memory are
+ * gathered one by one.
+ */
+#include "codegen/llvm/cg.h"
+#include "ir/layout.h"
+
+static LLVMValueRef address(struct cg *g, enum dtype t, const struct value *buf,
+			    LLVMValueRef offset)
+{
+	LLVMValueRef base = map_get(&g->bufs, buf->id);
+
+	if (!base)
+		bug(&g->c->diag, "no address for buffer %%%u", buf->id);
+	return LLVMBuildGEP2(g->b, cg_mem_type(g, t), base, &offset, 1, "");
+}
+
+static LLVMValueRef plain_load(struct cg *g, LLVMTypeRef t, LLVMValueRef p,
+			       enum dtype dt)
+{
+	LLVMValueRef v = LLVMBuildLoad2(g->b, t, p, "");
+
+	LLVMSetAlignment(v, (unsigned)dtype_size(dt));
+	return v;
+}
+
+/* Can a masked load or store of this type be one instruction? */
+static bool can_mask(struct cg *g, enum dtype t, bool store)
+{
+	if (g->t->isa->masked)
+		return true;
+	return !store && g->t->isa->vector_bits == 256 && dtype_size(t) >= 4;
+}
+
+/* All guards hold: i1, or lanes of it; NULL when there are none. */
+static struct cv guard_cond(struct cg *g, struct op *op)
+{
+	struct cv all = { NULL, false };
+	size_t n;
+	const struct expr *const *guard = op_exprs(op, A_guard, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		struct cv e = cg_expr_lanes(g, op, guard[i]);
+		LLVMValueRef ok = LLVMBuildICmp(
+			g->b, LLVMIntSGE, e.v,
+			LLVMConstNull(LLVMTypeOf(e.v)), "");
+
+		if (!all.v) {
+			all = (struct cv){ ok, e.vec };
+		} else if (all.vec == e.vec) {
+			all.v = LLVMBuildAnd(g->b, all.v, ok, "");
+		} else {
+			LLVMValueRef x = e.vec ? cg_splat(g, all.v) : all.v;
+			LLVMValueRef y = e.vec ? ok : cg_splat(g, ok);
+
+			all = (struct cv){ LLVMBuildAnd(g->b, x, y, ""), true };
+		}
+	}
+	return all;
+}
+
+/* One element, or a contiguous group, at p; elsewhere when cond is false. */
+static LLVMValueRef safe_load(struct cg *g, LLVMTypeRef t, enum dtype dt,
+			      LLVMValueRef p, LLVMValueRef cond)
+{
+	if (cond)
+		p = LLVMBuildSelect(g->b, cond, p, g->zeros, "");
+	return plain_load(g, t, p, dt);
+}
+
+static LLVMValueRef gather(struct cg *g, struct op *op, const struct expr *off,
+			   enum dtype dt, struct cv cond)
+{
+	LLVMTypeRef t = cg_mem_type(g, dt);
+	LLVMValueRef v = LLVMGetPoison(LLVMVectorType(t, g->lanes));
+
+	for (unsigned i = 0; i < g->lanes; i++) {
+		LLVMValueRef k = cond.v, p;
+
+		if (k && cond.vec)
+			k = LLVMBuildExtractElement(g->b, k, cg_int(g, i), "");
+		if (g->mask) {
+			LLVMValueRef in = LLVMBuildExtractElement(
+				g->b, g->mask, cg_int(g, i), "");
+
+			k = k ? LLVMBuildAnd(g->b, k, in, "") : in;
+		}
+		p = address(g, dt, op->in[0].val, cg_expr(g, op, off, i));
+		v = LLVMBuildInsertElement(g->b, v, safe_load(g, t, dt, p, k),
+					   cg_int(g, i), "");
+	}
+	return v;
+}
+
+static LLVMValueRef masked_load(struct cg *g, LLVMTypeRef vt, enum dtype dt,
+				LLVMValueRef p, LLVMValueRef mask)
+{
+	LLVMTypeRef over[] = { vt, g->ptr };
+	unsigned id = LLVMLookupIntrinsicID("llvm.masked.load", 16);
+	LLVMValueRef arg[] = { p,
+			       LLVMConstInt(g->i32, dtype_size(dt), false),
+			       mask, LLVMConstNull(vt) };
+
+	return LLVMBuildCall2(g->b, LLVMIntrinsicGetType(g->lc, id, over, 2),
+			      LLVMGetIntrinsicDeclaration(g->mod, id, over, 2),
+			      arg, 4, "");
+}
+
+/* +0 or integer 0: what is read from g->zeros and from masked lanes. */
+static bool is_zero(const struct value *v)
+{
+	const struct op *k = def_of(v, OP_arith_const);
+	const struct attr *a = k ? op_attr(k, A_value) : NULL;
+	union scalar s = { 0 };
+
+	if (!a)
+		return false;
+	if (a->kind == AT_INT)
+		return a->i == 0;
+	s.d = a->f;
+	return s.u == 0;
+}
+
+struct cv cg_load(struct cg *g, struct op *op)
+{
+	const struct value *buf = op->in[0].val;
+	enum dtype dt = buf->type->dtype;
+	size_t n;
+	const struct expr *off = layout_offset(g->c, buf,
+					       op_exprs(op, A_idx, &n));
+	const struct expr *step;
+	enum lane_class k = cg_lane_class(g, op, off, &step);
+	struct cv cond = guard_cond(g, op), r = { NULL, false };
+	LLVMTypeRef t = cg_mem_type(g, dt);
+
+	if (k == LANE_SAME && !cond.vec) {
+		r.v = safe_load(g, t, dt,
+				address(g, dt, buf, cg_expr(g, op, off, 0)),
+				cond.v);
+	} else if (k == LANE_UNIT && !cond.vec && !g->mask) {
+		r.v = safe_load(g, LLVMVectorType(t, g->lanes), dt,
+				address(g, dt, buf, cg_expr(g, op, off, 0)),
+				cond.v);
+		r.vec = true;
+	} else if (k == LANE_UNIT && can_mask(g, dt, false)) {
+		LLVMValueRef mask = cond.v ? cg_lanes(g, cond) : NULL;
+
+		if (g->mask)
+			mask = mask ? LLVMBuildAnd(g->b, mask, g->mask, "")
+				    : g->mask;
+		r.v = masked_load(g, LLVMVectorType(t, g->lanes), dt,
+				  address(g, dt, buf, cg_expr(g, op, off, 0)),
+				  mask);
+		r.vec = true;
+	} else {
+		r.v = gather(g, op, off, dt, cond);
+		r.vec = true;
+	}
+	r.v = cg_from_mem(g, dt, r.v);
+	/* Where a guard fails zeros are read: often that is what is wanted. */
+	if (cond.v && !is_zero(op->in[1].val)) {
+		struct cv other = cg_get(g, op->in[1].val);
+		bool vec = r.vec || other.vec || cond.vec;
+
+		if (vec) {
+			r.v = cg_lanes(g, r);
+			other.v = cg_lanes(g, other);
+			/* A scalar condition selects whole vectors. */
+		}
+		r.v = LLVMBuildSelect(g->b, cond.v, r.v, other.v, "");
+		r.vec = vec;
+	}
+	return r;
+}
+
+void cg_store(struct cg *g, struct op *op)
+{
+	struct cv v = cg_get(g, op->in[0].val);
+	const struct value *buf = op->in[1].val;
+	enum dtype dt = buf->type->dtype;
+	size_t n;
+	const struct expr *off = layout_offset(g->c, buf,
+					       op_exprs(op, A_idx, &n));
+	const struct expr *step;
+	enum lane_class k = cg_lane_class(g, op, off, &step);
+	LLVMValueRef p, st;
+
+	if (k == LANE_SAME) {
+		if (v.vec)
+			bug(&g->c->diag, "lanes are stored to one element");
+		p = address(g, dt, buf, cg_expr(g, op, off, 0));
+		st = LLVMBuildStore(g->b, cg_to_mem(g, dt, v.v), p);
+		LLVMSetAlignment(st, (unsigned)dtype_size(dt));
+		return;
+	}
+	LLVMValueRef x = cg_to_mem(g, dt, cg_lanes(g, v));
+
+	if (k == LANE_UNIT && !g->mask) {
+		p = address(g, dt, buf, cg_expr(g, op, off, 0));
+		st = LLVMBuildStore(g->b, x, p);
+		LLVMSetAlignment(st, (unsigned)dtype_size(dt));
+		return;
+	}
+	if (k == LANE_UNIT) {
+		LLVMTypeRef over[] = { LLVMTypeOf(x), g->ptr };
+		unsigned id = LLVMLookupIntrinsicID("llvm.masked.store", 17);
+		LLVMValueRef arg[] = {
+			x, address(g, dt, buf, cg_expr(g, op, off, 0)),
+			LLVMConstInt(g->i32, dtype_size(dt), false), g->mask
+		};
+
+		LLVMBuildCall2(g->b, LLVMIntrinsicGetType(g->lc, id, over, 2),
+			       LLVMGetIntrinsicDeclaration(g->mod, id, over,
+							   2),
+			       arg, 4, "");
+		return;
+	}
+	for (unsigned i = 0; i < g->lanes; i++) {
+		LLVMBasicBlockRef then = NULL, next = NULL;
+
+		if (g->mask) {
+			then = cg_block(g, "lane");
+			next = cg_block(g, "next");
+			LLVMBuildCondBr(g->b,
+					LLVMBuildExtractElement(
+						g->b, g->mask, cg_int(g, i),
+						""),
+					then, next);
+			LLVMPositionBuilderAtEnd(g->b, then);
+		}
+		p = address(g, dt, buf, cg_expr(g, op, off, i));
+		st = LLVMBuildStore(g->b,
+				    LLVMBuildExtractElement(g->b, x,
+							    cg_int(g, i), ""),
+				    p);
+		LLVMSetAlignment(st, (unsigned)dtype_size(dt));
+		if (next) {
+			LLVMBuildBr(g->b, next);
+			LLVMPositionBuilderAtEnd(g->b, next);
+		}
+	}
+}
