@@ -87,7 +87,8 @@ static void clean_up(struct cg *g, LLVMTargetMachineRef tm)
 	/* Register tiles were kept from them. */
 	for (LLVMValueRef f = LLVMGetFirstFunction(g->mod); f;
 	     f = LLVMGetNextFunction(f))
-		cg_remove_attr(g, f, "optnone");
+		if (f != g->invoke)
+			cg_remove_attr(g, f, "optnone");
 }
 
 /* In a buffer of LLVM's, and without the module, whose memory comes first. */

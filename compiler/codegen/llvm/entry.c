@@ -448,6 +448,22 @@ static void write_out_dims(struct entry *e, struct op *ret)
 
 /* ---- the CPU ------------------------------------------------------------------ */
 
+/* A function that runs before the CPU is known to fit. */
+static LLVMValueRef baseline_function(struct cg *g, const char *name,
+				      LLVMTypeRef ty)
+{
+	LLVMValueRef fn = LLVMAddFunction(g->mod, name, ty);
+
+	LLVMSetLinkage(fn, LLVMInternalLinkage);
+	cg_add_attr(g, fn, "nounwind", NULL);
+	if (!strcmp(g->t->arch, "x86_64")) {
+		cg_add_attr(g, fn, "target-cpu", "x86-64");
+		/* Else the machine's. */
+		cg_add_attr(g, fn, "target-features", "");
+	}
+	return fn;
+}
+
 /*
  * Does this CPU have what the object needs?  Asked on every call before any
  * wide instruction: cpuid costs about 100 cycles, on a virtual machine a few
@@ -464,7 +480,7 @@ static void cpu_check(struct entry *e)
 	LLVMTypeRef cty = LLVMFunctionType(g->i1, NULL, 0, false);
 	LLVMValueRef save = g->fn;
 	LLVMBasicBlockRef here = LLVMGetInsertBlock(b);
-	LLVMValueRef fn = LLVMAddFunction(g->mod, "cpu_ok", cty);
+	LLVMValueRef fn = baseline_function(g, "cpu_ok", cty);
 	LLVMTypeRef in[] = { g->i32, g->i32 };
 	LLVMTypeRef outs[] = { g->i32, g->i32, g->i32, g->i32 };
 	LLVMTypeRef st = LLVMStructTypeInContext(g->lc, outs, 4, false);
@@ -477,10 +493,7 @@ static void cpu_check(struct entry *e)
 					   sizeof(cons) - 1, true, false,
 					   LLVMInlineAsmDialectATT, false);
 
-	LLVMSetLinkage(fn, LLVMInternalLinkage);
-	cg_add_attr(g, fn, "nounwind", NULL);
 	cg_add_attr(g, fn, "noinline", NULL);
-	cg_add_attr(g, fn, "target-cpu", "x86-64");
 	g->fn = fn;
 	LLVMPositionBuilderAtEnd(b, cg_block(g, "entry"));
 #define I32(k) LLVMConstInt(g->i32, (k), false)
@@ -571,6 +584,51 @@ static void bind_dims(struct cg *g, LLVMValueRef dims)
 			at(g, g->i64, dims, i));
 }
 
+/* With its address, which would else live as long. */
+static LLVMValueRef copy_load(struct cg *g, LLVMValueRef load)
+{
+	LLVMValueRef p = LLVMGetOperand(load, 0);
+
+	if (LLVMIsAGetElementPtrInst(p)) {
+		p = LLVMInstructionClone(p);
+		LLVMInsertIntoBuilder(g->b, p);
+	}
+	return LLVMBuildLoad2(g->b, LLVMTypeOf(load), p, "");
+}
+
+/*
+ * LLVM's register allocator takes quadratic time on values that live through
+ * thousands of blocks.  Where dims are many, each use loads its own; the
+ * function runs once per call, and no pass that would undo it runs over it.
+ */
+static void reload_dims(struct cg *g, LLVMValueRef fn)
+{
+	const struct abi *abi = g->o->abi;
+	enum { MANY_DIMS = 64 };
+
+	if (abi->n_dim < MANY_DIMS)
+		return;
+	cg_add_attr(g, fn, "optnone", NULL);
+	cg_add_attr(g, fn, "noinline", NULL);
+	for (uint32_t i = 0; i < abi->n_dim; i++) {
+		LLVMValueRef dim = map_get(&g->atoms, abi->dim[i]->serial);
+		LLVMUseRef u = LLVMGetFirstUse(dim), next;
+
+		for (; u; u = next) {
+			LLVMValueRef user = LLVMGetUser(u);
+
+			next = LLVMGetNextUse(u);
+			if (LLVMIsAPHINode(user))
+				continue;
+			LLVMPositionBuilderBefore(g->b, user);
+			for (int k = LLVMGetNumOperands(user); k-- > 0;)
+				if (LLVMGetOperandUse(user, (unsigned)k) == u)
+					LLVMSetOperand(user, (unsigned)k,
+						       copy_load(g, dim));
+		}
+	}
+}
+
 static LLVMValueRef any_negative(struct cg *g)
 {
 	const struct abi *abi = g->o->abi;
@@ -585,19 +643,6 @@ static LLVMValueRef any_negative(struct cg *g)
 		bad = bad ? LLVMBuildOr(g->b, bad, neg, "") : neg;
 	}
 	return bad;
-}
-
-/* Like the invoke function, this runs before the CPU is known to fit. */
-static LLVMValueRef baseline_function(struct cg *g, const char *name,
-				      LLVMTypeRef ty)
-{
-	LLVMValueRef fn = LLVMAddFunction(g->mod, name, ty);
-
-	LLVMSetLinkage(fn, LLVMInternalLinkage);
-	cg_add_attr(g, fn, "nounwind", NULL);
-	if (!strcmp(g->t->arch, "x86_64"))
-		cg_add_attr(g, fn, "target-cpu", "x86-64");
-	return fn;
 }
 
 static LLVMValueRef workspace_function(struct cg *g)
@@ -629,6 +674,43 @@ static LLVMValueRef workspace_function(struct cg *g)
 	return fn;
 }
 
+static void visit_divisor(void *arg, const struct atom *a)
+{
+	int64_t k;
+
+	*(bool *)arg |= (a->kind == ATOM_DIV || a->kind == ATOM_MOD) &&
+			!expr_is_const(a->b, &k);
+}
+
+/* An empty tensor needs no memory.  NULL where that is known, or is only known
+ * later.  Dim by dim, as their product might overflow to 0. */
+static LLVMValueRef has_elements(struct cg *g, const struct abi_tensor *t)
+{
+	LLVMValueRef some = LLVMConstInt(g->i1, 1, false);
+
+	if (!t->sized)
+		return NULL;
+	for (uint32_t i = 0; i < t->rank; i++) {
+		bool divides = false;
+		int64_t k;
+
+		/* Not before the model's own checks. */
+		expr_visit(t->dim[i], visit_divisor, &divides);
+		if (divides)
+			return NULL;
+		if (!expr_is_const(t->dim[i], &k))
+			some = LLVMBuildAnd(
+				g->b, some,
+				LLVMBuildICmp(g->b, LLVMIntNE,
+					      cg_expr(g, NULL, t->dim[i], 0),
+					      cg_int(g, 0), ""),
+				"");
+		else if (!k)
+			return NULL;
+	}
+	return some;
+}
+
 static void check_pointers(struct entry *e, LLVMValueRef list, uint32_t n,
 			   const struct abi_tensor *t)
 {
@@ -638,12 +720,13 @@ static void check_pointers(struct entry *e, LLVMValueRef list, uint32_t n,
 		return;
 	fail_if(e, is_null(g, list), DLRT_ARG, NULL);
 	for (uint32_t i = 0; i < n; i++) {
-		int64_t k;
+		LLVMValueRef some = has_elements(g, &t[i]);
 
-		/* An empty tensor needs no memory. */
-		if (!t[i].elems || !expr_is_const(t[i].elems, &k) || !k)
+		if (!some)
 			continue;
-		fail_if(e, is_null(g, at(g, g->ptr, list, i)), DLRT_ARG, NULL);
+		LLVMValueRef null = is_null(g, at(g, g->ptr, list, i));
+
+		fail_if(e, LLVMBuildAnd(g->b, some, null, ""), DLRT_ARG, NULL);
 	}
 }
 
@@ -716,6 +799,7 @@ static LLVMValueRef invoke_function(struct cg *g)
 
 	LLVMReplaceAllUsesWith(args_at, args);
 	LLVMInstructionEraseFromParent(args_at);
+	reload_dims(g, fn);
 	return fn;
 }
 
@@ -817,8 +901,7 @@ static uint64_t hash_weights(struct cg *g)
 	return h;
 }
 
-static void model_table(struct cg *g, LLVMValueRef invoke,
-			LLVMValueRef workspace)
+static void model_table(struct cg *g)
 {
 	const struct abi *abi = g->o->abi;
 	enum { MAX_NODES = 1 << 16 };
@@ -849,8 +932,8 @@ static void model_table(struct cg *g, LLVMValueRef invoke,
 					  : g->t->cpu),
 		cg_int(g, abi->weights_apart ? g->weight_bytes : 0),
 		LLVMConstArray2(g->i8, hash, 8),
-		workspace,
-		invoke,
+		g->workspace,
+		g->invoke,
 	};
 	LLVMValueRef init = LLVMConstStructInContext(g->lc, f, ARRAY_SIZE(f),
 						     false);
@@ -864,9 +947,8 @@ static void model_table(struct cg *g, LLVMValueRef invoke,
 
 bool cg_entry(struct cg *g)
 {
-	LLVMValueRef invoke = invoke_function(g);
-	LLVMValueRef workspace = workspace_function(g);
-
-	model_table(g, invoke, workspace);
+	g->invoke = invoke_function(g);
+	g->workspace = workspace_function(g);
+	model_table(g);
 	return true;
 }
