@@ -138,9 +138,40 @@ void weights_emit(struct cg *g, LLVMTargetMachineRef tm,
 /* Adds their bytes to what LLVM made of the module, or to the side file. */
 void weights_finish(struct cg *g, struct codegen_out *out);
 
+/* ---- dims.c ------------------------------------------------------------- */
+
+/* The model's symbolic dims, from an array of i64 in the ABI's order. */
+void cg_bind_dims(struct cg *g, LLVMValueRef dims);
+/* i1; NULL without dims. */
+LLVMValueRef cg_any_negative(struct cg *g);
+/* Of fn, when it is complete, and has very many of them. */
+void cg_reload_dims(struct cg *g, LLVMValueRef fn);
+/* i1; an empty tensor needs no memory.  NULL where that is known, or is only
+ * known later. */
+LLVMValueRef cg_has_elements(struct cg *g, const struct abi_tensor *t);
+/* An operation of llvm.*.with.overflow, and an expression made of them.  *over
+ * (or NULL) becomes what it was or "this overflows". */
+LLVMValueRef cg_checked(struct cg *g, const char *name, LLVMValueRef a,
+			LLVMValueRef b, LLVMValueRef *over);
+LLVMValueRef cg_checked_expr(struct cg *g, const struct expr *e,
+			     LLVMValueRef *over);
+
+/* ---- cpu.c -------------------------------------------------------------- */
+
+/* A function that runs before the CPU is known to fit. */
+LLVMValueRef cg_baseline_function(struct cg *g, const char *name,
+				  LLVMTypeRef ty);
+/* i1 function(): has the CPU what the object needs?  NULL when all have. */
+LLVMValueRef cg_cpu_function(struct cg *g);
+
+/* ---- table.c ------------------------------------------------------------ */
+
+/* The model's table, of the invoke and workspace functions. */
+void cg_table(struct cg *g);
+
 /* ---- entry.c ------------------------------------------------------------ */
 
-/* The invoke and workspace functions and the model's table. */
+/* The invoke and workspace functions, and the table. */
 bool cg_entry(struct cg *g);
 uint32_t cg_node_of(struct cg *g, const struct op *op);
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the program calls: the invoke function runs the kernels in order, the
- * workspace function computes the arena's size, and the model's table (struct
- * dlrt_model) describes it to generic tools.
+ * workspace function computes the arena's size.
  */
 #include <string.h>
 
@@ -20,7 +19,7 @@ struct entry {
 	unsigned n_kernels;
 };
 
-/* ---- nodes ----------------------------------------------------------------- */
+/* ---- nodes ---------------------------------------------------------- */
 
 uint32_t cg_node_of(struct cg *g, const struct op *op)
 {
@@ -30,7 +29,7 @@ uint32_t cg_node_of(struct cg *g, const struct op *op)
 		       : 0;
 }
 
-/* ---- small helpers ---------------------------------------------------------- */
+/* ---- small helpers -------------------------------------------------- */
 
 static LLVMValueRef at(struct cg *g, LLVMTypeRef t, LLVMValueRef p, int64_t i)
 {
@@ -69,57 +68,7 @@ static LLVMValueRef is_null(struct cg *g, LLVMValueRef p)
 	return LLVMBuildICmp(g->b, LLVMIntEQ, p, LLVMConstNull(g->ptr), "");
 }
 
-/* e * 8 + ... with overflow: sizes come from the caller's dims. */
-static LLVMValueRef checked(struct cg *g, const char *name, LLVMValueRef a,
-			    LLVMValueRef b, LLVMValueRef *over)
-{
-	LLVMValueRef in[] = { a, b };
-	LLVMValueRef r = cg_call(g, name, g->i64, 2, in);
-	LLVMValueRef o = LLVMBuildExtractValue(g->b, r, 1, "");
-
-	*over = *over ? LLVMBuildOr(g->b, *over, o, "") : o;
-	return LLVMBuildExtractValue(g->b, r, 0, "");
-}
-
-static LLVMValueRef checked_expr(struct cg *g, const struct expr *e,
-				 LLVMValueRef *over);
-
-static LLVMValueRef checked_atom(struct cg *g, const struct atom *a,
-				 LLVMValueRef *over)
-{
-	if (a->kind < ATOM_DIV) {
-		struct term t = { 1, 1, &a };
-		struct expr e = { 0, 1, &t };
-
-		return cg_expr(g, NULL, &e, 0);
-	}
-	/* The operands' overflow shows in theirs; the quotient is smaller. */
-	LLVMValueRef x = checked_expr(g, a->a, over);
-	struct term t = { 1, 1, &a };
-	struct expr e = { 0, 1, &t };
-
-	(void)x;
-	return cg_expr(g, NULL, &e, 0);
-}
-
-static LLVMValueRef checked_expr(struct cg *g, const struct expr *e,
-				 LLVMValueRef *over)
-{
-	LLVMValueRef sum = cg_int(g, 0);
-
-	for (uint32_t i = 0; i < e->n; i++) {
-		LLVMValueRef p = cg_int(g, e->term[i].coef);
-
-		for (uint32_t j = 0; j < e->term[i].n; j++)
-			p = checked(g, "llvm.smul.with.overflow", p,
-				    checked_atom(g, e->term[i].atom[j], over),
-				    over);
-		sum = checked(g, "llvm.sadd.with.overflow", sum, p, over);
-	}
-	return sum;
-}
-
-/* ---- the steps of a call ------------------------------------------------------ */
+/* ---- the steps of a call -------------------------------------------- */
 
 static LLVMValueRef output_pointer(struct entry *e, int64_t k)
 {
@@ -280,7 +229,7 @@ static void run_check(struct entry *e, struct op *op)
 	const struct expr *const *x = op_exprs(op, A_zero, &n);
 
 	for (size_t i = 0; i < n; i++) {
-		LLVMValueRef v = checked_expr(g, x[i], &over);
+		LLVMValueRef v = cg_checked_expr(g, x[i], &over);
 		LLVMValueRef ne = LLVMBuildICmp(g->b, LLVMIntNE, v,
 						cg_int(g, 0), "");
 
@@ -288,7 +237,7 @@ static void run_check(struct entry *e, struct op *op)
 	}
 	x = op_exprs(op, A_nonneg, &n);
 	for (size_t i = 0; i < n; i++) {
-		LLVMValueRef v = checked_expr(g, x[i], &over);
+		LLVMValueRef v = cg_checked_expr(g, x[i], &over);
 		LLVMValueRef neg = LLVMBuildICmp(g->b, LLVMIntSLT, v,
 						 cg_int(g, 0), "");
 
@@ -331,7 +280,7 @@ static void check_buffer(struct entry *e, struct op *op)
 			continue;
 		late = true;
 		LLVMValueRef neg = LLVMBuildICmp(
-			g->b, LLVMIntSLT, checked_expr(g, d, &over),
+			g->b, LLVMIntSLT, cg_checked_expr(g, d, &over),
 			cg_int(g, 0), "");
 
 		bad = bad ? LLVMBuildOr(g->b, bad, neg, "") : neg;
@@ -340,7 +289,7 @@ static void check_buffer(struct entry *e, struct op *op)
 		fail_if(e, LLVMBuildOr(g->b, bad, over, ""), DLRT_SHAPE, op);
 	over = NULL;
 	size_t n;
-	LLVMValueRef bytes = checked_expr(
+	LLVMValueRef bytes = cg_checked_expr(
 		g,
 		expr_scale(g->c, layout_elems(g->c, v),
 			   (int64_t)dtype_size(v->type->dtype)),
@@ -367,8 +316,8 @@ static void check_buffer(struct entry *e, struct op *op)
 
 	if (!late && !is_bound_size(off))
 		return;
-	LLVMValueRef end = checked(g, "llvm.sadd.with.overflow",
-				   checked_expr(g, off, &over), bytes, &over);
+	LLVMValueRef end = cg_checked(g, "llvm.sadd.with.overflow",
+				   cg_checked_expr(g, off, &over), bytes, &over);
 
 	bad = LLVMBuildOr(g->b, over,
 			  LLVMBuildICmp(g->b, LLVMIntUGT, end,
@@ -446,23 +395,7 @@ static void write_out_dims(struct entry *e, struct op *ret)
 	LLVMPositionBuilderAtEnd(g->b, next);
 }
 
-/* ---- the CPU ------------------------------------------------------------------ */
-
-/* A function that runs before the CPU is known to fit. */
-static LLVMValueRef baseline_function(struct cg *g, const char *name,
-				      LLVMTypeRef ty)
-{
-	LLVMValueRef fn = LLVMAddFunction(g->mod, name, ty);
-
-	LLVMSetLinkage(fn, LLVMInternalLinkage);
-	cg_add_attr(g, fn, "nounwind", NULL);
-	if (!strcmp(g->t->arch, "x86_64")) {
-		cg_add_attr(g, fn, "target-cpu", "x86-64");
-		/* Else the machine's. */
-		cg_add_attr(g, fn, "target-features", "");
-	}
-	return fn;
-}
+/* ---- the CPU -------------------------------------------------------- */
 
 /*
  * Does this CPU have what the object needs?  Asked on every call before any
@@ -474,78 +407,11 @@ static void cpu_check(struct entry *e)
 {
 	struct cg *g = e->g;
 	LLVMBuilderRef b = g->b;
-
-	if (g->t->x86_level < 2)
-		return;
+	LLVMValueRef fn = cg_cpu_function(g);
 	LLVMTypeRef cty = LLVMFunctionType(g->i1, NULL, 0, false);
-	LLVMValueRef save = g->fn;
-	LLVMBasicBlockRef here = LLVMGetInsertBlock(b);
-	LLVMValueRef fn = baseline_function(g, "cpu_ok", cty);
-	LLVMTypeRef in[] = { g->i32, g->i32 };
-	LLVMTypeRef outs[] = { g->i32, g->i32, g->i32, g->i32 };
-	LLVMTypeRef st = LLVMStructTypeInContext(g->lc, outs, 4, false);
-	LLVMTypeRef at_ = LLVMFunctionType(st, in, 2, false);
-	static const char code[] = "xchgq %rbx, ${1:q}\n\tcpuid\n\t"
-				   "xchgq %rbx, ${1:q}";
-	static const char cons[] =
-		"={ax},=r,={cx},={dx},{ax},{cx},~{dirflag},~{fpsr},~{flags}";
-	LLVMValueRef as = LLVMGetInlineAsm(at_, code, sizeof(code) - 1, cons,
-					   sizeof(cons) - 1, true, false,
-					   LLVMInlineAsmDialectATT, false);
 
-	cg_add_attr(g, fn, "noinline", NULL);
-	g->fn = fn;
-	LLVMPositionBuilderAtEnd(b, cg_block(g, "entry"));
-#define I32(k) LLVMConstInt(g->i32, (k), false)
-#define CPUID(leaf) LLVMBuildCall2(b, at_, as, \
-		(LLVMValueRef[]){ I32(leaf), I32(0) }, 2, "")
-#define REG(r, i) LLVMBuildExtractValue(b, (r), (i), "")
-#define NEED(v, bits) (ok = LLVMBuildAnd(b, ok, LLVMBuildICmp(b, LLVMIntEQ, \
-		LLVMBuildAnd(b, (v), I32(bits), ""), I32(bits), ""), ""))
-	LLVMValueRef ok = LLVMConstInt(g->i1, 1, false);
-	LLVMValueRef l1 = CPUID(1);
-	LLVMBasicBlockRef no = cg_block(g, "no"), more;
-
-	/* SSE3, SSSE3, CX16, SSE4.1, SSE4.2, POPCNT */
-	NEED(REG(l1, 2), 0x00982201u);
-	if (g->t->x86_level >= 3) {
-		/* FMA, MOVBE, OSXSAVE, AVX, F16C */
-		NEED(REG(l1, 2), 0x38401000u);
-		more = cg_block(g, "os");
-		LLVMBuildCondBr(b, ok, more, no);
-		LLVMPositionBuilderAtEnd(b, more);
-		/* The system keeps the wide registers: XCR0. */
-		static const char xg[] = "xgetbv";
-		static const char xc[] =
-			"={ax},={dx},{cx},~{dirflag},~{fpsr},~{flags}";
-		LLVMTypeRef xo[] = { g->i32, g->i32 };
-		LLVMTypeRef xt = LLVMFunctionType(
-			LLVMStructTypeInContext(g->lc, xo, 2, false), in, 1,
-			false);
-		LLVMValueRef xa = LLVMGetInlineAsm(
-			xt, xg, sizeof(xg) - 1, xc, sizeof(xc) - 1, true,
-			false, LLVMInlineAsmDialectATT, false);
-		LLVMValueRef zero = I32(0);
-		LLVMValueRef x = REG(LLVMBuildCall2(b, xt, xa, &zero, 1, ""),
-				     0);
-
-		ok = LLVMConstInt(g->i1, 1, false);
-		NEED(x, g->t->x86_level >= 4 ? 0xe6u : 6u);
-		LLVMValueRef l7 = CPUID(7);
-
-		/* BMI1, AVX2, BMI2; AVX-512 F, DQ, CD, BW, VL */
-		NEED(REG(l7, 1), g->t->x86_level >= 4 ? 0xd0030128u : 0x128u);
-	}
-	LLVMBuildRet(b, ok);
-	LLVMPositionBuilderAtEnd(b, no);
-	LLVMBuildRet(b, LLVMConstInt(g->i1, 0, false));
-#undef I32
-#undef CPUID
-#undef REG
-#undef NEED
-	g->fn = save;
-	LLVMPositionBuilderAtEnd(b, here);
-
+	if (!fn)
+		return;
 	LLVMValueRef seen = LLVMAddGlobal(g->mod, g->i8, "cpu_seen");
 
 	LLVMSetLinkage(seen, LLVMInternalLinkage);
@@ -572,83 +438,12 @@ static void cpu_check(struct entry *e)
 	LLVMPositionBuilderAtEnd(b, go);
 }
 
-/* ---- the functions --------------------------------------------------------- */
-
-/* The model's symbolic dims, from an array of i64 in the ABI's order. */
-static void bind_dims(struct cg *g, LLVMValueRef dims)
-{
-	const struct abi *abi = g->o->abi;
-
-	for (uint32_t i = 0; i < abi->n_dim; i++)
-		map_put(&g->atoms, abi->dim[i]->serial,
-			at(g, g->i64, dims, i));
-}
-
-/* With its address, which would else live as long. */
-static LLVMValueRef copy_load(struct cg *g, LLVMValueRef load)
-{
-	LLVMValueRef p = LLVMGetOperand(load, 0);
-
-	if (LLVMIsAGetElementPtrInst(p)) {
-		p = LLVMInstructionClone(p);
-		LLVMInsertIntoBuilder(g->b, p);
-	}
-	return LLVMBuildLoad2(g->b, LLVMTypeOf(load), p, "");
-}
-
-/*
- * LLVM's register allocator takes quadratic time on values that live through
- * thousands of blocks.  Where dims are many, each use loads its own; the
- * function runs once per call, and no pass that would undo it runs over it.
- */
-static void reload_dims(struct cg *g, LLVMValueRef fn)
-{
-	const struct abi *abi = g->o->abi;
-	enum { MANY_DIMS = 64 };
-
-	if (abi->n_dim < MANY_DIMS)
-		return;
-	cg_add_attr(g, fn, "optnone", NULL);
-	cg_add_attr(g, fn, "noinline", NULL);
-	for (uint32_t i = 0; i < abi->n_dim; i++) {
-		LLVMValueRef dim = map_get(&g->atoms, abi->dim[i]->serial);
-		LLVMUseRef u = LLVMGetFirstUse(dim), next;
-
-		for (; u; u = next) {
-			LLVMValueRef user = LLVMGetUser(u);
-
-			next = LLVMGetNextUse(u);
-			if (LLVMIsAPHINode(user))
-				continue;
-			LLVMPositionBuilderBefore(g->b, user);
-			for (int k = LLVMGetNumOperands(user); k-- > 0;)
-				if (LLVMGetOperandUse(user, (unsigned)k) == u)
-					LLVMSetOperand(user, (unsigned)k,
-						       copy_load(g, dim));
-		}
-	}
-}
-
-static LLVMValueRef any_negative(struct cg *g)
-{
-	const struct abi *abi = g->o->abi;
-	LLVMValueRef bad = NULL;
-
-	for (uint32_t i = 0; i < abi->n_dim; i++) {
-		LLVMValueRef neg = LLVMBuildICmp(
-			g->b, LLVMIntSLT,
-			map_get(&g->atoms, abi->dim[i]->serial), cg_int(g, 0),
-			"");
-
-		bad = bad ? LLVMBuildOr(g->b, bad, neg, "") : neg;
-	}
-	return bad;
-}
+/* ---- the functions -------------------------------------------------- */
 
 static LLVMValueRef workspace_function(struct cg *g)
 {
 	LLVMTypeRef in[] = { g->ptr };
-	LLVMValueRef fn = baseline_function(
+	LLVMValueRef fn = cg_baseline_function(
 		g, "workspace", LLVMFunctionType(g->i64, in, 1, false));
 	LLVMValueRef over = NULL;
 	size_t n;
@@ -657,9 +452,9 @@ static LLVMValueRef workspace_function(struct cg *g)
 	map_free(&g->atoms);
 	g->fn = fn;
 	LLVMPositionBuilderAtEnd(g->b, cg_block(g, "entry"));
-	bind_dims(g, LLVMGetParam(fn, 0));
-	LLVMValueRef v = checked_expr(g, e[0], &over);
-	LLVMValueRef neg = any_negative(g);
+	cg_bind_dims(g, LLVMGetParam(fn, 0));
+	LLVMValueRef v = cg_checked_expr(g, e[0], &over);
+	LLVMValueRef neg = cg_any_negative(g);
 	LLVMValueRef least = cg_int(g, 64);
 
 	/* 0 is for overflow. */
@@ -674,43 +469,6 @@ static LLVMValueRef workspace_function(struct cg *g)
 	return fn;
 }
 
-static void visit_divisor(void *arg, const struct atom *a)
-{
-	int64_t k;
-
-	*(bool *)arg |= (a->kind == ATOM_DIV || a->kind == ATOM_MOD) &&
-			!expr_is_const(a->b, &k);
-}
-
-/* An empty tensor needs no memory.  NULL where that is known, or is only known
- * later.  Dim by dim, as their product might overflow to 0. */
-static LLVMValueRef has_elements(struct cg *g, const struct abi_tensor *t)
-{
-	LLVMValueRef some = LLVMConstInt(g->i1, 1, false);
-
-	if (!t->sized)
-		return NULL;
-	for (uint32_t i = 0; i < t->rank; i++) {
-		bool divides = false;
-		int64_t k;
-
-		/* Not before the model's own checks. */
-		expr_visit(t->dim[i], visit_divisor, &divides);
-		if (divides)
-			return NULL;
-		if (!expr_is_const(t->dim[i], &k))
-			some = LLVMBuildAnd(
-				g->b, some,
-				LLVMBuildICmp(g->b, LLVMIntNE,
-					      cg_expr(g, NULL, t->dim[i], 0),
-					      cg_int(g, 0), ""),
-				"");
-		else if (!k)
-			return NULL;
-	}
-	return some;
-}
-
 static void check_pointers(struct entry *e, LLVMValueRef list, uint32_t n,
 			   const struct abi_tensor *t)
 {
@@ -720,7 +478,7 @@ static void check_pointers(struct entry *e, LLVMValueRef list, uint32_t n,
 		return;
 	fail_if(e, is_null(g, list), DLRT_ARG, NULL);
 	for (uint32_t i = 0; i < n; i++) {
-		LLVMValueRef some = has_elements(g, &t[i]);
+		LLVMValueRef some = cg_has_elements(g, &t[i]);
 
 		if (!some)
 			continue;
@@ -737,7 +495,7 @@ static LLVMValueRef invoke_function(struct cg *g)
 			    g->ptr, g->ptr, g->ptr, g->ptr };
 	LLVMTypeRef in[] = { g->ptr };
 	struct entry e = { .g = g };
-	LLVMValueRef fn = baseline_function(
+	LLVMValueRef fn = cg_baseline_function(
 		g, "invoke", LLVMFunctionType(g->i32, in, 1, false));
 	struct block *body = op_body(g->m->func);
 	size_t n;
@@ -774,13 +532,13 @@ static LLVMValueRef invoke_function(struct cg *g)
 		LLVMValueRef dims = field(&e, 2, g->ptr);
 
 		fail_if(&e, is_null(g, dims), DLRT_ARG, NULL);
-		bind_dims(g, dims);
-		fail_if(&e, any_negative(g), DLRT_ARG, NULL);
+		cg_bind_dims(g, dims);
+		fail_if(&e, cg_any_negative(g), DLRT_ARG, NULL);
 	}
 	check_pointers(&e, field(&e, 0, g->ptr), abi->n_in, abi->in);
 	check_pointers(&e, field(&e, 1, g->ptr), abi->n_out, abi->out);
 	LLVMValueRef over = NULL;
-	LLVMValueRef need = checked_expr(g, ws[0], &over);
+	LLVMValueRef need = cg_checked_expr(g, ws[0], &over);
 
 	if (over)
 		fail_if(&e, over, DLRT_LIMIT, NULL);
@@ -799,156 +557,14 @@ static LLVMValueRef invoke_function(struct cg *g)
 
 	LLVMReplaceAllUsesWith(args_at, args);
 	LLVMInstructionEraseFromParent(args_at);
-	reload_dims(g, fn);
+	cg_reload_dims(g, fn);
 	return fn;
-}
-
-/* ---- the table --------------------------------------------------------------- */
-
-static LLVMValueRef const_global(struct cg *g, LLVMValueRef init,
-				 const char *name)
-{
-	LLVMValueRef v = LLVMAddGlobal(g->mod, LLVMTypeOf(init), name);
-
-	LLVMSetInitializer(v, init);
-	LLVMSetGlobalConstant(v, true);
-	LLVMSetLinkage(v, LLVMPrivateLinkage);
-	LLVMSetUnnamedAddress(v, LLVMGlobalUnnamedAddr);
-	return v;
-}
-
-static LLVMValueRef string(struct cg *g, const char *s)
-{
-	s = s ? s : "";
-	return const_global(g,
-			    LLVMConstStringInContext2(g->lc, s, strlen(s),
-						      false),
-			    "str");
-}
-
-static LLVMValueRef strings(struct cg *g, uint32_t n, const char *const *s)
-{
-	LLVMValueRef *v = NEW_ARRAY(&g->c->temp, n + 1u, LLVMValueRef);
-
-	for (uint32_t i = 0; i < n; i++)
-		v[i] = string(g, s[i]);
-	return const_global(g, LLVMConstArray2(g->ptr, v, n), "strs");
-}
-
-static LLVMValueRef tensors(struct cg *g, uint32_t n,
-			    const struct abi_tensor *t)
-{
-	LLVMTypeRef f[] = { g->ptr, g->i32, g->i32, g->ptr };
-	LLVMTypeRef st = LLVMStructTypeInContext(g->lc, f, 4, false);
-	LLVMValueRef *v = NEW_ARRAY(&g->c->temp, n + 1u, LLVMValueRef);
-
-	for (uint32_t i = 0; i < n; i++) {
-		LLVMValueRef d[MAX_RANK];
-
-		for (uint32_t k = 0; k < t[i].rank; k++)
-			d[k] = cg_int(g, t[i].code[k]);
-		LLVMValueRef x[] = {
-			string(g, t[i].name),
-			LLVMConstInt(g->i32,
-				     (uint64_t)dtype_info[t[i].dtype].onnx,
-				     false),
-			LLVMConstInt(g->i32, t[i].rank, false),
-			const_global(g, LLVMConstArray2(g->i64, d, t[i].rank),
-				     "dims")
-		};
-
-		v[i] = LLVMConstStructInContext(g->lc, x, 4, false);
-	}
-	return const_global(g, LLVMConstArray2(st, v, n), "tensors");
-}
-
-struct node_names {
-	const char **v;
-	uint32_t n, cap;
-};
-
-static void visit_node(void *arg, struct op *op)
-{
-	struct node_names *nn = arg;
-	uint32_t k = cg_node_of(NULL, op);
-
-	if (!k || k >= nn->cap)
-		return;
-	nn->v[k] = op->loc->name && *op->loc->name ? op->loc->name
-						    : op->loc->op;
-	if (k + 1 > nn->n)
-		nn->n = k + 1;
-}
-
-/* Of the side file's bytes: each blob and the zeros up to the next one. */
-static uint64_t hash_weights(struct cg *g)
-{
-	uint64_t h = HASH_INIT;
-	int64_t at = 0;
-
-	for (size_t i = 0; i < g->blobs.n; i++) {
-		const struct blob *b = &g->blobs.v[i];
-		int64_t next = g->weight_bytes;
-
-		if (i + 1 < g->blobs.n)
-			next = (int64_t)(uintptr_t)map_get(
-				       &g->weight_at,
-				       (uint64_t)(uintptr_t)b[1].data) - 1;
-		h = hash_bytes(h, b->data, b->size);
-		for (at += (int64_t)b->size; at < next; at++)
-			h = hash_bytes(h, "", 1);
-	}
-	return h;
-}
-
-static void model_table(struct cg *g)
-{
-	const struct abi *abi = g->o->abi;
-	enum { MAX_NODES = 1 << 16 };
-	struct node_names nn = { NEW_ARRAY(&g->c->temp, MAX_NODES,
-					   const char *),
-				 1, MAX_NODES };
-	static const char *const level[] = { "", "x86-64", "x86-64-v2",
-					     "x86-64-v3", "x86-64-v4" };
-	LLVMValueRef hash[8];
-	uint64_t h = abi->weights_apart ? hash_weights(g) : 0;
-
-	block_walk(op_body(g->m->func), visit_node, &nn);
-	for (int i = 0; i < 8; i++)
-		hash[i] = LLVMConstInt(g->i8, h >> (8 * i) & 0xff, false);
-	LLVMValueRef f[] = {
-		LLVMConstInt(g->i32, DLRT_ABI_VERSION, false),
-		LLVMConstInt(g->i32, sizeof(struct dlrt_model), false),
-		string(g, abi->prefix),
-		LLVMConstInt(g->i32, abi->n_in, false),
-		LLVMConstInt(g->i32, abi->n_out, false),
-		LLVMConstInt(g->i32, abi->n_dim, false),
-		LLVMConstInt(g->i32, nn.n, false),
-		tensors(g, abi->n_in, abi->in),
-		tensors(g, abi->n_out, abi->out),
-		strings(g, abi->n_dim, abi->dim_name),
-		strings(g, nn.n, nn.v),
-		string(g, g->t->x86_level ? level[g->t->x86_level]
-					  : g->t->cpu),
-		cg_int(g, abi->weights_apart ? g->weight_bytes : 0),
-		LLVMConstArray2(g->i8, hash, 8),
-		g->workspace,
-		g->invoke,
-	};
-	LLVMValueRef init = LLVMConstStructInContext(g->lc, f, ARRAY_SIZE(f),
-						     false);
-	LLVMValueRef m = LLVMAddGlobal(g->mod, LLVMTypeOf(init),
-				       abi->model_symbol);
-
-	LLVMSetInitializer(m, init);
-	LLVMSetGlobalConstant(m, true);
-	LLVMSetAlignment(m, 8);
 }
 
 bool cg_entry(struct cg *g)
 {
 	g->invoke = invoke_function(g);
 	g->workspace = workspace_function(g);
-	model_table(g);
+	cg_table(g);
 	return true;
 }
