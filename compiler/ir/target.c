@@ -104,9 +104,8 @@ static bool starts(const char *s, const char *prefix)
 	return !strncmp(s, prefix, strlen(prefix));
 }
 
-const struct target *target_new(struct ctx *c, const char *triple,
-				const char *cpu, const char *features,
-				target_has_fn *has, void *arg)
+struct target *target_new(struct ctx *c, const char *triple, const char *cpu,
+			  const char *features, target_has_fn *has, void *arg)
 {
 	struct target *t = NEW(&c->perm, struct target);
 
@@ -129,17 +128,5 @@ const struct target *target_new(struct ctx *c, const char *triple,
 		break;
 	}
 	t->arch = t->isa->arch;
-	if (!strcmp(t->arch, "x86_64")) {
-		t->x86_level = 1;
-		if (has(arg, "sse4.2") && has(arg, "popcnt"))
-			t->x86_level = 2;
-		if (t->x86_level == 2 && has(arg, "avx2") && has(arg, "fma") &&
-		    has(arg, "bmi2") && has(arg, "f16c"))
-			t->x86_level = 3;
-		if (t->x86_level == 3 && has(arg, "avx512f") &&
-		    has(arg, "avx512bw") && has(arg, "avx512dq") &&
-		    has(arg, "avx512vl"))
-			t->x86_level = 4;
-	}
 	return t;
 }

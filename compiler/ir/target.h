@@ -37,12 +37,13 @@ struct isa {
 
 struct target {
 	const char *triple, *cpu, *features;	/* as LLVM spells them */
+	const char *tune;	/* CPU that instructions are ordered for */
 	const char *arch;
 	const struct isa *isa;
 	bool pic;
-	/* What the object asks of the CPU when it is called, as bits of
-	 * CPUID that codegen checks; 0 off x86. */
-	unsigned x86_level;	/* 1 to 4, as in x86-64-v3 */
+	/* On x86 cpu is this level, 1 to 4, as in x86-64-v3, and the object
+	 * checks that it and the features are there; 0 elsewhere. */
+	unsigned x86_level;
 };
 
 /* Lanes of a dtype's vector. */
@@ -56,13 +57,12 @@ int64_t target_rows_cost(const struct target *t, int64_t rows, unsigned nv,
 			 unsigned *mr);
 
 /*
- * The target for LLVM's triple, CPU and attribute strings (NULL: the host's
- * triple, the baseline CPU, none).  `has` tells whether the resolved CPU has a
- * feature; it comes from the code generator, which knows LLVM's tables.
+ * The target for LLVM's triple, CPU and attribute strings, with the first row
+ * whose features the CPU has.  `has` tells whether it has one; it comes from
+ * the code generator, which knows CPUs by name.
  */
 typedef bool target_has_fn(void *arg, const char *feature);
-const struct target *target_new(struct ctx *c, const char *triple,
-				const char *cpu, const char *features,
-				target_has_fn *has, void *arg);
+struct target *target_new(struct ctx *c, const char *triple, const char *cpu,
+			  const char *features, target_has_fn *has, void *arg);
 
 #endif

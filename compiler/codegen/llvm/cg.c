@@ -119,6 +119,8 @@ LLVMValueRef cg_new_function(struct cg *g, const char *name, LLVMTypeRef ty)
 	cg_add_attr(g, fn, "nounwind", NULL);
 	cg_add_attr(g, fn, "target-cpu", g->t->cpu);
 	cg_add_attr(g, fn, "target-features", g->t->features);
+	if (g->t->tune)
+		cg_add_attr(g, fn, "tune-cpu", g->t->tune);
 	cg_add_attr(g, fn, "prefer-vector-width", bits);
 	cg_add_attr(g, fn, "min-legal-vector-width", bits);
 	cg_add_attr(g, fn, "no-trapping-math", "true");

@@ -9,6 +9,7 @@
 #include <llvm-c/TargetMachine.h>
 
 #include "codegen/codegen.h"
+#include "codegen/llvm/x86.h"
 #include "ir/target.h"
 
 const char *codegen_llvm_version(void)
@@ -16,98 +17,42 @@ const char *codegen_llvm_version(void)
 	return LLVM_VERSION_STRING;
 }
 
-/*
- * The C API does not tell a CPU's features.  What matters are a handful, so
- * they are derived: from the host when the CPU is "native", from the level
- * names, else from LLVM's own answer to "which features does this CPU imply",
- * which is the code it makes (see has_feature()).
- */
+/* A request, and what is asked of LLVM. */
 struct cpu_info {
 	const char *cpu, *features;
 	LLVMTargetRef target;
 	const char *triple;
 };
 
-static const char *const v2[] = { "sse4.2", "popcnt", NULL };
-static const char *const v3[] = { "sse4.2", "popcnt", "avx2", "fma", "bmi2",
-				  "f16c", NULL };
-static const char *const v4[] = { "sse4.2",   "popcnt",	  "avx2",     "fma",
-				  "bmi2",     "f16c",	  "avx512f",  "avx512bw",
-				  "avx512dq", "avx512vl", NULL };
-
-static bool listed(const char *const *list, const char *f)
+/* "a,b", where one of them may be empty. */
+static const char *join(struct ctx *c, const char *a, const char *b)
 {
-	for (; list && *list; list++)
-		if (!strcmp(*list, f))
-			return true;
-	return false;
+	return arena_fmt(&c->perm, "%s%s%s", a, *a && *b ? "," : "", b);
 }
 
-/* Level that a CPU name stands for; by the family names that clang knows. */
-static const char *const *cpu_level(const char *cpu)
-{
-	static const struct {
-		const char *prefix;
-		const char *const *has;
-	} row[] = {
-		{ "x86-64-v4", v4 },	{ "x86-64-v3", v3 },
-		{ "x86-64-v2", v2 },	{ "skylake-avx512", v4 },
-		{ "cascadelake", v4 },	{ "cooperlake", v4 },
-		{ "icelake", v4 },	{ "sapphirerapids", v4 },
-		{ "emeraldrapids", v4 }, { "graniterapids", v4 },
-		{ "tigerlake", v4 },	{ "rocketlake", v4 },
-		{ "znver4", v4 },	{ "znver5", v4 },
-		{ "haswell", v3 },	{ "broadwell", v3 },
-		{ "skylake", v3 },	{ "alderlake", v3 },
-		{ "znver", v3 },	{ "nehalem", v2 },
-		{ "westmere", v2 },	{ "sandybridge", v2 },
-		{ "ivybridge", v2 },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(row); i++)
-		if (!strncmp(cpu, row[i].prefix, strlen(row[i].prefix)))
-			return row[i].has;
-	return NULL;
-}
-
-/* Does LLVM turn b on with a, and a off with b?  Of the features that are
- * asked for. */
-static bool implies(const char *a, size_t na, const char *b, size_t nb)
-{
-	static const char *const row[][2] = {
-		{ "avx512bw", "avx512f" }, { "avx512dq", "avx512f" },
-		{ "avx512vl", "avx512f" }, { "avx512f", "avx2" },
-		{ "avx512f", "fma" },	   { "avx512f", "f16c" },
-		{ "avx2", "avx" },	   { "fma", "avx" },
-		{ "f16c", "avx" },	   { "avx", "sse4.2" },
-		{ "sse4.2", "sse4.1" },	   { "sse4.1", "ssse3" },
-		{ "ssse3", "sse3" },	   { "sse3", "sse2" },
-	};
-
-	if (na == nb && !memcmp(a, b, na))
-		return true;
-	for (size_t i = 0; i < ARRAY_SIZE(row); i++)
-		if (strlen(row[i][0]) == na && !memcmp(row[i][0], a, na) &&
-		    implies(row[i][1], strlen(row[i][1]), b, nb))
-			return true;
-	return false;
-}
-
-/* The last mention of a feature that bears on f in the list decides. */
-static bool has_feature(void *arg, const char *f)
+/*
+ * The C API does not tell a CPU's features.  On x86 they follow from the level
+ * that its name stands for, or are those of the host when it is "native", with
+ * the user's changes; elsewhere only the changes are known.
+ */
+static bool x86_has(void *arg, const char *f)
 {
 	const struct cpu_info *i = arg;
-	bool has = listed(cpu_level(i->cpu), f);
-	size_t n = strlen(f);
 
-	for (const char *p = i->features; p && *p;) {
-		size_t len = strcspn(p, ",");
+	return x86_in_effect(x86_cpu_level(i->cpu), i->features, f);
+}
 
-		if (*p == '+' && implies(p + 1, len - 1, f, n))
-			has = true;
-		if (*p == '-' && implies(f, n, p + 1, len - 1))
-			has = false;
-		p += len + (p[len] == ',');
+static bool other_has(void *arg, const char *f)
+{
+	const struct cpu_info *i = arg;
+	bool has = false;
+
+	for (const char *p = i->features; *p; p += *p == ',') {
+		size_t n = strcspn(p, ",");
+
+		if (n == strlen(f) + 1 && !memcmp(p + 1, f, n - 1))
+			has = *p == '+';
+		p += n;
 	}
 	return has;
 }
@@ -145,26 +90,51 @@ static bool known_to_llvm(const struct cpu_info *i, char *said, size_t size)
 	return !n;
 }
 
+/* The object asks the CPU for what it needs, where it knows how. */
+static void warn_unchecked(struct ctx *c, const char *changes)
+{
+	for (const char *p = changes; *p; p += *p == ',') {
+		size_t n = strcspn(p, ",");
+
+		if (*p == '+' && !x86_find(p + 1, n - 1))
+			diag_warn(&c->diag, NULL, "-mattr=%.*s: the object "
+				  "will not check that the CPU has it",
+				  (int)n, p);
+		p += n;
+	}
+}
+
 /*
+ * What LLVM may use on x86 is what the object asks the CPU for when it is
+ * called: a level, what the row of target data counts on beside it, and what
+ * the user added.  More of what this machine or the named CPU has would be
+ * asked of every other machine, too, and goes unused; the CPU's name is kept
+ * for the order of instructions.
+ *
  * LLVM fails on code for a part of AVX-512: on vectors of 256 bits without VL,
  * on those of 512 with "+avx512f" beside a CPU that lacks it, which is AVX-512
  * without its wide registers.  So it is all on or all off.
  */
-static const char *settle_avx512(struct ctx *c, const struct cpu_info *i,
-				 const struct target *t)
+static void settle_x86(struct ctx *c, const struct cpu_info *i,
+		       const char *changes, struct target *t)
 {
-	const char *const *level = cpu_level(i->cpu);
-	bool asked = strstr(i->features, "+avx512");
+	const struct isa *isa = t->isa;
+	unsigned level = x86_level(x86_cpu_level(i->cpu), i->features);
 
-	if (strcmp(t->arch, "x86_64") != 0 ||
-	    (!asked && (level == v3 || level == v2 || !strcmp(i->cpu, "x86-64"))))
-		return i->features;
-	if (t->isa->vector_bits < 512)
-		return arena_fmt(&c->perm, "%s%s-avx512f", i->features,
-				 *i->features ? "," : "");
-	if (level == v4 || strstr(i->features, "evex512"))
-		return i->features;
-	return arena_fmt(&c->perm, "%s,+evex512", i->features);
+	for (int k = 0; k < MAX_FEATURES && isa->feature[k]; k++)
+		if (!x86_in_effect(level, changes, isa->feature[k]))
+			changes = join(c, changes,
+				       arena_fmt(&c->temp, "+%s",
+						 isa->feature[k]));
+	if (isa->vector_bits < 512 && strstr(changes, "+avx512"))
+		changes = join(c, changes, "-avx512f");
+	else if (isa->vector_bits == 512 && level < 4)
+		changes = join(c, changes, "+evex512");
+	t->x86_level = level;
+	t->tune = t->cpu;
+	t->cpu = level > 1 ? arena_fmt(&c->perm, "x86-64-v%u", level)
+			   : "x86-64";
+	t->features = changes;
 }
 
 const struct target *codegen_target(struct ctx *c, const char *triple,
@@ -191,28 +161,27 @@ const struct target *codegen_target(struct ctx *c, const char *triple,
 	i.triple = norm;
 	i.features = features ? features : "";
 	i.cpu = cpu ? cpu : "";
+	bool x86 = !strncmp(norm, "x86_64", 6);
+
 	if (cpu && !strcmp(cpu, "native")) {
 		i.cpu = host_cpu = LLVMGetHostCPUName();
 		host_feat = LLVMGetHostCPUFeatures();
-		i.features = *i.features
-				     ? arena_fmt(&c->temp, "%s,%s", host_feat,
-						 i.features)
-				     : host_feat;
-	} else if (!cpu && !strncmp(norm, "x86_64", 6)) {
-		i.cpu = "x86-64";
+		i.features = join(c, host_feat, i.features);
 	} else if (!cpu) {
-		i.cpu = "generic";
+		i.cpu = x86 ? "x86-64" : "generic";
 	}
-	const struct target *t = NULL;
+	struct target *t = NULL;
 	char said[256];
-
 
 	if (!known_to_llvm(&i, said, sizeof(said))) {
 		diag_error(&c->diag, EXIT_USAGE, NULL, "LLVM: %s", said);
 	} else {
-		t = target_new(c, norm, i.cpu, i.features, has_feature, &i);
-		i.features = settle_avx512(c, &i, t);
-		t = target_new(c, norm, i.cpu, i.features, has_feature, &i);
+		t = target_new(c, norm, i.cpu, i.features,
+			       x86 ? x86_has : other_has, &i);
+		if (x86) {
+			warn_unchecked(c, features ? features : "");
+			settle_x86(c, &i, features ? features : "", t);
+		}
 	}
 	LLVMDisposeMessage(norm);
 	if (host)

@@ -110,8 +110,9 @@ void cg_table(struct cg *g)
 	struct node_names nn = { NEW_ARRAY(&g->c->temp, MAX_NODES,
 					   const char *),
 				 1, MAX_NODES };
-	static const char *const level[] = { "", "x86-64", "x86-64-v2",
-					     "x86-64-v3", "x86-64-v4" };
+	const char *cpu = arena_fmt(&g->c->temp, "%s%s%s", g->t->cpu,
+				    *g->t->features ? "," : "",
+				    g->t->features);
 	LLVMValueRef hash[8];
 	uint64_t h = abi->weights_apart ? hash_weights(g) : 0;
 
@@ -130,8 +131,7 @@ void cg_table(struct cg *g)
 		tensors(g, abi->n_out, abi->out),
 		strings(g, abi->n_dim, abi->dim_name),
 		strings(g, nn.n, nn.v),
-		string(g, g->t->x86_level ? level[g->t->x86_level]
-					  : g->t->cpu),
+		string(g, cpu),
 		cg_int(g, abi->weights_apart ? g->weight_bytes : 0),
 		LLVMConstArray2(g->i8, hash, 8),
 		g->workspace,
