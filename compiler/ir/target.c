@@ -47,6 +47,15 @@ unsigned target_lanes(const struct target *t, unsigned bits)
 	return n ? n : 1;
 }
 
+bool target_tile_fits(const struct target *t, unsigned bits, int64_t mr,
+		      int64_t nr)
+{
+	int64_t lanes = target_lanes(t, bits);
+
+	return mr > 0 && nr > 0 && nr % lanes == 0 && mr <= MAX_ROWS &&
+	       nr / lanes <= MAX_VECS && mr * (nr / lanes) <= MAX_SUMS;
+}
+
 /* Registers for the sums, for the smaller operand and one of the other. */
 static unsigned most_rows(const struct isa *isa, unsigned nv)
 {

@@ -14,6 +14,8 @@ struct tile {
 };
 
 enum { MAX_TILES = 8, MAX_FEATURES = 8 };
+/* Of any tile: rows, vectors of columns, and their product. */
+enum { MAX_ROWS = 32, MAX_VECS = 8, MAX_SUMS = 64 };
 
 /* One row per instruction set family. */
 struct isa {
@@ -48,6 +50,11 @@ struct target {
 
 /* Lanes of a dtype's vector. */
 unsigned target_lanes(const struct target *t, unsigned bits);
+
+/* Sums that a tile of mr rows by nr columns keeps in registers are whole
+ * vectors, and not too many to be written out. */
+bool target_tile_fits(const struct target *t, unsigned bits, int64_t mr,
+		      int64_t nr);
 
 /*
  * Cost of `rows` rows by nv vectors of columns, in issue slots per step of k,

@@ -286,18 +286,153 @@ static bool loop_for(struct verifier *v, const struct op *op)
 	return true;
 }
 
+/* Does the fold of these carried values not depend on the order of steps, so
+ * that it may run in lanes? */
+static bool folds_in_lanes(const struct op *loop)
+{
+	const struct block *b = op_body(loop);
+	const struct op *k = loop->n_in == 1 ? b->last->in[0].val->def : NULL;
+
+	if (!k || k->parent != b)
+		return false;
+	switch ((int)k->code) {
+	case OP_loop_for:
+		/* An inner loop passes the fold through. */
+		return k->n_in == 1 && k->in[0].val == b->arg[0] &&
+		       folds_in_lanes(k);
+	case OP_arith_add: case OP_arith_mul: case OP_arith_min:
+	case OP_arith_max: case OP_arith_and: case OP_arith_or:
+		return k->in[0].val == b->arg[0] || k->in[1].val == b->arg[0];
+	default: return false;
+	}
+}
+
+static bool loop_lanes(struct verifier *v, const struct op *op)
+{
+	enum { MAX_WIDTH = 64, MAX_GROUPS = 8 };
+	int64_t width = op_int(op, A_width), unroll = op_int(op, A_unroll);
+
+	if (width < 1 || width > MAX_WIDTH || unroll < 1 ||
+	    (width > 1 && unroll > MAX_GROUPS))
+		return E("has width %lld and unroll %lld", (long long)width,
+			 (long long)unroll);
+	return width == 1 || !op->n_in || folds_in_lanes(op) ||
+	       E("its carried values cannot be folded in lanes");
+}
+
+/* Is the op part of a kernel? */
+static bool in_kernel(const struct op *op)
+{
+	while ((op = op_parent(op)))
+		if (op->code == OP_loop_kernel)
+			return true;
+	return false;
+}
+
+static bool kernel(struct verifier *v, const struct op *op)
+{
+	const struct op *parent = op_parent(op);
+
+	if (parent != v->m->func && parent->code != OP_loop_seq)
+		return E("stands inside of %s",
+			 op_name(v->m->ctx, parent->code));
+	if (op->n_in || op->n_out || op->n_region != 1 ||
+	    op_body(op)->n_arg || op_body(op)->n_iv > MAX_RANK)
+		return E("takes no operands, has no results and one body over "
+			 "at most %d variables", MAX_RANK);
+	return op_int(op, A_grain) > 0 || E("has no positive grain");
+}
+
+static bool seq(struct verifier *v, const struct op *op)
+{
+	const struct block *b = op->n_region == 1 ? op_body(op) : NULL;
+
+	return (b && b->n_iv == 1 && !b->n_arg && !op->n_in && !op->n_out &&
+		b->last && b->last->code == OP_loop_yield &&
+		!b->last->n_in) ||
+	       E("needs one variable and a body that ends in loop.yield");
+}
+
+/* Kernels walk the k's by adding a step to a pointer. */
+static bool steps_linearly(struct verifier *v, const struct op *op,
+			   enum attr_name name)
+{
+	struct ctx *c = v->m->ctx;
+	const struct block *b = op_body(op);
+	size_t n;
+	const struct expr *const *idx = op_exprs(op, name, &n), *step, *rest;
+
+	for (size_t i = 0; i < n; i++)
+		for (uint32_t k = 2; k < b->n_iv; k++)
+			if (!expr_linear(c, idx[i], expr_atom(b->iv[k]),
+					 &step, &rest))
+				return E("index '%s' is not linear in k",
+					 expr_str(c, idx[i]));
+	return true;
+}
+
+static bool contract(struct verifier *v, const struct op *op)
+{
+	enum { MAX_TILE = 1 << 10 };
+	const struct type *a = in_type(op, 0), *b = in_type(op, 1);
+	const struct block *body = op->n_region == 1 ? op_body(op) : NULL;
+	int64_t mr = op_int(op, A_mr), nr = op_int(op, A_nr);
+	size_t n_a, n_b, n_origin;
+
+	op_exprs(op, A_a_idx, &n_a);
+	op_exprs(op, A_b_idx, &n_b);
+	op_exprs(op, A_origin, &n_origin);
+	if (op->n_in != 2 || op->n_out || !is_tensor(a) || !is_tensor(b) ||
+	    a->dtype != b->dtype || !dtype_is_float(a->dtype))
+		return E("needs two buffers of one type of floats");
+	if (!body || body->n_iv < 2 || body->n_iv > MAX_RANK + 2 ||
+	    body->n_arg != 1 || !is_scalar(body->arg[0]->type, a->dtype))
+		return E("needs a body over m, n and the k's that takes the "
+			 "sum");
+	if (n_a != a->rank || n_b != b->rank || n_origin != 3)
+		return E("has %zu and %zu indices, and %zu origins", n_a, n_b,
+			 n_origin);
+	if (mr < 1 || mr > MAX_TILE || nr < 1 || nr > MAX_TILE)
+		return E("has a tile of %lld by %lld", (long long)mr,
+			 (long long)nr);
+	return steps_linearly(v, op, A_a_idx) && steps_linearly(v, op, A_b_idx);
+}
+
+static bool alloc(struct verifier *v, const struct op *op)
+{
+	const struct op *ret = op_body(v->m->func)->last;
+	int64_t output = op_int(op, A_output);
+	size_t n;
+
+	op_exprs(op, A_offset, &n);
+	if (in_kernel(op) || op->n_in || op->n_out != 1 ||
+	    !is_tensor(op->out[0].type))
+		return E("gives one buffer, outside of kernels");
+	if (op_has(op, A_offset) && n != 1)
+		return E("has %zu offsets", n);
+	return output < 0 || output < ret->n_in ||
+	       E("is output %lld of %u", (long long)output, ret->n_in);
+}
+
 static bool loop(struct verifier *v, const struct op *op)
 {
-	if (op->code == OP_mem_load)
-		return load(v, op);
-	if (op->code == OP_mem_store)
-		return store(v, op);
-	if (op->code == OP_loop_for)
-		return loop_for(v, op);
-	if (op->code == OP_mem_alloc)
-		return (op->n_out == 1 && is_tensor(op->out[0].type)) ||
-		       E("gives one buffer");
-	return true;
+	switch ((int)op->code) {
+	case OP_loop_kernel: return kernel(v, op);
+	case OP_loop_seq: return seq(v, op);
+	case OP_mem_alloc: return alloc(v, op);
+	case OP_loop_yield:
+		return !op->next || E("does not end a body");
+	default: break;
+	}
+	if (!in_kernel(op))
+		return E("stands outside of a kernel");
+	switch ((int)op->code) {
+	case OP_mem_load: return load(v, op);
+	case OP_mem_store: return store(v, op);
+	case OP_loop_for: return loop_for(v, op) && loop_lanes(v, op);
+	case OP_kern_contract: return contract(v, op);
+	default: return true;
+	}
 }
 
 /* ---- core ops --------------------------------------------------------- */
@@ -305,7 +440,11 @@ static bool loop(struct verifier *v, const struct op *op)
 static bool func(struct verifier *v, const struct op *op)
 {
 	const struct op *ret;
+	size_t n;
 
+	op_exprs(op, A_workspace, &n);
+	if (op_has(op, A_workspace) && n != 2)
+		return E("has %zu sizes of the workspace, needs 2", n);
 	if (op != v->m->func)
 		return E("a function inside of another");
 	ret = op_body(op)->last;
@@ -384,7 +523,7 @@ static bool nest(struct verifier *v, struct op *op)
 		return (!in_statement(op) || E("a statement inside of a "
 					       "statement")) &&
 		       compute(v, op);
-	if (!(v->m->levels & LEVEL_LOOP) && !in_statement(op))
+	if (!in_statement(op) && !in_kernel(op))
 		return E("stands outside of a statement");
 	if (op->code == OP_nest_reduce)
 		return reduce(v, op);
@@ -401,7 +540,7 @@ bool verify_op(struct verifier *v, struct op *op)
 	if (op_def(op)->domain)
 		return !in_statement(op) || E("stands inside of a statement");
 	if (rule != NOT_SCALAR)
-		return (v->m->levels & LEVEL_LOOP || in_statement(op) ||
+		return (in_statement(op) || in_kernel(op) ||
 			E("stands outside of a statement")) &&
 		       scalar(v, op, rule);
 	if (!strncmp(name, "core_", 5))

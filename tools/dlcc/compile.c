@@ -139,21 +139,6 @@ static bool set_target(struct job *job)
 	return job->ctx->target;
 }
 
-/* A list of passes from the user may end too early. */
-static bool is_lowered(const struct job *job)
-{
-	struct diag *d = &job->ctx->diag;
-
-	if (job->m->levels != LEVEL_LOOP)
-		return diag_error(d, EXIT_USAGE, NULL,
-				  "the passes do not lead to the loop level; "
-				  "--emit=nest shows what they make");
-	if (!op_has(job->m->func, A_workspace))
-		return diag_error(d, EXIT_USAGE, NULL,
-				  "no pass has planned the memory");
-	return true;
-}
-
 /* What check_bounds found, for --verbose. */
 static void report_proofs(const struct op *func)
 {
@@ -181,7 +166,7 @@ bool job_compile(struct job *job, enum codegen_kind kind)
 		return false;
 	if (job->o->verbose)
 		report_proofs(job->m->func);
-	if (!is_lowered(job))
+	if (!job_is_lowered(job))
 		return false;
 	abi_finish(job->abi, job->m);
 	job->header = header_emit(job->ctx, job->abi);

@@ -83,6 +83,8 @@ struct job {
 bool job_import(struct job *job);
 /* From the graph level to code; also sets the header. */
 bool job_compile(struct job *job, enum codegen_kind kind);
+/* ready.c: false after a diagnostic. */
+bool job_is_lowered(const struct job *job);
 /* The exit status of what was reported. */
 int job_status(const struct job *job);
 void job_free(struct job *job);

@@ -16,8 +16,6 @@
 #include "codegen/llvm/cg.h"
 #include "ir/layout.h"
 
-enum { MAX_ROWS = 32, MAX_VECS = 8, MAX_SUMS = 64 };
-
 /* One loop over k: what a step moves in A and in the panel. */
 struct k_loop {
 	const struct atom *iv;
@@ -564,7 +562,7 @@ void cg_contract(struct cg *g, struct op *op)
 	kn.nv = kn.nr / kn.lanes;
 	kn.elem = cg_type(g, dt);
 	kn.vec = LLVMVectorType(kn.elem, kn.lanes);
-	if (kn.mr > MAX_ROWS || kn.nv > MAX_VECS || kn.mr * kn.nv > MAX_SUMS)
+	if (!target_tile_fits(g->t, dtype_info[dt].bits, kn.mr, kn.nr))
 		bug(&g->c->diag, "a tile of %ux%u vectors", kn.mr, kn.nv);
 
 	/* A function with the buffers, symbols and variables as parameters. */
