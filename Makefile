@@ -169,9 +169,7 @@ install: all
 		tools/package/$$f.in >$(DESTDIR)$(cmakedir)/$$f && \
 		chmod 644 $(DESTDIR)$(cmakedir)/$$f || exit 1; \
 	done
-	if [ -e docs/dlcc.1 ]; then \
-		install -m 644 docs/dlcc.1 $(DESTDIR)$(mandir)/man1/dlcc.1; \
-	fi
+	install -m 644 docs/dlcc.1 $(DESTDIR)$(mandir)/man1/dlcc.1
 
 uninstall:
 	rm -f $(DESTDIR)$(bindir)/dlcc $(DESTDIR)$(includedir)/dlrt.h \
@@ -204,7 +202,8 @@ help:
 
 FORCE:
 .PHONY: all FORCE setup debug asan check check-full check-unit check-lit \
-	check-layers check-onnx check-models check-hostile check-objects unit \
-	demo demo-search bench install uninstall clean help
+	check-layers check-onnx check-models check-hostile check-objects \
+	check-driver check-symbolic check-random check-aarch64 check-shape \
+	unit demo demo-search bench install uninstall clean help
 
 -include $(OBJ:.o=.d) $(RT_OBJ:.o=.d) $(UNIT_OBJ:.o=.d)

@@ -17,6 +17,13 @@ const struct type *lower_type(struct lower *lo, unsigned result)
 				      : type_none(lo->b.ctx);
 }
 
+unsigned lower_axis(const struct lower *lo, enum attr_name name, unsigned rank)
+{
+	int64_t a = op_int(lo->op, name);
+
+	return (unsigned)(a < 0 ? a + rank : a);
+}
+
 struct nest nest_begin(struct lower *lo, unsigned n,
 		       const struct type *const *out)
 {

@@ -149,6 +149,9 @@ struct lower {
 
 struct value *lower_in(struct lower *lo, unsigned i); /* NULL when absent */
 const struct type *lower_type(struct lower *lo, unsigned result);
+/* An axis that infer_axis() accepted, counted from the front. */
+unsigned lower_axis(const struct lower *lo, enum attr_name name,
+		    unsigned rank);
 
 struct nest {
 	struct op *op;			/* nest.compute */

@@ -28,11 +28,10 @@ static bool arg_extreme(struct lower *lo, bool max)
 	static const enum dtype index_type = DT_I64;
 	static const enum opcode better[2][2] = {
 		{ OP_arith_lt, OP_arith_le }, { OP_arith_gt, OP_arith_ge } };
-	int64_t axis = op_int(lo->op, A_axis);
+	unsigned axis = lower_axis(lo, A_axis, x->type->rank);
 	bool reduced[MAX_RANK] = { false };
 	struct rows r;
 
-	axis += axis < 0 ? x->type->rank : 0;
 	reduced[axis] = true;
 	rows_begin(lo, &r, x->type, reduced, op_int(lo->op, A_keepdims), 1,
 		   &index_type);

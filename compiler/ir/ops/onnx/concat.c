@@ -39,8 +39,7 @@ static bool concat_lower(struct lower *lo)
 {
 	struct ctx *c = lo->b.ctx;
 	const struct type *t = lower_type(lo, 0);
-	int64_t a = op_int(lo->op, A_axis);
-	unsigned axis = (unsigned)(a < 0 ? a + t->rank : a);
+	unsigned axis = lower_axis(lo, A_axis, t->rank);
 	struct nest n = nest_begin(lo, 1, &t);
 	const struct expr *idx[MAX_RANK], *end = t->dim[axis];
 	struct value *v = s_const(lo, t->dtype, 0);

@@ -4,6 +4,7 @@
  * over it, so that the work is linear.  An axis that is known only at run time
  * selects among the sums along every axis.
  */
+#include "ir/ops/onnx/fold.h"
 #include "ir/ops/onnx/movement.h"
 
 static bool known_axis(const struct value *v, unsigned rank, unsigned *axis)
@@ -95,8 +96,7 @@ static struct value *sums_along(struct lower *lo, unsigned axis)
 	struct ctx *c = lo->b.ctx;
 	struct value *x = lower_in(lo, 0), *init, *result[2];
 	enum dtype dt = x->type->dtype;
-	/* Halves accumulate in f32. */
-	enum dtype wide = dt == DT_F16 || dt == DT_BF16 ? DT_F32 : dt;
+	enum dtype wide = acc_dtype(dt);
 	const struct type *st = without_axis(c, x->type, wide, axis);
 	const struct expr *extent = x->type->dim[axis];
 

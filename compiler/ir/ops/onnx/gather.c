@@ -28,8 +28,7 @@ static bool gather_lower(struct lower *lo)
 {
 	struct value *x = lower_in(lo, 0), *y = lower_in(lo, 1);
 	const struct type *t = lower_type(lo, 0);
-	int64_t a = op_int(lo->op, A_axis);
-	unsigned axis = (unsigned)(a < 0 ? a + x->type->rank : a);
+	unsigned axis = lower_axis(lo, A_axis, x->type->rank);
 	struct nest n = nest_begin(lo, 1, &t);
 	const struct expr *idx[MAX_RANK];
 

@@ -70,14 +70,13 @@ static bool normalize(struct lower *lo, bool centre)
 {
 	struct value *x = lower_in(lo, 0), *v, *mean = NULL;
 	const struct type *t = x->type;
-	int64_t axis = op_int(lo->op, A_axis);
+	unsigned axis = lower_axis(lo, A_axis, t->rank);
 	enum dtype stash = DT_F32, acc = acc_dtype(t->dtype);
 	bool reduced[MAX_RANK];
 
 	dtype_from_onnx((int)op_int(lo->op, A_stash_type), &stash);
 	if (stash == DT_F64)
 		acc = stash;
-	axis += axis < 0 ? t->rank : 0;
 	for (unsigned i = 0; i < t->rank; i++)
 		reduced[i] = i >= axis;
 	if (centre)

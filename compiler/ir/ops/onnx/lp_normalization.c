@@ -44,10 +44,9 @@ static bool lp_lower(struct lower *lo)
 	struct value *x = lower_in(lo, 0), *v;
 	const struct type *t = x->type;
 	enum dtype acc = acc_dtype(t->dtype);
-	int64_t axis = op_int(lo->op, A_axis);
 	bool reduced[MAX_RANK] = { false };
 
-	reduced[axis + (axis < 0 ? t->rank : 0)] = true;
+	reduced[lower_axis(lo, A_axis, t->rank)] = true;
 	struct value *inv = inverse_norm(lo, x, reduced, acc);
 	struct nest n = nest_begin(lo, 1, &t);
 

@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "ir/ops/onnx/fold.h"
 #include "ir/ops/onnx/movement.h"
 
 static bool loss_infer(struct infer *in)
@@ -83,7 +84,7 @@ static bool loss_lower(struct lower *lo)
 	const struct type *t = lower_type(lo, 0);
 	const struct type *target = lower_in(lo, 1)->type;
 	const char *how = op_str(lo->op, A_reduction);
-	enum dtype wide = t->dtype == DT_F64 ? DT_F64 : DT_F32;
+	enum dtype wide = acc_dtype(t->dtype);
 	struct value *v[2], *sum[2];
 	struct nest n = nest_begin(lo, 1, &t);
 

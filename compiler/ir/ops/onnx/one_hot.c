@@ -34,8 +34,7 @@ static bool one_hot_lower(struct lower *lo)
 	struct ctx *c = lo->b.ctx;
 	struct value *x = lower_in(lo, 0), *values = lower_in(lo, 2);
 	const struct type *t = lower_type(lo, 0);
-	int64_t a = op_int(lo->op, A_axis);
-	unsigned axis = (unsigned)(a < 0 ? a + t->rank : a), k = 0;
+	unsigned axis = lower_axis(lo, A_axis, t->rank), k = 0;
 	struct nest n = nest_begin(lo, 1, &t);
 	const struct expr *idx[MAX_RANK], *at[2];
 

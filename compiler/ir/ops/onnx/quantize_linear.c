@@ -103,11 +103,9 @@ static struct value *parameter(struct lower *lo, unsigned i,
 	struct value *v = lower_in(lo, i);
 	const struct type *t = v->type;
 	int64_t block = op_int(lo->op, A_block_size);
-	int64_t a = op_int(lo->op, A_axis);
+	unsigned a = lower_axis(lo, A_axis, lower_type(lo, 0)->rank);
 	const struct expr *idx[MAX_RANK];
 
-	if (a < 0)
-		a += lower_type(lo, 0)->rank;
 	for (unsigned k = 0; k < t->rank; k++) {
 		idx[k] = block ? iv[k] : expr_const(c, 0);
 		if (block && k == a)

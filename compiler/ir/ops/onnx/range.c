@@ -7,6 +7,7 @@
  */
 #include <math.h>
 
+#include "ir/ops/onnx/fold.h"
 #include "ir/ops/onnx/movement.h"
 
 static bool range_const(struct value *v, double *d)
@@ -96,8 +97,7 @@ static bool range_lower(struct lower *lo)
 	struct value *start = nest_load_broadcast(lo, lower_in(lo, 0), 0, NULL);
 	struct value *delta = nest_load_broadcast(lo, lower_in(lo, 2), 0, NULL);
 	/* Halves accumulate in f32, as stash_type says. */
-	enum dtype wide = t->dtype == DT_F16 || t->dtype == DT_BF16 ? DT_F32
-								     : t->dtype;
+	enum dtype wide = acc_dtype(t->dtype);
 	struct value *i = s_cast(lo, wide, nest_value(lo, n.iv[0]));
 	struct value *v = s_add(lo, s_cast(lo, wide, start),
 				s_mul(lo, i, s_cast(lo, wide, delta)));

@@ -161,7 +161,7 @@ struct value *recurrent_activate(struct lower *lo, const struct recurrent *r,
 		v = s_op2(lo, OP_arith_min, v, s_const(lo, r->acc, clip));
 		v = s_op2(lo, OP_arith_max, v, s_const(lo, r->acc, -clip));
 	}
-	return a->def->apply(lo, v, a->alpha, a->beta);
+	return activation_apply(lo, a->def, v, a->alpha, a->beta);
 }
 
 struct value *recurrent_gate(struct lower *lo, const struct recurrent *r,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Relu and its relatives that need no elementary function; NaN propagates
  * where ONNX's formula lets it. */
+#include "ir/ops/onnx/activation.h"
 #include "ir/ops/onnx/pointwise.h"
 
 static struct value *below_zero(struct lower *lo, struct value *x)
@@ -10,16 +11,14 @@ static struct value *below_zero(struct lower *lo, struct value *x)
 
 static struct value *relu(struct lower *lo, struct value *const *x)
 {
-	return s_select(lo, below_zero(lo, x[0]), s_like(lo, x[0], 0), x[0]);
+	return act_relu(lo, x[0]);
 }
 
 static struct value *leaky_relu(struct lower *lo, struct value *const *x)
 {
-	struct value *w = s_wide(lo, x[0]);
-	struct value *k = s_like(lo, w, op_float(lo->op, A_alpha));
-	struct value *y = s_select(lo, below_zero(lo, w), s_mul(lo, w, k), w);
-
-	return s_cast(lo, x[0]->type->dtype, y);
+	return s_cast(lo, x[0]->type->dtype,
+		      act_leaky_relu(lo, s_wide(lo, x[0]),
+				     op_float(lo->op, A_alpha)));
 }
 
 static struct value *prelu(struct lower *lo, struct value *const *x)
@@ -57,22 +56,11 @@ static struct value *thresholded_relu(struct lower *lo,
 			s_like(lo, x[0], 0));
 }
 
-/* max(0, min(1, k x + b)) */
-static struct value *ramp(struct lower *lo, struct value *w, double k,
-			  double b)
-{
-	struct value *y = s_add(lo, s_mul(lo, w, s_like(lo, w, k)),
-				s_like(lo, w, b));
-
-	y = s_op2(lo, OP_arith_min, y, s_like(lo, w, 1));
-	return s_op2(lo, OP_arith_max, y, s_like(lo, w, 0));
-}
-
 static struct value *hard_sigmoid(struct lower *lo, struct value *const *x)
 {
-	struct value *y = ramp(lo, s_wide(lo, x[0]),
-			       op_float(lo->op, A_alpha),
-			       op_float(lo->op, A_beta));
+	struct value *y = act_hard_sigmoid(lo, s_wide(lo, x[0]),
+					   op_float(lo->op, A_alpha),
+					   op_float(lo->op, A_beta));
 
 	return s_cast(lo, x[0]->type->dtype, y);
 }
@@ -80,18 +68,15 @@ static struct value *hard_sigmoid(struct lower *lo, struct value *const *x)
 static struct value *hard_swish(struct lower *lo, struct value *const *x)
 {
 	struct value *w = s_wide(lo, x[0]);
-	struct value *y = s_mul(lo, w, ramp(lo, w, 1.0 / 6, 0.5));
+	struct value *y = s_mul(lo, w, act_hard_sigmoid(lo, w, 1.0 / 6, 0.5));
 
 	return s_cast(lo, x[0]->type->dtype, y);
 }
 
 static struct value *softsign(struct lower *lo, struct value *const *x)
 {
-	struct value *w = s_wide(lo, x[0]);
-	struct value *d = s_add(lo, s_like(lo, w, 1),
-				s_op(lo, OP_arith_abs, w));
-
-	return s_cast(lo, x[0]->type->dtype, s_div(lo, w, d));
+	return s_cast(lo, x[0]->type->dtype,
+		      act_softsign(lo, s_wide(lo, x[0])));
 }
 
 /* Integers are computed as f64: the bias may be a fraction. */

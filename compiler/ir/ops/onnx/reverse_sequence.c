@@ -29,18 +29,11 @@ static bool reverse_sequence_infer(struct infer *in)
 	return infer_same(in);
 }
 
-static unsigned axis_of(const struct op *op, enum attr_name name, unsigned rank)
-{
-	int64_t a = op_int(op, name);
-
-	return (unsigned)(a < 0 ? a + rank : a);
-}
-
 static bool reverse_sequence_lower(struct lower *lo)
 {
 	const struct type *t = lower_type(lo, 0);
-	unsigned batch = axis_of(lo->op, A_batch_axis, t->rank);
-	unsigned time = axis_of(lo->op, A_time_axis, t->rank);
+	unsigned batch = lower_axis(lo, A_batch_axis, t->rank);
+	unsigned time = lower_axis(lo, A_time_axis, t->rank);
 	struct nest n = nest_begin(lo, 1, &t);
 	const struct expr *idx[MAX_RANK];
 

@@ -97,8 +97,7 @@ static bool scatter_elements_lower(struct lower *lo)
 	struct ctx *c = lo->b.ctx;
 	struct value *y = lower_in(lo, 1), *u = lower_in(lo, 2);
 	const struct type *t = lower_type(lo, 0), *yt = y->type;
-	int64_t a = op_int(lo->op, A_axis);
-	unsigned axis = (unsigned)(a < 0 ? a + t->rank : a), n_guard = 0;
+	unsigned axis = lower_axis(lo, A_axis, t->rank), n_guard = 0;
 	const struct expr *idx[MAX_RANK], *guard[MAX_RANK];
 	struct nest n = nest_begin(lo, 1, &t);
 	struct value *v = nest_load(lo, lower_in(lo, 0), n.iv);

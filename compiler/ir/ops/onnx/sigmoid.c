@@ -2,21 +2,13 @@
 /* Activations built on exp, erf and tanh. */
 #include <string.h>
 
+#include "ir/ops/onnx/activation.h"
 #include "ir/ops/onnx/pointwise.h"
-
-/* 1 / (1 + exp(-x)): exp overflows to infinity, which gives the right 0. */
-static struct value *logistic(struct lower *lo, struct value *w)
-{
-	struct value *one = s_like(lo, w, 1);
-	struct value *e = s_op(lo, OP_math_exp, s_op(lo, OP_arith_neg, w));
-
-	return s_div(lo, one, s_add(lo, one, e));
-}
 
 static struct value *sigmoid(struct lower *lo, struct value *const *x)
 {
 	return s_cast(lo, x[0]->type->dtype,
-		      logistic(lo, s_wide(lo, x[0])));
+		      act_sigmoid(lo, s_wide(lo, x[0])));
 }
 
 static struct value *swish(struct lower *lo, struct value *const *x)
@@ -26,33 +18,23 @@ static struct value *swish(struct lower *lo, struct value *const *x)
 
 	if (alpha != 1)
 		z = s_mul(lo, w, s_like(lo, w, alpha));
-	return s_cast(lo, x[0]->type->dtype, s_mul(lo, w, logistic(lo, z)));
-}
-
-/* scale * (x < 0 ? alpha * expm1(x) : x) */
-static struct value *exp_linear(struct lower *lo, struct value *x,
-				double alpha, double scale)
-{
-	struct value *w = s_wide(lo, x);
-	struct value *e = s_mul(lo, s_like(lo, w, alpha),
-				s_op(lo, OP_math_expm1, w));
-	struct value *y = s_select(
-		lo, s_op2(lo, OP_arith_lt, w, s_like(lo, w, 0)), e, w);
-
-	if (scale != 1)
-		y = s_mul(lo, y, s_like(lo, w, scale));
-	return s_cast(lo, x->type->dtype, y);
+	return s_cast(lo, x[0]->type->dtype, s_mul(lo, w, act_sigmoid(lo, z)));
 }
 
 static struct value *elu(struct lower *lo, struct value *const *x)
 {
-	return exp_linear(lo, x[0], op_float(lo->op, A_alpha), 1);
+	return s_cast(lo, x[0]->type->dtype,
+		      act_elu(lo, s_wide(lo, x[0]),
+			      op_float(lo->op, A_alpha)));
 }
 
 static struct value *selu(struct lower *lo, struct value *const *x)
 {
-	return exp_linear(lo, x[0], op_float(lo->op, A_alpha),
-			  op_float(lo->op, A_gamma));
+	struct value *y = act_elu(lo, s_wide(lo, x[0]),
+				  op_float(lo->op, A_alpha));
+
+	y = s_mul(lo, y, s_like(lo, y, op_float(lo->op, A_gamma)));
+	return s_cast(lo, x[0]->type->dtype, y);
 }
 
 /* max(0, x) + min(0, alpha * expm1(x / alpha)) */
@@ -74,16 +56,10 @@ static bool celu_infer(struct infer *in)
 	return infer_same(in);
 }
 
-/* log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|)) */
 static struct value *softplus(struct lower *lo, struct value *const *x)
 {
-	struct value *w = s_wide(lo, x[0]);
-	struct value *m = s_op(lo, OP_arith_neg, s_op(lo, OP_arith_abs, w));
-	struct value *e = s_op(lo, OP_math_log1p, s_op(lo, OP_math_exp, m));
-	struct value *y = s_add(lo, e, s_op2(lo, OP_arith_max, w,
-					     s_like(lo, w, 0)));
-
-	return s_cast(lo, x[0]->type->dtype, y);
+	return s_cast(lo, x[0]->type->dtype,
+		      act_softplus(lo, s_wide(lo, x[0])));
 }
 
 /*

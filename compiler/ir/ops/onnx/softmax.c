@@ -22,10 +22,9 @@ static bool softmax_infer(struct infer *in)
 
 static void row_dims(struct lower *lo, const struct type *x, bool *reduced)
 {
-	int64_t axis = op_int(lo->op, A_axis);
+	unsigned axis = lower_axis(lo, A_axis, x->rank);
 	bool trailing = op_int(lo->op, A_trailing);
 
-	axis += axis < 0 ? x->rank : 0;
 	for (unsigned i = 0; i < x->rank; i++)
 		reduced[i] = i == axis || (trailing && i > axis);
 }

@@ -64,8 +64,7 @@ static bool split_lower(struct lower *lo)
 {
 	struct ctx *c = lo->b.ctx;
 	struct value *x = lower_in(lo, 0);
-	int64_t a = op_int(lo->op, A_axis);
-	unsigned axis = (unsigned)(a < 0 ? a + x->type->rank : a);
+	unsigned axis = lower_axis(lo, A_axis, x->type->rank);
 	const struct expr *start = expr_const(c, 0), *size;
 
 	for (unsigned k = 0; k < lo->op->n_out; k++) {

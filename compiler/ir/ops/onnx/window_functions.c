@@ -4,7 +4,7 @@
  * `size` points, or of size - 1 when not periodic.  Computed in f64 and
  * rounded once.
  */
-#include "ir/op.h"
+#include "ir/ops/onnx/movement.h"
 
 static bool windows_infer(struct infer *in)
 {
@@ -22,7 +22,7 @@ static bool windows_infer(struct infer *in)
 		return infer_error(in, "size must be a scalar, is %s",
 				   type_str(in->ctx, infer_type(in, 0)));
 	size = infer_elems(in, 0, &n);
-	if (!size)
+	if (!size || !infer_require_ge0(in, size[0], "negative size"))
 		return false;
 	infer_set(in, 0, t, 1, size);
 	return true;
