@@ -118,8 +118,8 @@ check check-full: setup
 	$(Q)$(MAKE) -j$(JOBS) all
 	$(Q)MAKE=$(MAKE) tests/run $(if $(filter check-full,$@),--full)
 check-unit check-lit check-layers check-onnx check-models check-hostile \
-check-objects check-driver check-symbolic check-random check-aarch64 \
-check-shape: all
+check-objects check-driver check-symbolic check-passes check-random \
+check-aarch64 check-shape: all
 	$(Q)MAKE=$(MAKE) tests/run $(@:check-%=%)
 
 -include runtime/rules.mk tests/math/rules.mk
@@ -195,7 +195,8 @@ help:
 	@echo '  demo-search   nearest sentences by a compiled MiniLM'
 	@echo '  check         all tests; check-full: the long forms of them'
 	@echo '  check-SUITE   layers unit lit runtime math driver hostile'
-	@echo '                objects models onnx symbolic random aarch64 shape'
+	@echo '                objects models onnx symbolic passes random aarch64'
+	@echo '                shape'
 	@echo '  bench         against ONNX Runtime on this machine'
 	@echo '  install       to DESTDIR and PREFIX; uninstall'
 	@echo '  clean         remove build/'
@@ -203,7 +204,7 @@ help:
 FORCE:
 .PHONY: all FORCE setup debug asan check check-full check-unit check-lit \
 	check-layers check-onnx check-models check-hostile check-objects \
-	check-driver check-symbolic check-random check-aarch64 check-shape \
-	unit demo demo-search bench install uninstall clean help
+	check-driver check-symbolic check-passes check-random check-aarch64 \
+	check-shape unit demo demo-search bench install uninstall clean help
 
 -include $(OBJ:.o=.d) $(RT_OBJ:.o=.d) $(UNIT_OBJ:.o=.d)

@@ -42,6 +42,7 @@ struct eval {
 	size_t n_atoms;		/* room in both */
 	struct map affine;	/* op -> struct affine, by first result id */
 	const struct op *cur;	/* whose ARG operands are looked up */
+	const struct eval_outer *outer;	/* of a statement, or NULL */
 	bool symbolic;
 };
 
@@ -68,7 +69,8 @@ static bool atom_value(void *arg, const struct atom *a, int64_t *v)
 		*v = s.s.i;
 		return !s.unknown && !s.e;
 	}
-	return false;
+	return a->kind == ATOM_SYM && ev->outer &&
+	       ev->outer->symbol(ev->outer->arg, a, v);
 }
 
 static const struct expr *atom_expr(void *arg, const struct atom *a)
@@ -436,6 +438,19 @@ static bool copy_affine(struct eval *ev, struct op *op)
 	return true;
 }
 
+/* Shape and type; false when a dim is not known. */
+static bool known_dims(struct eval *ev, const struct type *t,
+		       struct tensor *out)
+{
+	out->dtype = t->dtype;
+	out->rank = t->rank;
+	for (uint32_t i = 0; i < t->rank; i++)
+		if (!expr_eval(t->dim[i], atom_value, ev, &out->dim[i]) ||
+		    out->dim[i] < 0)
+			return false;
+	return true;
+}
+
 static bool static_dims(const struct type *t, struct tensor *out)
 {
 	out->dtype = t->dtype;
@@ -456,28 +471,6 @@ static int64_t elems(const struct tensor *t)
 	return n;
 }
 
-static struct tens *new_tens(struct eval *ev, const struct value *v)
-{
-	struct tens *t = NEW(ev->arena, struct tens);
-
-	if (!static_dims(v->type, &t->t))
-		return NULL;
-	int64_t n = elems(&t->t), size;
-
-	if (n > ev->c->fold_steps ||
-	    __builtin_mul_overflow(n, (int64_t)dtype_size(t->t.dtype), &size) ||
-	    size > INT64_C(4) << 30)
-		return NULL;
-	if (ev->symbolic && n <= 4096)
-		t->sym = NEW_ARRAY(ev->arena, (size_t)n + 1, struct sval);
-	else if (ev->symbolic)
-		return NULL;
-	else
-		t->t.data = arena_alloc(ev->arena, (size_t)size + 1);
-	map_put(&ev->tensors, v->id, t);
-	return t;
-}
-
 /* Room for the values of all atoms made so far; keeps those already set. */
 static void reserve_atoms(struct eval *ev)
 {
@@ -495,6 +488,29 @@ static void reserve_atoms(struct eval *ev)
 	ev->atom = atom;
 	ev->bound = bound;
 	ev->n_atoms = 2 * n;
+}
+
+static struct tens *new_tens(struct eval *ev, const struct value *v)
+{
+	struct tens *t = NEW(ev->arena, struct tens);
+
+	reserve_atoms(ev);
+	if (!known_dims(ev, v->type, &t->t))
+		return NULL;
+	int64_t n = elems(&t->t), size;
+
+	if (n > ev->c->fold_steps ||
+	    __builtin_mul_overflow(n, (int64_t)dtype_size(t->t.dtype), &size) ||
+	    size > INT64_C(4) << 30)
+		return NULL;
+	if (ev->symbolic && n <= 4096)
+		t->sym = NEW_ARRAY(ev->arena, (size_t)n + 1, struct sval);
+	else if (ev->symbolic)
+		return NULL;
+	else
+		t->t.data = arena_alloc(ev->arena, (size_t)size + 1);
+	map_put(&ev->tensors, v->id, t);
+	return t;
 }
 
 static void compute(struct eval *ev, struct op *op)
@@ -689,34 +705,79 @@ enum eval_result eval_op(struct ctx *c, struct op *op, const struct tensor *in,
 	return ev.env.err;
 }
 
-static void enter_const(void *arg, struct op *op)
+/* ---- statements --------------------------------------------------------- */
+
+static bool no_symbol(void *arg, const struct atom *a, int64_t *v)
 {
-	struct eval *ev = arg;
+	(void)arg;
+	(void)a;
+	(void)v;
+	return false;
+}
+
+static bool const_tensor(void *arg, const struct value *v, struct tensor *t)
+{
+	struct blob data;
+
+	(void)arg;
+	if (!value_const(v, &data) || !static_dims(v->type, t))
+		return false;
+	t->data = (void *)data.data;
+	return true;
+}
+
+struct enter {
+	struct eval *ev;
+	const struct op *statement;
+};
+
+static void enter_outer(void *arg, struct op *op)
+{
+	struct enter *e = arg;
+	struct eval *ev = e->ev;
 
 	for (unsigned i = 0; i < op->n_in; i++) {
 		struct value *v = op->in[i].val;
+		struct tens *t;
 
-		if (!v || v->type->kind != TY_TENSOR || tens_of(ev, v))
+		if (!v || v->type->kind != TY_TENSOR || tens_of(ev, v) ||
+		    (op != e->statement && !value_is_outside(v, e->statement)))
 			continue;
-		if (def_of(v, OP_core_const))
-			eval_const(ev, v->def);
+		t = NEW(ev->arena, struct tens);
+		if (ev->outer->tensor(ev->outer->arg, v, &t->t))
+			map_put(&ev->tensors, v->id, t);
 		else
 			ev->env.err = EVAL_UNKNOWN;
 	}
 }
 
-enum eval_result eval_compute(struct ctx *c, struct op *op, struct tensor *out,
-			      struct arena *arena)
+enum eval_result eval_statement(struct ctx *c, struct op *op,
+				const struct eval_outer *outer,
+				struct tensor *out, struct arena *arena)
 {
-	struct eval ev = { .env = { .c = c }, .c = c, .arena = arena };
+	struct eval ev = { .env = { .c = c }, .c = c, .arena = arena,
+			   .outer = outer };
+	struct enter enter = { &ev, op };
 
-	block_walk(op_body(op), enter_const, &ev);
-	if (!ev.env.err)
+	enter_outer(&enter, op);
+	block_walk(op_body(op), enter_outer, &enter);
+	if (!ev.env.err && op->code == OP_nest_compute)
 		compute(&ev, op);
+	else if (!ev.env.err)
+		scan(&ev, op);
 	for (unsigned i = 0; i < op->n_out && !ev.env.err; i++)
 		out[i] = tens_of(&ev, &op->out[i])->t;
 	eval_free(&ev);
 	return ev.env.err;
+}
+
+enum eval_result eval_compute(struct ctx *c, struct op *op, struct tensor *out,
+			      struct arena *arena)
+{
+	static const struct eval_outer constants = { const_tensor, no_symbol,
+						     NULL };
+
+	return eval_statement(c, op, &constants, out, arena);
 }
 
 /* ---- known elements --------------------------------------------------- */

@@ -31,6 +31,19 @@ enum eval_result {
 enum eval_result eval_op(struct ctx *c, struct op *op, const struct tensor *in,
 			 struct tensor *out, struct arena *arena);
 
+/* Tensors and symbols that a statement mentions and does not make; each
+ * returns false when it has none. */
+struct eval_outer {
+	bool (*tensor)(void *arg, const struct value *v, struct tensor *t);
+	bool (*symbol)(void *arg, const struct atom *a, int64_t *v);
+	void *arg;
+};
+
+/* A nest.compute or core.scan, in a module at the nest level. */
+enum eval_result eval_statement(struct ctx *c, struct op *op,
+				const struct eval_outer *outer,
+				struct tensor *out, struct arena *arena);
+
 /* The same for a nest.compute whose operands are all constants. */
 enum eval_result eval_compute(struct ctx *c, struct op *op, struct tensor *out,
 			      struct arena *arena);

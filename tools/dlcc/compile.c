@@ -139,6 +139,11 @@ static bool set_target(struct job *job)
 	return job->ctx->target;
 }
 
+bool job_passes(struct job *job)
+{
+	return set_target(job) && run_passes(job, NULL);
+}
+
 /* What check_bounds found, for --verbose. */
 static void report_proofs(const struct op *func)
 {
@@ -162,7 +167,7 @@ bool job_compile(struct job *job, enum codegen_kind kind)
 	if (!job->abi)
 		return false;
 	job->abi->weights_apart = job->o->weights;
-	if (!set_target(job) || !run_passes(job, NULL))
+	if (!job_passes(job))
 		return false;
 	if (job->o->verbose)
 		report_proofs(job->m->func);
@@ -362,7 +367,7 @@ static bool compile(struct job *job)
 		return set_target(job) && run_passes(job, "lower_graph");
 	case EMIT_NEST:
 		return set_target(job) && run_passes(job, "lower_loops");
-	case EMIT_LOOP: return set_target(job) && run_passes(job, NULL);
+	case EMIT_LOOP: return job_passes(job);
 	case EMIT_ASM: return job_compile(job, CODEGEN_ASM);
 	case EMIT_LLVM: return job_compile(job, CODEGEN_LLVM);
 	case EMIT_BC: return job_compile(job, CODEGEN_BC);

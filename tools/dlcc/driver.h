@@ -81,6 +81,8 @@ struct job {
 
 /* Reads the model, as ONNX or as .dl by its suffix. */
 bool job_import(struct job *job);
+/* Runs the passes of the options, all of them. */
+bool job_passes(struct job *job);
 /* From the graph level to code; also sets the header. */
 bool job_compile(struct job *job, enum codegen_kind kind);
 /* ready.c: false after a diagnostic. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Runs a model by the reference evaluator: op by op, with the types computed
- * anew from the tensors at hand, so that symbolic dims and sizes that depend
- * on the data are plain numbers.
+ * Runs a model by the reference evaluator, op by op.  At the graph level the
+ * types are computed anew from the tensors at hand, so that symbolic dims and
+ * sizes that depend on the data are plain numbers; statements look their
+ * symbols up.
  */
 #include <string.h>
 
@@ -31,9 +32,9 @@ static struct dlrt_tensor *table(struct arena *a, uint32_t n,
 
 bool eval_prepare(struct run *r)
 {
-	struct abi *abi = abi_describe(r->job.m, "run");
+	struct abi *abi = r->job.abi = abi_describe(r->job.m, "run");
 
-	if (!abi)
+	if (!abi || (r->o->passes && !job_passes(&r->job)))
 		return false;
 	r->n_in = abi->n_in;
 	r->n_out = abi->n_out;
@@ -48,8 +49,10 @@ bool eval_prepare(struct run *r)
 
 struct machine {
 	struct ctx *ctx;
+	struct run *r;
 	struct arena a;
 	struct map tensors;	/* value id -> struct tensor */
+	struct map symbols;	/* atom serial -> what core.bind read */
 };
 
 static const struct type *static_type(struct ctx *c, const struct tensor *t)
@@ -135,14 +138,100 @@ static bool eval_error(struct machine *m, const struct op *op,
 			  "the evaluator cannot run it");
 }
 
+/* ---- statements ------------------------------------------------------- */
+
+static bool outer_tensor(void *arg, const struct value *v, struct tensor *t)
+{
+	struct machine *m = arg;
+
+	*t = get_value(m, v);
+	return t->data;
+}
+
+static bool outer_symbol(void *arg, const struct atom *a, int64_t *v)
+{
+	struct machine *m = arg;
+	const struct abi *abi = m->r->job.abi;
+	const int64_t *bound = map_get(&m->symbols, a->serial);
+
+	if (bound) {
+		*v = *bound;
+		return true;
+	}
+	for (uint32_t i = 0; i < abi->n_dim; i++)
+		if (abi->dim[i] == a) {
+			*v = m->r->dim[i];
+			return true;
+		}
+	return false;
+}
+
+static void bind(struct machine *m, const struct op *op)
+{
+	struct tensor t = get_value(m, op_in(op, 0));
+	size_t n;
+	const struct expr *const *sym = op_exprs(op, A_syms, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		int64_t *v = NEW(&m->a, int64_t);
+
+		*v = scalar_load(t.dtype, (const char *)t.data +
+						  i * dtype_size(t.dtype)).i;
+		map_put(&m->symbols, expr_atom(sym[i])->serial, v);
+	}
+}
+
+/* Does every expression have a value, which is 0 or, else, not negative? */
+static bool holds(struct machine *m, const struct op *op, enum attr_name name)
+{
+	size_t n;
+	const struct expr *const *e = op_exprs(op, name, &n);
+	int64_t v;
+
+	for (size_t i = 0; i < n; i++)
+		if (!expr_eval(e[i], outer_symbol, m, &v) ||
+		    (name == A_zero ? v != 0 : v < 0))
+			return false;
+	return true;
+}
+
+static bool statement_step(struct machine *m, struct op *op, int32_t *status)
+{
+	const struct eval_outer outer = { outer_tensor, outer_symbol, m };
+	struct tensor *out = NEW_ARRAY(&m->a, op->n_out + 1u, struct tensor);
+
+	switch ((int)op->code) {
+	case OP_core_bind: bind(m, op); return true;
+	case OP_core_check:
+		if (!holds(m, op, A_zero) || !holds(m, op, A_nonneg))
+			*status = DLRT_SHAPE;
+		return true;
+	case OP_nest_compute: case OP_core_scan: break;
+	default:
+		return diag_error(&m->ctx->diag, EXIT_UNSUPPORTED, op->loc,
+				  "the evaluator does not run the loop level");
+	}
+	if (!eval_error(m, op, eval_statement(m->ctx, op, &outer, out, &m->a),
+			status))
+		return false;
+	for (unsigned i = 0; i < op->n_out && !*status; i++)
+		map_put(&m->tensors, op->out[i].id, &out[i]);
+	return true;
+}
+
+/* ---- the model -------------------------------------------------------- */
+
 static bool step(struct machine *m, struct op *op, int32_t *status)
 {
 	if (op->code == OP_core_const) {
 		struct tensor t = const_tensor(op);
 
-		set_value(m, &op->out[0], &t);
+		map_put(&m->tensors, op->out[0].id,
+			arena_copy(&m->a, &t, sizeof(t)));
 		return true;
 	}
+	if (m->r->job.m->levels != LEVEL_GRAPH)
+		return statement_step(m, op, status);
 	/* Inference checks what these state, now that all is known. */
 	if (op->code == OP_core_bind || op->code == OP_core_check)
 		return true;
@@ -163,14 +252,17 @@ static bool step(struct machine *m, struct op *op, int32_t *status)
 
 bool eval_run(struct run *r, int32_t *status)
 {
-	struct machine m = { .ctx = r->job.ctx };
+	struct machine m = { .ctx = r->job.ctx, .r = r };
 	struct block *b = op_body(r->job.m->func);
 	bool ok = true;
 
 	/* Folding has to end soon; this is what the user asked for. */
 	m.ctx->fold_steps = m.ctx->fold_bytes = INT64_MAX;
 	for (uint32_t i = 0; i < b->n_arg; i++)
-		set_value(&m, b->arg[i], &r->in[i]);
+		if (r->job.m->levels == LEVEL_GRAPH)
+			set_value(&m, b->arg[i], &r->in[i]);
+		else
+			map_put(&m.tensors, b->arg[i]->id, &r->in[i]);
 	for (struct op *op = b->first; ok && !*status && op != b->last;
 	     op = op->next) {
 		ok = step(&m, op, status);
@@ -186,6 +278,7 @@ bool eval_run(struct run *r, int32_t *status)
 			memcpy(r->out[i].data, t.data, n);
 	}
 	map_free(&m.tensors);
+	map_free(&m.symbols);
 	arena_free(&m.a);
 	return ok;
 }
