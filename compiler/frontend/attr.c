@@ -5,7 +5,7 @@
 #include "frontend/internal.h"
 
 #define TYPE(name) ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__##name
-#define BIT(name)  (1u << TYPE(name))
+#define BIT(name) (1u << TYPE(name))
 
 /* The value fields that are filled in, as a set of attribute types.  Some
  * writers store zeros in the scalar fields that they do not use. */
@@ -159,22 +159,17 @@ const struct attr *attr_import(struct importer *im,
 	const char *s;
 
 	switch (a->type) {
-	case TYPE(FLOAT):
-		return attr_float(im->c, (double)a->f);
-	case TYPE(INT):
-		return attr_int(im->c, a->i);
+	case TYPE(FLOAT): return attr_float(im->c, (double)a->f);
+	case TYPE(INT): return attr_int(im->c, a->i);
 	case TYPE(STRING):
 		s = string_import(im, a, &a->s, loc);
 		return s ? attr_str(im->c, s) : NULL;
 	case TYPE(TENSOR):
 		t = tensor_import(im, a->t, loc, what);
 		return t ? attr_tensor(im->c, t->type, t->blob) : NULL;
-	case TYPE(FLOATS):
-		return floats_import(im->c, a);
-	case TYPE(INTS):
-		return attr_ints(im->c, a->n_ints, a->ints);
-	case TYPE(STRINGS):
-		return strings_import(im, a, loc);
+	case TYPE(FLOATS): return floats_import(im->c, a);
+	case TYPE(INTS): return attr_ints(im->c, a->n_ints, a->ints);
+	case TYPE(STRINGS): return strings_import(im, a, loc);
 	case TYPE(UNDEFINED):
 	case TYPE(GRAPH):
 	case TYPE(SPARSE_TENSOR):
@@ -183,8 +178,7 @@ const struct attr *attr_import(struct importer *im,
 	case TYPE(GRAPHS):
 	case TYPE(SPARSE_TENSORS):
 	case TYPE(TYPE_PROTOS):
-	case _ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE_IS_INT_SIZE:
-		break;
+	case _ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE_IS_INT_SIZE: break;
 	}
 	attr_error(im, a, loc, EXIT_UNSUPPORTED,
 		   "has a type that is not supported here");
@@ -203,7 +197,7 @@ value_new(struct importer *im, enum dtype dtype, int64_t n, const void *data)
 	size_t size = (size_t)(n < 0 ? 1 : n) * dtype_size(dtype);
 
 	v->type = type_tensor(c, dtype, n >= 0, &dim);
-	v->blob = (struct blob){arena_copy(&c->perm, data, size), size};
+	v->blob = (struct blob){ arena_copy(&c->perm, data, size), size };
 	return v;
 }
 

@@ -213,7 +213,7 @@ static bool check_initializers(struct check *k, const Onnx__GraphProto *g,
 			       struct names *names)
 {
 	const struct loc *loc = file_loc(k->im);
-	struct names own = {.up = NULL};
+	struct names own = { .up = NULL };
 	bool ok = true;
 
 	if (g->n_sparse_initializer)
@@ -253,7 +253,7 @@ static bool check_outputs(struct check *k, const struct names *names,
 static bool check_graph(struct check *k, const Onnx__GraphProto *g,
 			const struct names *up)
 {
-	struct names names = {.up = up};
+	struct names names = { .up = up };
 	bool ok = true;
 
 	for (size_t i = 0; ok && i < g->n_input; i++)
@@ -270,9 +270,9 @@ static bool check_graph(struct check *k, const Onnx__GraphProto *g,
 static bool check_function(struct importer *im, const struct function *fn)
 {
 	const Onnx__FunctionProto *p = fn->proto;
-	struct frame frame = {.fn = fn};
-	struct check k = {im, &frame};
-	struct names names = {.up = NULL};
+	struct frame frame = { .fn = fn };
+	struct check k = { im, &frame };
+	struct names names = { .up = NULL };
 	bool ok = true;
 
 	for (size_t i = 0; ok && i < p->n_input; i++)
@@ -366,9 +366,9 @@ static bool check_size(struct importer *im)
 	/* Functions that nobody calls must not recur either. */
 	for (size_t i = 0; i < im->model->n_functions; i++) {
 		const Onnx__FunctionProto *p = im->model->functions[i];
-		Onnx__NodeProto node = {.op_type = p->name,
-					.domain = p->domain,
-					.overload = p->overload};
+		Onnx__NodeProto node = { .op_type = p->name,
+					 .domain = p->domain,
+					 .overload = p->overload };
 
 		if (!count_function(im, function_find(im, &node), 1))
 			return false;
@@ -492,9 +492,9 @@ static bool check_version(struct importer *im)
 static bool check_interface(struct importer *im)
 {
 	const Onnx__GraphProto *g = im->model->graph;
-	struct names names = {.up = NULL};
-	struct frame frame = {.fn = NULL};
-	struct check k = {im, &frame};
+	struct names names = { .up = NULL };
+	struct frame frame = { .fn = NULL };
+	struct check k = { im, &frame };
 	bool ok = true;
 
 	if (!g->n_output)
@@ -524,8 +524,8 @@ static bool check_interface(struct importer *im)
 bool model_check(struct importer *im)
 {
 	const Onnx__ModelProto *m = im->model;
-	struct frame frame = {.fn = NULL};
-	struct check k = {im, &frame};
+	struct frame frame = { .fn = NULL };
+	struct check k = { im, &frame };
 
 	if (!check_version(im) || !check_interface(im))
 		return false;
@@ -537,9 +537,9 @@ bool model_check(struct importer *im)
 			return false;
 	for (size_t i = 0; i < m->n_functions; i++) {
 		const Onnx__FunctionProto *p = m->functions[i];
-		Onnx__NodeProto node = {.op_type = p->name,
-					.domain = p->domain,
-					.overload = p->overload};
+		Onnx__NodeProto node = { .op_type = p->name,
+					 .domain = p->domain,
+					 .overload = p->overload };
 
 		if (!check_function(im, function_find(im, &node)))
 			return false;

@@ -185,16 +185,14 @@ static bool file_reopen(struct importer *im, const struct request *r,
 		arena_fmt(&im->arena, "%s%s", im->below_root, r->location);
 
 	switch (file_open_beneath(im->root, path, f)) {
-	case FILE_OK:
-		return true;
+	case FILE_OK: return true;
 	case FILE_NOT_REGULAR:
 		return bad(im, r, EXIT_IO, "is not a regular file");
 	case FILE_LEAVES:
 		return bad(im, r, EXIT_MODEL,
 			   "leaves the directory of the model (see "
 			   "--data-root)");
-	case FILE_NOT_OPENED:
-		break;
+	case FILE_NOT_OPENED: break;
 	}
 	return bad(
 		im, r, EXIT_IO,
@@ -239,8 +237,8 @@ static struct external_file *file_get(struct importer *im,
 	}
 	if (!e) {
 		e = NEW(&im->arena, struct external_file);
-		*e = (struct external_file){location, f->dev,  f->ino,
-					    f->size,  f->size, false};
+		*e = (struct external_file){ location, f->dev,  f->ino,
+					     f->size,  f->size, false };
 		map_put(&im->files, key_of(location), e);
 		report_opened(im, location);
 	}
@@ -282,8 +280,8 @@ static bool range_read(struct importer *im, const struct request *r,
 		       struct external_file *e, int64_t offset, int64_t size,
 		       void **data)
 {
-	struct range key = {e, offset, size, NULL};
-	int64_t f[] = {offset, size};
+	struct range key = { e, offset, size, NULL };
+	int64_t f[] = { offset, size };
 	uint64_t h = hash_bytes(hash_bytes(HASH_INIT, f, sizeof(f)),
 				e->location, strlen(e->location));
 	struct range *found = intern_find(&im->ranges, h, range_eq, &key);
@@ -312,7 +310,8 @@ bool external_read(struct importer *im, const Onnx__TensorProto *t,
 		   const char *what)
 {
 	struct request r = {
-		.offset = 0, .length = -1, .loc = loc, .what = what};
+		.offset = 0, .length = -1, .loc = loc, .what = what
+	};
 
 	if (!read_request(im, t, &r))
 		return false;
@@ -343,7 +342,7 @@ bool external_read(struct importer *im, const Onnx__TensorProto *t,
 
 void external_close(struct importer *im)
 {
-	struct file root = {.fd = im->root};
+	struct file root = { .fd = im->root };
 
 	file_close(&im->open);
 	file_close(&root);

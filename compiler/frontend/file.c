@@ -28,14 +28,14 @@ static enum file_error file_from_fd(int fd, struct file *f)
 {
 	struct stat st;
 
-	*f = (struct file){.fd = -1};
+	*f = (struct file){ .fd = -1 };
 	if (fd < 0)
 		return FILE_NOT_OPENED;
 	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
 		close(fd);
 		return FILE_NOT_REGULAR;
 	}
-	*f = (struct file){fd, st.st_dev, st.st_ino, st.st_size};
+	*f = (struct file){ fd, st.st_dev, st.st_ino, st.st_size };
 	return FILE_OK;
 }
 
@@ -94,9 +94,9 @@ static int open_without_links(int dir, const char *path)
 static int open_beneath(int dir, const char *path)
 {
 #ifdef SYS_openat2
-	struct open_how how = {.flags = OPEN_FLAGS,
-			       .resolve =
-				       RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+	struct open_how how = { .flags = OPEN_FLAGS,
+				.resolve = RESOLVE_BENEATH |
+					   RESOLVE_NO_MAGICLINKS };
 	long fd;
 
 	/* EAGAIN: something below the directory was renamed meanwhile. */
@@ -117,7 +117,7 @@ enum file_error file_open_beneath(int dir, const char *path, struct file *f)
 	int fd = open_beneath(dir, path);
 
 	if (fd < 0 && (errno == EXDEV || errno == ELOOP)) {
-		*f = (struct file){.fd = -1};
+		*f = (struct file){ .fd = -1 };
 		return FILE_LEAVES;
 	}
 	return file_from_fd(fd, f);

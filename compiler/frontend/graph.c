@@ -188,12 +188,12 @@ static bool build_record(struct importer *im, const struct body *b,
 	    !check_result_count(im, def, o.n_out, o.loc))
 		return false;
 	struct op *op =
-		build(&im->b, &(struct op_spec){.code = o.code,
-						.n_in = o.n_in,
-						.in = o.in,
-						.n_out = o.n_out ? o.n_out : 1,
-						.n_attr = o.n_attr,
-						.attr = o.attr});
+		build(&im->b, &(struct op_spec){ .code = o.code,
+						 .n_in = o.n_in,
+						 .in = o.in,
+						 .n_out = o.n_out ? o.n_out : 1,
+						 .n_attr = o.n_attr,
+						 .attr = o.attr });
 
 	if (!op || !check_result_size(im, op))
 		return false;
@@ -240,10 +240,11 @@ static bool build_call(struct importer *im, const struct body *b,
 		       const Onnx__NodeProto *node, const struct function *fn)
 {
 	const Onnx__FunctionProto *p = fn->proto;
-	struct scope inner = {.up = NULL};
-	struct map used = {0};
+	struct scope inner = { .up = NULL };
+	struct map used = { 0 };
 	struct frame frame = {
-		.fn = fn, .call = node, .up = b->frame, .prefix = ""};
+		.fn = fn, .call = node, .up = b->frame, .prefix = ""
+	};
 	const char *label = node->name && *node->name ? node->name : p->name;
 	char **want = NEW_ARRAY(&im->arena, p->n_output, char *);
 	size_t n_want = 0;
@@ -261,7 +262,7 @@ static bool build_call(struct importer *im, const struct body *b,
 	for (size_t i = 0; i < node->n_output; i++)
 		if (*node->output[i])
 			want[n_want++] = p->output[i];
-	struct body body = {&frame, &inner, p->node, p->n_node, NULL};
+	struct body body = { &frame, &inner, p->node, p->n_node, NULL };
 
 	body.live = live_nodes(im, p->node, p->n_node, want, n_want, &used);
 	bool ok = build_nodes(im, &body);
@@ -312,8 +313,8 @@ static bool build_initializers(struct importer *im, struct scope *scope,
 static bool build_graph(struct importer *im, const struct frame *frame,
 			struct scope *scope, const Onnx__GraphProto *g)
 {
-	struct map used = {0};
-	struct body b = {frame, scope, g->node, g->n_node, NULL};
+	struct map used = { 0 };
+	struct body b = { frame, scope, g->node, g->n_node, NULL };
 
 	b.live = live_nodes(im, g->node, g->n_node, output_names(im, g),
 			    g->n_output, &used);
@@ -372,7 +373,7 @@ static bool build_if(struct importer *im, const struct body *b,
 				  "a branch has %zu inputs and %zu outputs, "
 				  "not 0 and %zu",
 				  g->n_input, g->n_output, node->n_output);
-	struct scope inner = {.up = b->scope};
+	struct scope inner = { .up = b->scope };
 	bool ok = build_graph(im, b->frame, &inner, g);
 
 	for (size_t i = 0; ok && i < g->n_output; i++)
@@ -414,7 +415,7 @@ static bool build_nodes(struct importer *im, const struct body *b)
 static bool build_inputs(struct importer *im, struct module *m,
 			 struct scope *scope, const Onnx__GraphProto *g)
 {
-	struct map preset = {0};
+	struct map preset = { 0 };
 	bool ok = true;
 
 	for (size_t i = 0; i < g->n_initializer; i++)
@@ -466,23 +467,23 @@ static bool build_return(struct importer *im, const struct scope *scope,
 	names->kind = AT_STRS;
 	names->n = g->n_output;
 	names->strs = name;
-	struct named_attr attr = {A_names, names};
+	struct named_attr attr = { A_names, names };
 
-	build(&im->b, &(struct op_spec){.code = OP_core_return,
-					.n_in = (unsigned)g->n_output,
-					.in = v,
-					.n_attr = 1,
-					.attr = &attr});
+	build(&im->b, &(struct op_spec){ .code = OP_core_return,
+					 .n_in = (unsigned)g->n_output,
+					 .in = v,
+					 .n_attr = 1,
+					 .attr = &attr });
 	return true;
 }
 
 bool graph_import(struct importer *im, struct module *m)
 {
 	const Onnx__GraphProto *g = im->model->graph;
-	struct frame frame = {.prefix = ""};
-	struct scope scope = {.up = NULL};
+	struct frame frame = { .prefix = "" };
+	struct scope scope = { .up = NULL };
 
-	im->b = (struct builder){im->c, op_body(m->func), NULL, file_loc(im)};
+	im->b = (struct builder){ im->c, op_body(m->func), NULL, file_loc(im) };
 	m->opset = opset_of(im, &frame, "");
 	bool ok = build_inputs(im, m, &scope, g) &&
 		  build_graph(im, &frame, &scope, g) &&

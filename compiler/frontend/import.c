@@ -23,10 +23,11 @@ struct loc loc_of(struct importer *im, const Onnx__NodeProto *node,
 {
 	const char *name = node->name ? node->name : "";
 
-	return (struct loc){.file = im->file,
-			    .name = *name ? brief(im, name) : NULL,
-			    .op = brief(im, node->op_type ? node->op_type : ""),
-			    .node = (int64_t)index};
+	return (struct loc){ .file = im->file,
+			     .name = *name ? brief(im, name) : NULL,
+			     .op = brief(im,
+					 node->op_type ? node->op_type : ""),
+			     .node = (int64_t)index };
 }
 
 const struct loc *file_loc(struct importer *im)
@@ -114,13 +115,13 @@ struct module *frontend_import(struct ctx *c, const char *path,
 		.budget = &budget,
 		.file = ctx_intern(c, base, strlen(base)),
 		.root = -1,
-		.open = {.fd = -1},
+		.open = { .fd = -1 },
 		.external_left = MAX_EXTERNAL_TOTAL,
 	};
 
 	struct loc *top = NEW(&c->perm, struct loc);
 
-	*top = (struct loc){.file = im.file, .node = -1};
+	*top = (struct loc){ .file = im.file, .node = -1 };
 	im.top = top;
 	c->diag.file = im.file;
 	im.model = model_read(c, path, &budget);

@@ -25,10 +25,10 @@ enum {
 	MAX_MODEL_INPUTS = 4096,
 	MAX_NAME = 4096, /* of a model input or output */
 };
-#define MAX_ELEMS          (INT64_C(1) << 40)
-#define MAX_TENSOR_BYTES   (INT64_C(1) << 42)
-#define MAX_MODEL_BYTES    INT64_C(0x7fffffff)
-#define MAX_EXTERNAL_FILE  (INT64_C(64) << 30)
+#define MAX_ELEMS (INT64_C(1) << 40)
+#define MAX_TENSOR_BYTES (INT64_C(1) << 42)
+#define MAX_MODEL_BYTES INT64_C(0x7fffffff)
+#define MAX_EXTERNAL_FILE (INT64_C(64) << 30)
 #define MAX_EXTERNAL_TOTAL (INT64_C(256) << 30)
 
 /* ---- files (file.c): the only place that opens one ----------------------- */

@@ -131,7 +131,7 @@ static void add_missing(struct missing_list *l, const struct record *r,
 
 	if (!m) {
 		m = NEW(&l->im->arena, struct missing);
-		*m = (struct missing){node, index, 0, opset, NULL};
+		*m = (struct missing){ node, index, 0, opset, NULL };
 		m->why = r->def ? "is not an operator of this opset"
 				: "operator is not supported";
 		map_put(&l->seen, key_of(r), m);
@@ -155,8 +155,8 @@ static void find_missing(struct missing_list *l, const struct frame *frame,
 		fn = function_find(im, node[i]);
 		if (fn && !fn->listed) {
 			const Onnx__FunctionProto *p = fn->proto;
-			struct frame inner = {.fn = fn, .up = frame};
-			struct map used = {0};
+			struct frame inner = { .fn = fn, .up = frame };
+			struct map used = { 0 };
 			bool *alive = live_nodes(im, p->node, p->n_node,
 						 p->output, p->n_output, &used);
 
@@ -177,7 +177,7 @@ static void find_missing(struct missing_list *l, const struct frame *frame,
 bool list_unsupported(struct importer *im, const struct frame *frame,
 		      Onnx__NodeProto *const *node, size_t n, const bool *live)
 {
-	struct missing_list l = {.im = im};
+	struct missing_list l = { .im = im };
 
 	find_missing(&l, frame, node, n, live);
 	bool ok = !l.list.n;

@@ -78,16 +78,13 @@ static enum wire wire_of(ProtobufCType t)
 	switch (t) {
 	case PROTOBUF_C_TYPE_SFIXED32:
 	case PROTOBUF_C_TYPE_FIXED32:
-	case PROTOBUF_C_TYPE_FLOAT:
-		return FIXED32;
+	case PROTOBUF_C_TYPE_FLOAT: return FIXED32;
 	case PROTOBUF_C_TYPE_SFIXED64:
 	case PROTOBUF_C_TYPE_FIXED64:
-	case PROTOBUF_C_TYPE_DOUBLE:
-		return FIXED64;
+	case PROTOBUF_C_TYPE_DOUBLE: return FIXED64;
 	case PROTOBUF_C_TYPE_STRING:
 	case PROTOBUF_C_TYPE_BYTES:
-	case PROTOBUF_C_TYPE_MESSAGE:
-		return BYTES;
+	case PROTOBUF_C_TYPE_MESSAGE: return BYTES;
 	case PROTOBUF_C_TYPE_INT32:
 	case PROTOBUF_C_TYPE_SINT32:
 	case PROTOBUF_C_TYPE_INT64:
@@ -95,8 +92,7 @@ static enum wire wire_of(ProtobufCType t)
 	case PROTOBUF_C_TYPE_UINT32:
 	case PROTOBUF_C_TYPE_UINT64:
 	case PROTOBUF_C_TYPE_BOOL:
-	case PROTOBUF_C_TYPE_ENUM:
-		break;
+	case PROTOBUF_C_TYPE_ENUM: break;
 	}
 	return VARINT;
 }
@@ -138,7 +134,7 @@ static bool scan_message(struct walk *s, const ProtobufCFieldDescriptor *f,
 	if (s->depth == MAX_WIRE_DEPTH)
 		return refuse(s, EXIT_LIMIT,
 			      "messages are nested more than 100 deep");
-	s->stack[s->depth++] = (struct scan_frame){desc, end, 0, 0};
+	s->stack[s->depth++] = (struct scan_frame){ desc, end, 0, 0 };
 	return charge(s, desc->sizeof_message + ALLOC_OVERHEAD + 8);
 }
 
@@ -195,16 +191,11 @@ static bool scan_field(struct walk *s)
 	if (!charge(s, f ? 8 : 3 * ALLOC_OVERHEAD))
 		return false;
 	switch (wire) {
-	case VARINT:
-		return read_varint(s, end, &v);
-	case FIXED64:
-		return skip(s, end, 8);
-	case FIXED32:
-		return skip(s, end, 4);
-	case BYTES:
-		return scan_bytes(s, f, end);
-	default:
-		return refuse(s, EXIT_MODEL, "a field has no valid type");
+	case VARINT: return read_varint(s, end, &v);
+	case FIXED64: return skip(s, end, 8);
+	case FIXED32: return skip(s, end, 4);
+	case BYTES: return scan_bytes(s, f, end);
+	default: return refuse(s, EXIT_MODEL, "a field has no valid type");
 	}
 }
 
@@ -212,9 +203,10 @@ struct scan_result wire_scan(const ProtobufCMessageDescriptor *desc,
 			     const uint8_t *p, size_t size, uint64_t heap_limit)
 {
 	struct walk s = {
-		.p = p, .depth = 1, .heap_limit = heap_limit, .code = EXIT_OK};
+		.p = p, .depth = 1, .heap_limit = heap_limit, .code = EXIT_OK
+	};
 
-	s.stack[0] = (struct scan_frame){desc, size, 0, 0};
+	s.stack[0] = (struct scan_frame){ desc, size, 0, 0 };
 	s.heap = desc->sizeof_message;
 	while (s.depth) {
 		struct scan_frame *top = &s.stack[s.depth - 1];
@@ -226,5 +218,5 @@ struct scan_result wire_scan(const ProtobufCMessageDescriptor *desc,
 			break;
 		}
 	}
-	return (struct scan_result){s.code, s.why, s.pos, s.heap};
+	return (struct scan_result){ s.code, s.why, s.pos, s.heap };
 }

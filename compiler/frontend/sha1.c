@@ -58,8 +58,8 @@ static void sha1_block(struct sha1 *s, const uint8_t *p)
 bool sha1_file(const struct file *f, char hex[41])
 {
 	enum { CHUNK = 1 << 16 };
-	struct sha1 s = {
-		{0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0}};
+	struct sha1 s = { { 0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476,
+			    0xc3d2e1f0 } };
 	uint8_t buf[CHUNK + 128];
 	int64_t at = 0;
 

@@ -65,15 +65,11 @@ enum list { LIST_FLOAT, LIST_DOUBLE, LIST_INT32, LIST_INT64, LIST_UINT64 };
 static enum list list_of(enum dtype t)
 {
 	switch (t) {
-	case DT_F32:
-		return LIST_FLOAT;
-	case DT_F64:
-		return LIST_DOUBLE;
-	case DT_I64:
-		return LIST_INT64;
+	case DT_F32: return LIST_FLOAT;
+	case DT_F64: return LIST_DOUBLE;
+	case DT_I64: return LIST_INT64;
 	case DT_U32:
-	case DT_U64:
-		return LIST_UINT64;
+	case DT_U64: return LIST_UINT64;
 	case DT_F16:
 	case DT_BF16:
 	case DT_I8:
@@ -82,8 +78,7 @@ static enum list list_of(enum dtype t)
 	case DT_U8:
 	case DT_U16:
 	case DT_BOOL:
-	case DT_COUNT:
-		break;
+	case DT_COUNT: break;
 	}
 	return LIST_INT32;
 }
@@ -91,16 +86,11 @@ static enum list list_of(enum dtype t)
 static size_t list_length(const Onnx__TensorProto *t, enum list list)
 {
 	switch (list) {
-	case LIST_FLOAT:
-		return t->n_float_data;
-	case LIST_DOUBLE:
-		return t->n_double_data;
-	case LIST_INT32:
-		return t->n_int32_data;
-	case LIST_INT64:
-		return t->n_int64_data;
-	case LIST_UINT64:
-		return t->n_uint64_data;
+	case LIST_FLOAT: return t->n_float_data;
+	case LIST_DOUBLE: return t->n_double_data;
+	case LIST_INT32: return t->n_int32_data;
+	case LIST_INT64: return t->n_int64_data;
+	case LIST_UINT64: return t->n_uint64_data;
 	}
 	return 0;
 }
@@ -169,10 +159,8 @@ static bool copy_list(const Onnx__TensorProto *t, enum dtype dt, void *p)
 	case LIST_INT64:
 		memcpy(p, t->int64_data, n * sizeof(int64_t));
 		return true;
-	case LIST_INT32:
-		return copy_int32(dt, p, t->int32_data, n);
-	case LIST_UINT64:
-		return copy_uint64(dt, p, t->uint64_data, n);
+	case LIST_INT32: return copy_int32(dt, p, t->int32_data, n);
+	case LIST_UINT64: return copy_uint64(dt, p, t->uint64_data, n);
 	}
 	return false;
 }
@@ -232,7 +220,7 @@ static bool import_raw(struct importer *im, Onnx__TensorProto *t,
 	*data = arena_copy(&im->c->perm, t->raw_data.data, (size_t)want);
 	/* Weights are held once. */
 	im->budget->alloc.free(im->budget, t->raw_data.data);
-	t->raw_data = (ProtobufCBinaryData){0, NULL};
+	t->raw_data = (ProtobufCBinaryData){ 0, NULL };
 	return true;
 }
 
@@ -293,7 +281,7 @@ const struct tensor_value *tensor_import(struct importer *im,
 		normalise_bools(data, (size_t)h.size);
 	}
 	v = NEW(&im->arena, struct tensor_value);
-	*v = (struct tensor_value){h.type, {data, (size_t)h.size}};
+	*v = (struct tensor_value){ h.type, { data, (size_t)h.size } };
 	map_put(&im->tensors, key_of(t), v);
 	return v;
 }

@@ -24,20 +24,15 @@ enum { MAX_DIM_NAME = 32 };
 static const char *kind_name(Onnx__TypeProto__ValueCase kind)
 {
 	switch (kind) {
-	case ONNX__TYPE_PROTO__VALUE_SEQUENCE_TYPE:
-		return "a sequence";
-	case ONNX__TYPE_PROTO__VALUE_MAP_TYPE:
-		return "a map";
-	case ONNX__TYPE_PROTO__VALUE_OPTIONAL_TYPE:
-		return "an optional";
+	case ONNX__TYPE_PROTO__VALUE_SEQUENCE_TYPE: return "a sequence";
+	case ONNX__TYPE_PROTO__VALUE_MAP_TYPE: return "a map";
+	case ONNX__TYPE_PROTO__VALUE_OPTIONAL_TYPE: return "an optional";
 	case ONNX__TYPE_PROTO__VALUE_SPARSE_TENSOR_TYPE:
 		return "a sparse tensor";
-	case ONNX__TYPE_PROTO__VALUE_OPAQUE_TYPE:
-		return "opaque";
+	case ONNX__TYPE_PROTO__VALUE_OPAQUE_TYPE: return "opaque";
 	case ONNX__TYPE_PROTO__VALUE__NOT_SET:
 	case ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE:
-	case _ONNX__TYPE_PROTO__VALUE__CASE_IS_INT_SIZE:
-		break;
+	case _ONNX__TYPE_PROTO__VALUE__CASE_IS_INT_SIZE: break;
 	}
 	return "of no known kind";
 }
@@ -47,8 +42,8 @@ static const char *kind_name(Onnx__TypeProto__ValueCase kind)
 /* Names that the text form gives to something else. */
 static bool is_taken_name(const char *s)
 {
-	static const char *const words[] = {"floordiv", "ceildiv", "mod", "min",
-					    "max"};
+	static const char *const words[] = { "floordiv", "ceildiv", "mod",
+					     "min", "max" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
 		if (!strcmp(s, words[i]))
@@ -250,11 +245,11 @@ static void check_at_run_time(struct importer *im, const struct expr *dim,
 	if (!found)
 		return;
 	const struct expr *diff = expr_addc(im->c, dim, -declared);
-	struct named_attr attr = {A_zero, attr_exprs(im->c, 1, &diff)};
+	struct named_attr attr = { A_zero, attr_exprs(im->c, 1, &diff) };
 
-	build(&im->b, &(struct op_spec){.code = OP_core_check,
-					.n_attr = 1,
-					.attr = &attr});
+	build(&im->b, &(struct op_spec){ .code = OP_core_check,
+					 .n_attr = 1,
+					 .attr = &attr });
 }
 
 static bool output_error(struct importer *im, const char *name,

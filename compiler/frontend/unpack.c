@@ -48,24 +48,24 @@ struct magic {
 };
 
 static const struct magic magics[] = {
-	{0, 2, "\x1f\x8b", "a gzip file"},
-	{0, 4, "PK\x03\x04", "a zip archive, such as a PyTorch checkpoint"},
-	{0, 2, "\x80\x02", "a Python pickle"},
-	{0, 2, "\x80\x04", "a Python pickle"},
-	{0, 4, "\x28\xb5\x2f\xfd", "a zstd file"},
-	{0, 4, "\x89HDF", "an HDF5 file"},
-	{0, 4, "GGUF", "a GGUF file"},
-	{0, 4,
-	 "\x7f"
-	 "ELF",
-	 "an ELF object"},
-	{4, 4, "TFL3", "a TensorFlow Lite model"},
-	{4, 4, "ORTM", "a model in ONNX Runtime's own format"},
-	{8, 1, "{", "a safetensors file"},
-	{0, 10, "ir_version", "a model in protobuf's text format"},
-	{0, 1, "{", "a JSON file"},
-	{0, 1, "<", "an XML file or model text"},
-	{0, 7, "version", "a Git LFS pointer: the file itself is missing"},
+	{ 0, 2, "\x1f\x8b", "a gzip file" },
+	{ 0, 4, "PK\x03\x04", "a zip archive, such as a PyTorch checkpoint" },
+	{ 0, 2, "\x80\x02", "a Python pickle" },
+	{ 0, 2, "\x80\x04", "a Python pickle" },
+	{ 0, 4, "\x28\xb5\x2f\xfd", "a zstd file" },
+	{ 0, 4, "\x89HDF", "an HDF5 file" },
+	{ 0, 4, "GGUF", "a GGUF file" },
+	{ 0, 4,
+	  "\x7f"
+	  "ELF",
+	  "an ELF object" },
+	{ 4, 4, "TFL3", "a TensorFlow Lite model" },
+	{ 4, 4, "ORTM", "a model in ONNX Runtime's own format" },
+	{ 8, 1, "{", "a safetensors file" },
+	{ 0, 10, "ir_version", "a model in protobuf's text format" },
+	{ 0, 1, "{", "a JSON file" },
+	{ 0, 1, "<", "an XML file or model text" },
+	{ 0, 7, "version", "a Git LFS pointer: the file itself is missing" },
 };
 
 static const char *file_kind(const uint8_t *p, size_t size)
@@ -145,7 +145,7 @@ Onnx__ModelProto *model_read(struct ctx *c, const char *path,
 	if (!p)
 		return NULL;
 	*budget = (struct budget){
-		.alloc = {budget_alloc, budget_free, budget},
+		.alloc = { budget_alloc, budget_free, budget },
 		.left = 8 * (uint64_t)size + (UINT64_C(128) << 20),
 	};
 	if (scan(c, p, size, budget)) {
