@@ -175,6 +175,19 @@ static union scalar float_to_int(enum dtype to, double d)
 	return s;
 }
 
+/*
+ * Integers of more than 53 bits are rounded to odd on their way through a
+ * double, so that rounding that to a half is the only rounding there is.
+ */
+static double odd_double(bool sign, union scalar s)
+{
+	uint64_t mag = sign && s.i < 0 ? 0 - s.u : s.u;
+
+	if (mag > UINT64_C(1) << 53 && (s.u & (ODD_F64 - 1)))
+		s.u = (s.u & ~(uint64_t)(ODD_F64 - 1)) | ODD_F64;
+	return sign ? (double)s.i : (double)s.u;
+}
+
 union scalar scalar_cast(enum dtype from, enum dtype to, union scalar s)
 {
 	if (to == DT_BOOL) {
@@ -182,10 +195,16 @@ union scalar scalar_cast(enum dtype from, enum dtype to, union scalar s)
 		return s;
 	}
 	if (dtype_is_float(to)) {
-		if (dtype_info[from].kind == DK_INT)
-			s.d = to == DT_F32 ? (double)(float)s.i : (double)s.i;
-		else if (!dtype_is_float(from))
-			s.d = to == DT_F32 ? (double)(float)s.u : (double)s.u;
+		bool sign = dtype_is_signed(from);
+
+		if (dtype_is_float(from))
+			;
+		else if (to == DT_F32)
+			s.d = sign ? (float)s.i : (float)s.u;
+		else if (to == DT_F64)
+			s.d = sign ? (double)s.i : (double)s.u;
+		else
+			s.d = odd_double(sign, s);
 		return scalar_wrap(to, s);
 	}
 	if (dtype_is_float(from))

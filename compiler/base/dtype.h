@@ -71,6 +71,12 @@ union scalar scalar_cast(enum dtype from, enum dtype to, union scalar s);
 /* Wrap an integer to the width of t, or round a double to float type t. */
 union scalar scalar_wrap(enum dtype t, union scalar s);
 
+/*
+ * Weight of the bit that stands for the lost ones when a 64-bit integer is
+ * rounded to odd, for an f64 to hold it: the lowest of 53 bits.
+ */
+#define ODD_F64 INT64_C(0x800)
+
 uint16_t f16_from_double(double x);
 double f16_to_double(uint16_t h);
 uint16_t bf16_from_double(double x);

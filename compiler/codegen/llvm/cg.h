@@ -101,6 +101,8 @@ LLVMTypeRef cg_like(LLVMValueRef v, LLVMTypeRef elem);
 LLVMValueRef cg_konst(LLVMValueRef as, LLVMTypeRef elem, int64_t k);
 LLVMValueRef cg_float_const(LLVMValueRef as, LLVMTypeRef elem, double k);
 bool cg_is_half(enum dtype t);
+/* An f64 as an f32 that rounds to the same half float as the f64. */
+LLVMValueRef cg_f32_odd(struct cg *g, LLVMValueRef x);
 /* After an operation in f32: what the narrower type would hold. */
 LLVMValueRef cg_rounded(struct cg *g, enum dtype t, LLVMValueRef x);
 /* Between the forms in memory and in registers. */

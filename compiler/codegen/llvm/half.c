@@ -154,6 +154,34 @@ static LLVMValueRef from_half(struct cg *g, enum dtype t, LLVMValueRef h)
 	return LLVMBuildFPExt(g->b, h, cg_like(h, g->f32), "");
 }
 
+/*
+ * f64 -> f32, rounded to odd: of the two neighbours of an inexact value the
+ * one with an odd last bit.  Rounding that to a half gives what rounding the
+ * f64 once would (Boldo and Melquiond, "Emulation of a FMA and correctly
+ * rounded sums"), subnormal results included.
+ */
+LLVMValueRef cg_f32_odd(struct cg *g, LLVMValueRef x)
+{
+	LLVMBuilderRef b = g->b;
+	LLVMTypeRef i32 = cg_like(x, g->i32);
+	LLVMValueRef near = LLVMBuildFPTrunc(b, x, cg_like(x, g->f32), "");
+	LLVMValueRef back = LLVMBuildFPExt(b, near, LLVMTypeOf(x), "");
+	LLVMValueRef u = LLVMBuildBitCast(b, near, i32, "");
+	LLVMValueRef even = LLVMBuildICmp(
+		b, LLVMIntEQ, LLVMBuildAnd(b, u, cg_konst(x, g->i32, 1), ""),
+		LLVMConstNull(i32), "");
+	LLVMValueRef inexact = LLVMBuildFCmp(b, LLVMRealONE, back, x, "");
+	LLVMValueRef ax = cg_call(g, "llvm.fabs", LLVMTypeOf(x), 1, &x);
+	LLVMValueRef aback = cg_call(g, "llvm.fabs", LLVMTypeOf(x), 1, &back);
+	LLVMValueRef step = LLVMBuildSelect(
+		b, LLVMBuildFCmp(b, LLVMRealOLT, aback, ax, ""),
+		cg_konst(x, g->i32, 1), cg_konst(x, g->i32, -1), "");
+
+	u = LLVMBuildSelect(b, LLVMBuildAnd(b, even, inexact, ""),
+			    LLVMBuildAdd(b, u, step, ""), u, "");
+	return LLVMBuildBitCast(b, u, LLVMTypeOf(near), "");
+}
+
 bool cg_is_half(enum dtype t)
 {
 	return t == DT_F16 || t == DT_BF16;

@@ -306,6 +306,41 @@ static LLVMValueRef compare(struct cg *g, enum opcode code, enum dtype t,
 	return NULL;
 }
 
+/*
+ * An integer as an f64 that rounds to the same half float.  What 53 bits do
+ * not hold is rounded to odd, which keeps a tie from coming about.
+ */
+static LLVMValueRef exact_f64(struct cg *g, enum dtype from, LLVMValueRef x)
+{
+	LLVMBuilderRef b = g->b;
+	LLVMTypeRef f64 = cg_like(x, g->f64);
+
+	if (dtype_info[from].bits == 64) {
+		LLVMValueRef rest = LLVMBuildAnd(
+			b, x, cg_konst(x, g->i64, ODD_F64 - 1), "");
+		LLVMValueRef odd = LLVMBuildOr(
+			b, LLVMBuildSub(b, x, rest, ""),
+			cg_konst(x, g->i64, ODD_F64), "");
+		LLVMValueRef fits = LLVMBuildICmp(
+			b, LLVMIntULE,
+			dtype_is_signed(from)
+				? LLVMBuildAdd(b, x, cg_konst(x, g->i64,
+							      INT64_C(1) << 53),
+					       "")
+				: x,
+			cg_konst(x, g->i64, INT64_C(1) << (53 +
+					    dtype_is_signed(from))), "");
+		LLVMValueRef exact = LLVMBuildICmp(
+			b, LLVMIntEQ, rest, LLVMConstNull(LLVMTypeOf(x)), "");
+
+		x = LLVMBuildSelect(b, LLVMBuildOr(b, fits, exact, ""), x, odd,
+				    "");
+	}
+	return dtype_info[from].kind == DK_INT
+		       ? LLVMBuildSIToFP(b, x, f64, "")
+		       : LLVMBuildUIToFP(b, x, f64, "");
+}
+
 static LLVMValueRef cast(struct cg *g, enum dtype from, enum dtype to,
 			 LLVMValueRef x)
 {
@@ -322,25 +357,8 @@ static LLVMValueRef cast(struct cg *g, enum dtype from, enum dtype to,
 			       : LLVMBuildICmp(b, LLVMIntNE, x, zero, "");
 	}
 	if (dtype_is_float(from) && dtype_is_float(to)) {
-		if (from == DT_F64 && cg_is_half(to)) {
-			/* Round to odd on the way, so that rounding twice
-			 * equals rounding once. */
-			LLVMTypeRef i64 = cg_like(x, g->i64);
-			LLVMValueRef u = LLVMBuildBitCast(b, x, i64, "");
-			LLVMValueRef low = LLVMBuildAnd(
-				b, u, cg_konst(x, g->i64, 0x1fffffff), "");
-			LLVMValueRef sticky = LLVMBuildSelect(
-				b,
-				LLVMBuildICmp(b, LLVMIntNE, low,
-					      LLVMConstNull(i64), ""),
-				cg_konst(x, g->i64, 0x20000000),
-				LLVMConstNull(i64), "");
-
-			u = LLVMBuildAnd(b, u, cg_konst(x, g->i64, ~INT64_C(0x1fffffff)),
-					 "");
-			u = LLVMBuildOr(b, u, sticky, "");
-			x = LLVMBuildBitCast(b, u, LLVMTypeOf(x), "");
-		}
+		if (from == DT_F64 && cg_is_half(to))
+			return cg_rounded(g, to, cg_f32_odd(g, x));
 		if (from == DT_F64)
 			x = LLVMBuildFPTrunc(b, x, t, "");
 		else if (to == DT_F64)
@@ -348,6 +366,9 @@ static LLVMValueRef cast(struct cg *g, enum dtype from, enum dtype to,
 		return cg_rounded(g, to, x);
 	}
 	if (dtype_is_float(to)) {
+		/* f32 does not hold these: by way of f64, which does. */
+		if (cg_is_half(to) && dtype_info[from].bits > 16)
+			return cast(g, DT_F64, to, exact_f64(g, from, x));
 		x = dtype_info[from].kind == DK_INT
 			    ? LLVMBuildSIToFP(b, x, t, "")
 			    : LLVMBuildUIToFP(b, x, t, "");
