@@ -604,13 +604,17 @@ static struct block *scratch(struct ctx *c, struct op *op, struct op **ret)
 
 static void run_all(struct eval *ev, struct block *b);
 
-/* The states' tensors move from the yield to the block arguments. */
+/*
+ * The states' tensors move from the yield to the block arguments, all of them
+ * at once: what is yielded may be an old state.
+ */
 static void scan(struct eval *ev, struct op *op)
 {
 	struct block *b = op_body(op);
 	const struct atom *t = expr_atom(b->iv[0]);
 	struct sval n = eval_expr(ev, op, t->a);
 	unsigned n_state = b->n_arg;
+	struct tens **y = NEW_ARRAY(ev->arena, op->n_out + 1u, struct tens *);
 
 	reserve_atoms(ev);
 	if (ev->symbolic || n.unknown) {
@@ -631,19 +635,17 @@ static void scan(struct eval *ev, struct op *op)
 		run_all(ev, b);
 		if (ev->env.err)
 			return;
-		for (unsigned i = 0; i < op->n_out; i++) {
-			struct tens *y = tens_of(ev, b->last->in[i].val);
-
-			if (i < n_state) {
-				map_put(&ev->tensors, b->arg[i]->id, y);
-				continue;
-			}
+		for (unsigned i = 0; i < op->n_out; i++)
+			y[i] = tens_of(ev, b->last->in[i].val);
+		for (unsigned i = 0; i < n_state; i++)
+			map_put(&ev->tensors, b->arg[i]->id, y[i]);
+		for (unsigned i = n_state; i < op->n_out; i++) {
 			struct tens *all = tens_of(ev, &op->out[i]);
-			size_t size = (size_t)elems(&y->t) *
-				      dtype_size(y->t.dtype);
+			size_t size = (size_t)elems(&y[i]->t) *
+				      dtype_size(y[i]->t.dtype);
 
 			memcpy((char *)all->t.data + (size_t)step * size,
-			       y->t.data, size);
+			       y[i]->t.data, size);
 		}
 	}
 	for (unsigned i = 0; i < n_state; i++)

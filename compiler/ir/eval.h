@@ -24,7 +24,7 @@ enum eval_result {
 };
 
 /*
- * Runs one op of the graph or nest level whose operand and result types are
+ * Runs one op of the graph level whose operand and result types are
  * static.  in[] are its operands in order (data NULL when absent); out[k]
  * gets type and data, which lives in `arena`.
  */
@@ -44,7 +44,7 @@ enum eval_result eval_statement(struct ctx *c, struct op *op,
 				const struct eval_outer *outer,
 				struct tensor *out, struct arena *arena);
 
-/* The same for a nest.compute whose operands are all constants. */
+/* The same where all it mentions is constant. */
 enum eval_result eval_compute(struct ctx *c, struct op *op, struct tensor *out,
 			      struct arena *arena);
 

@@ -202,6 +202,33 @@ Test(eval, movement_and_folds)
 	      "core.return(%y, %w) }");
 }
 
+/* What a step yields may be an old state, as a state and as an output. */
+Test(eval, scan_yields_old_states)
+{
+	struct module *m = parse(
+		"func @t() -> (tensor<[1] i32>, tensor<[1] i32>,"
+		" tensor<[3,1] i32>) {\n"
+		CONST("a", "[1] i32", "1") CONST("b", "[1] i32", "10")
+		"%p, %q, %s = core.scan(%a, %b) [i0 < 3]"
+		" (%x: tensor<[1] i32>, %y: tensor<[1] i32>) {\n"
+		"%n = nest.compute [i1 < 1] {\n"
+		"%u = nest.load(%x) {idx = [i1]} : i32\n"
+		"%v = nest.load(%y) {idx = [i1]} : i32\n"
+		"%w = arith.add(%u, %v) : i32\n"
+		"nest.yield(%w) } : tensor<[1] i32>\n"
+		"nest.yield(%y, %n, %x)\n"
+		"} : tensor<[1] i32>, tensor<[1] i32>, tensor<[3,1] i32>\n"
+		"core.return(%p, %q, %s) }");
+	struct tensor out[3];
+	static const int32_t stacked[] = { 1, 10, 11 };
+
+	cr_assert_eq(eval_compute(c, op_body(m->func)->last->prev, out, &arena),
+		     EVAL_OK);
+	cr_assert_eq(*(int32_t *)out[0].data, 21);
+	cr_assert_eq(*(int32_t *)out[1].data, 32);
+	cr_assert(!memcmp(out[2].data, stacked, sizeof(stacked)));
+}
+
 static enum eval_result fails(const char *text)
 {
 	struct map vals = { 0 };
