@@ -21,8 +21,17 @@ void *map_get(const struct map *m, uint64_t key);
 void map_put(struct map *m, uint64_t key, void *val);
 void map_free(struct map *m);
 
-/* FNV-1a, continued from h; start with HASH_INIT. */
-#define HASH_INIT UINT64_C(0xcbf29ce484222325)
+/* FNV-1a, continued from h; start with FNV_INIT.  For what is written out:
+ * the same everywhere, and easy to make collide. */
+#define FNV_INIT UINT64_C(0xcbf29ce484222325)
+uint64_t fnv_bytes(uint64_t h, const void *p, size_t n);
+
+/*
+ * The hash of tables in memory, continued from h; start with HASH_INIT.  No
+ * file can be made such that many of its names or numbers collide.  It differs
+ * from run to run: nothing may depend on its order.
+ */
+#define HASH_INIT UINT64_C(0)
 uint64_t hash_bytes(uint64_t h, const void *p, size_t n);
 
 /*

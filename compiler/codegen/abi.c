@@ -50,12 +50,12 @@ static size_t clean(char out[IDENT_MAX + 1], const char *name)
 /* Macros are made of the upper-case form, so that is what must differ. */
 static uint64_t upper_hash(const char *s)
 {
-	uint64_t h = HASH_INIT;
+	uint64_t h = FNV_INIT;
 
 	for (; *s; s++) {
 		char ch = upper(*s);
 
-		h = hash_bytes(h, &ch, 1);
+		h = fnv_bytes(h, &ch, 1);
 	}
 	return h;
 }

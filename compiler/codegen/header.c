@@ -484,7 +484,7 @@ char *header_emit(struct ctx *c, struct abi *abi)
 	/* First with a hash of zeros, to have a text to hash. */
 	h.symbol = arena_fmt(&c->perm, "%s_model_%0*d", h.p, HASH_CHARS, 0);
 	char *text = put_all(&h);
-	uint64_t hash = hash_bytes(HASH_INIT, text, strlen(text));
+	uint64_t hash = fnv_bytes(FNV_INIT, text, strlen(text));
 
 	free(text);
 	h.symbol = arena_fmt(&c->perm, "%s_model_%0*" PRIx64, h.p, HASH_CHARS,

@@ -237,7 +237,7 @@ static bool sidecar_find(struct parser *p, uint64_t hash, size_t size,
 			return parse_error(p, "the file of --blobs is cut off");
 		if (h == hash && n == size) {
 			*b = (struct blob){ at + 16, size };
-			if (hash_bytes(HASH_INIT, b->data, size) != hash)
+			if (fnv_bytes(FNV_INIT, b->data, size) != hash)
 				break;
 			return true;
 		}

@@ -177,7 +177,7 @@ static void put_tensor(struct printer *p, const struct attr *a)
 		put_dense(p, a);
 	else
 		put_fmt(p, ", fnv:%016" PRIx64 ", %zu",
-			hash_bytes(HASH_INIT, b->data, b->size), b->size);
+			fnv_bytes(FNV_INIT, b->data, b->size), b->size);
 	put(p, ">");
 }
 
@@ -474,7 +474,7 @@ static void write_op_blobs(void *arg, struct op *op)
 		if (a->kind != AT_TENSOR || is_dense(a))
 			continue;
 		const struct blob *b = &a->tensor.blob;
-		uint64_t head[2] = { hash_bytes(HASH_INIT, b->data, b->size),
+		uint64_t head[2] = { fnv_bytes(FNV_INIT, b->data, b->size),
 				     b->size };
 
 		if (map_get(&w->seen, head[0]))

@@ -88,14 +88,28 @@ Test(map, interning_survives_equal_hashes)
 	map_free(&m);
 }
 
+/* Two names that FNV-1a cannot tell apart, and whatever follows them. */
+Test(map, names_cannot_be_made_to_collide)
+{
+	static const char a[] = "8yn0iYCKYHlIj4-BwPqk";
+	static const char b[] = "GReLUrM4wMqfg9yzV3KQ";
+	size_t n = sizeof(a) - 1;
+
+	cr_assert_eq(fnv_bytes(FNV_INIT, a, n), fnv_bytes(FNV_INIT, b, n));
+	cr_assert_neq(hash_bytes(HASH_INIT, a, n), hash_bytes(HASH_INIT, b, n));
+	for (size_t i = 0; i < n; i++)
+		cr_assert_neq(hash_bytes(HASH_INIT, a, i),
+			      hash_bytes(HASH_INIT, a, i + 1));
+}
+
 Test(map, fnv_1a_vectors)
 {
 	/* From the authors' test suite. */
-	cr_assert_eq(hash_bytes(HASH_INIT, "", 0),
+	cr_assert_eq(fnv_bytes(FNV_INIT, "", 0),
 		     UINT64_C(0xcbf29ce484222325));
-	cr_assert_eq(hash_bytes(HASH_INIT, "a", 1),
+	cr_assert_eq(fnv_bytes(FNV_INIT, "a", 1),
 		     UINT64_C(0xaf63dc4c8601ec8c));
-	cr_assert_eq(hash_bytes(HASH_INIT, "foobar", 6),
+	cr_assert_eq(fnv_bytes(FNV_INIT, "foobar", 6),
 		     UINT64_C(0x85944171f73967e8));
 }
 

@@ -170,7 +170,7 @@ static const void *load_weights(struct run *r, const struct dlrt_model *m)
 		      "--weights=FILE names it");
 	const char *p = file_read(&r->a, r->o->weights, &size);
 
-	hash = hash_bytes(HASH_INIT, p, size);
+	hash = fnv_bytes(FNV_INIT, p, size);
 	if (size != m->weights_bytes ||
 	    memcmp(&hash, m->weights_hash, sizeof(hash)))
 		fatal(EXIT_MODEL, "%s: not the weights of this model",

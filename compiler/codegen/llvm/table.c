@@ -85,7 +85,7 @@ static void visit_node(void *arg, struct op *op)
 /* Of the side file's bytes: each blob and the zeros up to the next one. */
 static uint64_t hash_weights(struct cg *g)
 {
-	uint64_t h = HASH_INIT;
+	uint64_t h = FNV_INIT;
 	int64_t at = 0;
 
 	for (size_t i = 0; i < g->blobs.n; i++) {
@@ -96,9 +96,9 @@ static uint64_t hash_weights(struct cg *g)
 			next = (int64_t)(uintptr_t)map_get(
 				       &g->weight_at,
 				       (uint64_t)(uintptr_t)b[1].data) - 1;
-		h = hash_bytes(h, b->data, b->size);
+		h = fnv_bytes(h, b->data, b->size);
 		for (at += (int64_t)b->size; at < next; at++)
-			h = hash_bytes(h, "", 1);
+			h = fnv_bytes(h, "", 1);
 	}
 	return h;
 }
