@@ -5,6 +5,8 @@
  * Constant exponents that models write for squares and roots are spelled out,
  * since they are a multiplication where pow is a call.
  */
+#include <math.h>
+
 #include "ir/ops/onnx/pointwise.h"
 
 /* The one element of a constant exponent. */
@@ -20,6 +22,19 @@ static bool exponent_const(struct lower *lo, double *y)
 	return true;
 }
 
+/* x ^ 0.5, which is not sqrt(x) for -0 and -inf: both lose their sign. */
+static struct value *root(struct lower *lo, struct value *x)
+{
+	enum dtype t = x->type->dtype;
+	struct value *inf = s_const(lo, t, INFINITY);
+	struct value *r = s_op(lo, OP_arith_sqrt,
+			       s_add(lo, x, s_const(lo, t, 0)));
+
+	return s_select(lo,
+			s_op2(lo, OP_arith_eq, x, s_const(lo, t, -INFINITY)),
+			inf, r);
+}
+
 static struct value *float_pow(struct lower *lo, struct value *x,
 			       struct value *y)
 {
@@ -28,19 +43,20 @@ static struct value *float_pow(struct lower *lo, struct value *x,
 	double k;
 
 	if (exponent_const(lo, &k)) {
-		if (k == 1)
+		if (k == 0)
+			r = s_const(lo, t, 1);
+		else if (k == 1)
 			r = w;
 		else if (k == 2)
 			r = s_mul(lo, w, w);
 		else if (k == 3)
 			r = s_mul(lo, s_mul(lo, w, w), w);
 		else if (k == 0.5)
-			r = s_op(lo, OP_arith_sqrt, w);
+			r = root(lo, w);
 		else if (k == -1)
 			r = s_div(lo, s_const(lo, t, 1), w);
 		else if (k == -0.5)
-			r = s_div(lo, s_const(lo, t, 1),
-				  s_op(lo, OP_arith_sqrt, w));
+			r = s_div(lo, s_const(lo, t, 1), root(lo, w));
 	}
 	if (!r)
 		r = s_op2(lo, OP_math_pow, w, s_cast(lo, t, y));
