@@ -203,6 +203,9 @@ static struct sval load(struct eval *ev, const struct op *op)
 
 			if (x.unknown || x.e)
 				return sval_unknown;
+			/* The index 0 that stands for any of an empty dim. */
+			if (!t->t.dim[i] && ev->env.err == EVAL_INDEX)
+				return sval_int(0);
 			if (x.s.i < 0 || x.s.i >= t->t.dim[i])
 				bug(&ev->c->diag,
 				    "load out of bounds: dim %zu, index %lld "

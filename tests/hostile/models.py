@@ -310,6 +310,11 @@ def attribute_cases():
         node('Conv', ['x', 'w'], ['y']), init=(kernel,),
         inputs=(value('x', [0, 4, 8, 8]),),
         outputs=(value('y', [None] * 4),))
+    # No index is in range; that is for the call to say.
+    yield 'a08-empty-gather.0', nodes(
+        node('Gather', ['w', 'i'], ['y']),
+        init=(tensor('w', [0, 3]), tensor('i', [2], INT64, raw(bytes(16)))),
+        inputs=(), outputs=(value('y', [2, 3]),))
     yield 'a08-empty-everywhere.0', nodes(
         RELU, inputs=(value('x', [0, 1 << 62]),),
         outputs=(value('y', [0, None]),))

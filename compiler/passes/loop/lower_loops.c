@@ -36,9 +36,12 @@ struct sched {
 	unsigned n_loop;
 	const struct expr *iv[MAX_RANK];	/* of op, in loop order */
 	uint32_t *level;		/* by value->slot: loops it needs */
+	bool chunks;			/* its one loop is cut; none is empty */
 	int vec_loop;			/* loop that runs in lanes, or -1 */
 	bool vec_reduce;		/* folds run in lanes instead */
 	unsigned lanes;
+	const struct expr *hoisted;	/* extent of a loop yet to be opened
+					 * and maybe empty, or NULL */
 	struct value *out[MAX_OUTS * 2];
 };
 
@@ -384,10 +387,10 @@ static void emit_op(struct sched *s, struct op *op, bool lanes)
 		emit_fold(s, op, lanes);
 		return;
 	}
-	struct op *copy = clone_op(&s->cl, &s->b, op);
-
-	if (copy->code == OP_nest_load)
-		copy->code = OP_mem_load;
+	if (op->code == OP_nest_load)
+		lower_load(&s->cl, &s->b, op, s->hoisted);
+	else
+		clone_op(&s->cl, &s->b, op);
 }
 
 static void emit_level(struct sched *s, unsigned level)
@@ -396,6 +399,10 @@ static void emit_level(struct sched *s, unsigned level)
 	/* Folds run in lanes outside of a loop that does. */
 	bool lanes = s->vec_loop < 0 || level <= (unsigned)s->vec_loop;
 
+	/* The loops before the last one are around this or have no points. */
+	s->hoisted = level < s->n_loop && !s->chunks
+			     ? expr_atom(s->iv[s->n_loop - 1])->a
+			     : NULL;
 	for (struct op *op = body->first; op != body->last; op = op->next)
 		if (s->level[op->out[0].slot] == level)
 			emit_op(s, op, lanes);
@@ -495,6 +502,7 @@ static void emit_kernel(struct sched *s)
 				block_add_iv(c, kb, expr_ceildiv(c, n, size)),
 				CHUNK);
 		ext = expr_min(c, size, expr_sub(c, n, lo));
+		s->chunks = true;
 		emit_level(s, 0);
 		loop = open_loop(s, ext, s->vec_loop == 0 ? s->lanes : 1, 1, 0,
 				 NULL, &iv);

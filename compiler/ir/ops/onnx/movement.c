@@ -331,8 +331,7 @@ struct value *lower_reshape(struct lower *lo, struct value *x,
 
 	if (expr_is(r.prod_in[xt->rank], 0) ||
 	    expr_is(r.prod_out[t->rank], 0)) {
-		/* There are no elements: a zero dim must not be divided by,
-		 * nor may a load be moved out of the empty loops. */
+		/* There are no elements: a zero dim must not be divided by. */
 		v = s_const(lo, t->dtype, 0);
 	} else {
 		unsigned i = 0, j = 0;
