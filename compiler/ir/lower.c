@@ -160,6 +160,14 @@ static const struct expr *val_to_arg(void *arg, const struct atom *a)
 	return expr_arg(t->ctx, i, a->a);
 }
 
+static bool is_empty(const struct type *t)
+{
+	for (unsigned i = 0; t->kind == TY_TENSOR && i < t->rank; i++)
+		if (expr_is(t->dim[i], 0))
+			return true;
+	return false;
+}
+
 struct value *nest_load_guarded(struct lower *lo, struct value *tensor,
 				const struct expr *const *idx, unsigned n_guard,
 				const struct expr *const *guard,
@@ -173,6 +181,9 @@ struct value *nest_load_guarded(struct lower *lo, struct value *tensor,
 	struct named_attr attr[2];
 	unsigned n = 0;
 
+	/* No point reaches this, and an index may divide by an extent of 0. */
+	if (is_empty(tensor->type))
+		return other ? other : s_const(lo, t->dtype, 0);
 	for (unsigned i = 0; i < tensor->type->rank; i++)
 		e[i] = expr_subst(c, idx[i], val_to_arg, &args);
 	attr[0] = (struct named_attr){ A_idx, attr_exprs(c, tensor->type->rank,
@@ -365,11 +376,35 @@ static bool lower_scalar(struct lower *lo)
 	return true;
 }
 
+/* Results without elements need no meaning, whose indices might divide by 0. */
+static bool lower_empty(struct lower *lo)
+{
+	for (unsigned i = 0; i < lo->op->n_out; i++) {
+		const struct type *t = lower_type(lo, i);
+
+		if (t->kind == TY_TENSOR && !is_empty(t))
+			return false;
+	}
+	for (unsigned i = 0; i < lo->op->n_out; i++) {
+		const struct type *t = lower_type(lo, i);
+
+		if (t->kind != TY_TENSOR)
+			continue;
+		struct nest s = nest_begin(lo, 1, &t);
+		struct value *v = s_const(lo, t->dtype, 0);
+
+		nest_end(lo, &s, 1, &v, &lo->result[i]);
+	}
+	return true;
+}
+
 bool op_lower(struct lower *lo)
 {
 	const struct op_def *d = op_def(lo->op);
 
 	lo->b.loc = lo->op->loc;
+	if (lower_empty(lo))
+		return true;
 	if (d->scalar)
 		return lower_scalar(lo);
 	if (d->lower)

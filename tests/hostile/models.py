@@ -315,6 +315,11 @@ def attribute_cases():
         node('Gather', ['w', 'i'], ['y']),
         init=(tensor('w', [0, 3]), tensor('i', [2], INT64, raw(bytes(16)))),
         inputs=(), outputs=(value('y', [2, 3]),))
+    # Heads of no elements: their size divides nothing.
+    yield 'a08-empty-heads.0', nodes(
+        node('Attention', ['x', 'x', 'x'], ['y'], a_int('q_num_heads', 3),
+             a_int('kv_num_heads', 3)), inputs=(value('x', [1, 2, 0]),),
+        outputs=(value('y', [1, 2, 0]),), opsets=((23, ''),))
     yield 'a08-empty-everywhere.0', nodes(
         RELU, inputs=(value('x', [0, 1 << 62]),),
         outputs=(value('y', [0, None]),))

@@ -233,6 +233,15 @@ static int64_t extent_or(const struct expr *iv, int64_t unknown)
 	return expr_is_const(expr_atom(iv)->a, &n) ? n : unknown;
 }
 
+/* A block that never runs; its indices may divide by an extent that is 0. */
+static bool no_points(const struct block *b)
+{
+	for (unsigned i = 0; i < b->n_iv; i++)
+		if (extent_or(b->iv[i], 1) <= 0)
+			return true;
+	return false;
+}
+
 static unsigned widest_bits(struct block *b)
 {
 	unsigned bits = 8;
@@ -345,6 +354,11 @@ static void emit_fold(struct sched *s, struct op *op, bool lanes)
 		steps *= extent_or(body->iv[k], MAX_STRAIGHT + 1);
 	for (unsigned i = 0; i < n_acc; i++)
 		acc[i] = cloned(&s->cl, op->in[i].val);
+	if (no_points(body)) {
+		for (unsigned i = 0; i < n_acc; i++)
+			clone_value(&s->cl, &op->out[i], acc[i]);
+		return;
+	}
 	for (unsigned k = 0; k < body->n_iv; k++) {
 		const struct expr *iv, *ext;
 		bool last = k + 1 == body->n_iv;
@@ -555,10 +569,12 @@ static void lower_compute(struct ctx *c, struct op *op,
 	for (unsigned i = 0; i < op->n_out; i++)
 		s.out[i] = into && into[i] ? into[i]
 					   : new_buffer(&s.b, &op->out[i]);
-	order_loops(&s);
-	find_levels(&s);
-	choose_vector(&s);
-	emit_kernel(&s);
+	if (!no_points(op_body(op))) {
+		order_loops(&s);
+		find_levels(&s);
+		choose_vector(&s);
+		emit_kernel(&s);
+	}
 	for (unsigned i = 0; i < op->n_out; i++)
 		value_replace(&op->out[i], s.out[i]);
 	cloner_free(&s.cl);
@@ -679,7 +695,8 @@ static void lower_block(struct ctx *c, struct block *b)
 		if (op->code == OP_core_scan)
 			lower_scan(c, op);
 		else if (op->code == OP_nest_compute &&
-			 !lower_contraction(c, op, NULL))
+			 (no_points(op_body(op)) ||
+			  !lower_contraction(c, op, NULL)))
 			lower_compute(c, op, NULL);
 	}
 }

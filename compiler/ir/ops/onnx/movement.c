@@ -327,23 +327,16 @@ struct value *lower_reshape(struct lower *lo, struct value *x,
 		r.prod_in[i + 1] = expr_mul(c, r.prod_in[i], xt->dim[i]);
 	for (unsigned i = 0; i < t->rank; i++)
 		r.prod_out[i + 1] = expr_mul(c, r.prod_out[i], t->dim[i]);
-	struct value *v = NULL;
+	unsigned i = 0, j = 0;
 
-	if (expr_is(r.prod_in[xt->rank], 0) ||
-	    expr_is(r.prod_out[t->rank], 0)) {
-		/* There are no elements: a zero dim must not be divided by. */
-		v = s_const(lo, t->dtype, 0);
-	} else {
-		unsigned i = 0, j = 0;
+	while (i < xt->rank || j < t->rank) {
+		unsigned i0 = i, j0 = j;
 
-		while (i < xt->rank || j < t->rank) {
-			unsigned i0 = i, j0 = j;
-
-			next_boundary(&r, &i, &j);
-			reshape_segment(&r, i0, i, j0, j);
-		}
-		v = nest_load(lo, x, idx);
+		next_boundary(&r, &i, &j);
+		reshape_segment(&r, i0, i, j0, j);
 	}
+	struct value *v = nest_load(lo, x, idx);
+
 	nest_end(lo, &n, 1, &v, &y);
 	return y;
 }
