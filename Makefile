@@ -38,6 +38,8 @@ LDLIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null) \
 	$(shell $(LLVM_CONFIG) --ldflags --libs 2>/dev/null) -lpthread -lm
 
 SRC := $(sort $(shell find compiler tools/dlcc -name '*.c'))
+# Headers of records with attributes in common.
+OP_HDR := $(sort $(wildcard compiler/ir/ops/onnx/*.h))
 OBJ := $(SRC:%.c=$(B)/%.o) $(B)/gen/onnx.pb-c.o
 LIB_OBJ := $(filter-out $(B)/tools/dlcc/main.o,$(OBJ))
 RT_SRC := $(sort $(wildcard runtime/*.c))
@@ -67,14 +69,14 @@ $(B)/libdlrt.so: $(RT_OBJ)
 # leaves the registry too.
 $(GEN)/sources: FORCE
 	@mkdir -p $(@D)
-	@echo $(SRC) | cmp -s - $@ || echo $(SRC) >$@
+	@echo $(SRC) $(OP_HDR) | cmp -s - $@ || echo $(SRC) $(OP_HDR) >$@
 
 # The registry depends on the list of sources and on their OP( lines.  What it
 # writes keeps its time when nothing changed, so that an edit rebuilds one file.
 REGISTRY := $(GEN)/opcodes.inc $(GEN)/attrs.inc $(GEN)/passes.inc
-$(GEN)/registry: $(SRC) $(GEN)/sources tools/registry.awk
+$(GEN)/registry: $(SRC) $(OP_HDR) $(GEN)/sources tools/registry.awk
 	@mkdir -p $(GEN)/tmp
-	$(Q)awk -v dir=$(GEN)/tmp -f tools/registry.awk $(SRC)
+	$(Q)awk -v dir=$(GEN)/tmp -f tools/registry.awk $(SRC) $(OP_HDR)
 	$(Q)for f in $(notdir $(REGISTRY)); do \
 		cmp -s $(GEN)/tmp/$$f $(GEN)/$$f || \
 		cp $(GEN)/tmp/$$f $(GEN)/$$f || exit 1; \

@@ -346,18 +346,6 @@ static void run_block(struct eval *ev, struct block *b)
 	ev->c->fold_steps--;
 }
 
-static void number_block(struct block *b, uint32_t *n)
-{
-	for (uint32_t i = 0; i < b->n_arg; i++)
-		b->arg[i]->slot = (*n)++;
-	for (struct op *op = b->first; op; op = op->next) {
-		for (unsigned i = 0; i < op->n_out; i++)
-			op->out[i].slot = (*n)++;
-		for (unsigned i = 0; i < op->n_region; i++)
-			number_block(op->region[i].block, n);
-	}
-}
-
 struct store {
 	struct tens *out[8];
 	int64_t off;
@@ -529,7 +517,7 @@ static void compute(struct eval *ev, struct op *op)
 	reserve_atoms(ev);
 	if (copy_affine(ev, op))
 		return;
-	number_block(op_body(op), &n);
+	block_number(op_body(op), &n);
 	ev->slot = NEW_ARRAY(ev->arena, n + 1u, struct sval);
 	if (!run_domain(ev, op, op_body(op), store_point, &st))
 		ev->env.err = EVAL_UNKNOWN;

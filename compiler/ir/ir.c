@@ -297,6 +297,18 @@ bool value_is_outside(const struct value *v, const struct op *op)
 	return true;
 }
 
+void block_number(struct block *b, uint32_t *n)
+{
+	for (uint32_t i = 0; i < b->n_arg; i++)
+		b->arg[i]->slot = (*n)++;
+	for (struct op *op = b->first; op; op = op->next) {
+		for (unsigned i = 0; i < op->n_out; i++)
+			op->out[i].slot = (*n)++;
+		for (unsigned i = 0; i < op->n_region; i++)
+			block_number(op->region[i].block, n);
+	}
+}
+
 void block_walk(struct block *b, walk_fn *fn, void *arg)
 {
 	for (struct op *op = b->first, *next; op; op = next) {

@@ -241,6 +241,9 @@ bool value_is_outside(const struct value *v, const struct op *op);
 /* Pre-order over an op's nested ops; fn may erase the op it is given. */
 typedef void walk_fn(void *arg, struct op *op);
 void block_walk(struct block *b, walk_fn *fn, void *arg);
+/* Numbers the values of the block and those inside of it, from *n on, in
+ * their slots. */
+void block_number(struct block *b, uint32_t *n);
 
 /* ---- attributes of ops ------------------------------------------------ */
 

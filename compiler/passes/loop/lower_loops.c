@@ -105,26 +105,14 @@ static unsigned block_level(const struct sched *s, const struct block *b)
 	return l.level;
 }
 
-/* Numbers the scalars of a body and gives each its level; those of a fold's
- * own body keep 0: the fold's level covers them. */
-static void number(struct block *b, uint32_t *n)
-{
-	for (uint32_t i = 0; i < b->n_arg; i++)
-		b->arg[i]->slot = (*n)++;
-	for (struct op *op = b->first; op; op = op->next) {
-		for (unsigned i = 0; i < op->n_out; i++)
-			op->out[i].slot = (*n)++;
-		for (unsigned i = 0; i < op->n_region; i++)
-			number(op->region[i].block, n);
-	}
-}
-
+/* Gives each scalar of the body its level; those of a fold's own body keep 0:
+ * the fold's level covers them. */
 static void find_levels(struct sched *s)
 {
 	uint32_t n = 0;
 	struct block *body = op_body(s->op);
 
-	number(body, &n);
+	block_number(body, &n);
 	s->level = NEW_ARRAY(&s->ctx->temp, n + 1u, uint32_t);
 	for (struct op *op = body->first; op; op = op->next) {
 		unsigned k = op_level(s, op);

@@ -48,7 +48,7 @@ static bool conv_lower(struct lower *lo)
 {
 	struct ctx *c = lo->b.ctx;
 	struct value *x = lower_in(lo, 0), *w = lower_in(lo, 1);
-	struct value *bias = lower_in(lo, 2), *v;
+	struct value *v;
 	const struct type *out = lower_type(lo, 0);
 	enum dtype acc = acc_dtype(out->dtype);
 	const struct expr *group = expr_const(c, op_int(lo->op, A_group));
@@ -73,12 +73,7 @@ static bool conv_lower(struct lower *lo)
 	v = window_load(lo, &win, x, n.iv[0], channel, n.iv + 2, f.iv + 1,
 			zero);
 	v = s_mul(lo, s_cast(lo, acc, v), load_as(lo, acc, w, iw));
-	v = s_add(lo, f.acc[0], v);
-	fold_end(lo, &f, &v, &v);
-	if (bias)
-		v = s_add(lo, v, load_as(lo, acc, bias, &n.iv[1]));
-	v = s_cast(lo, out->dtype, v);
-	nest_end(lo, &n, 1, &v, lo->result);
+	window_sum_end(lo, &n, &f, v);
 	return true;
 }
 

@@ -208,7 +208,7 @@ static bool transpose_lower(struct lower *lo)
 {
 	struct ctx *c = lo->b.ctx;
 	struct value *x = lower_in(lo, 0), *w = lower_in(lo, 1);
-	struct value *bias = lower_in(lo, 2), *v, *u;
+	struct value *v, *u;
 	const struct type *out = lower_type(lo, 0);
 	enum dtype acc = acc_dtype(out->dtype);
 	const struct expr *extent[MAX_RANK];
@@ -243,12 +243,7 @@ static bool transpose_lower(struct lower *lo)
 	u = nest_load_guarded(lo, w, iw, p.n_kernel_guard, p.kernel_guard,
 			      zero);
 	v = s_mul(lo, s_cast(lo, acc, v), s_cast(lo, acc, u));
-	v = s_add(lo, f.acc[0], v);
-	fold_end(lo, &f, &v, &v);
-	if (bias)
-		v = s_add(lo, v, load_as(lo, acc, bias, &n.iv[1]));
-	v = s_cast(lo, out->dtype, v);
-	nest_end(lo, &n, 1, &v, lo->result);
+	window_sum_end(lo, &n, &f, v);
 	return true;
 }
 

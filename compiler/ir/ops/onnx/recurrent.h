@@ -19,6 +19,20 @@ struct activation {
 /* Operand numbers, the same for the three; P and initial_c are LSTM's. */
 enum { RNN_X, RNN_W, RNN_R, RNN_B, RNN_LENS, RNN_H, RNN_C, RNN_P };
 
+/* Their ports and attributes in records. */
+#define RECURRENT_IN                                                   \
+	{ "X", T_FLOAT }, { "W", T_FLOAT | P_SAME },                   \
+	{ "R", T_FLOAT | P_SAME },                                     \
+	{ "B", T_FLOAT | P_SAME | P_OPTIONAL },                        \
+	{ "sequence_lens", T(I32) | P_OPTIONAL },                      \
+	{ "initial_h", T_FLOAT | P_SAME | P_OPTIONAL }
+#define RECURRENT_ATTRS                                                \
+	ATTR(activation_alpha, AT_FLOATS),                             \
+	ATTR(activation_beta, AT_FLOATS), ATTR(activations, AT_STRS),  \
+	ATTR(clip, AT_FLOAT), ATTR(direction, AT_STR, .s = "forward"), \
+	ATTR(hidden_size, AT_INT), ATTR(layout, AT_INT),               \
+	ATTR(output_sequence, AT_INT)
+
 struct recurrent {
 	unsigned n_dir, n_gate, n_act;
 	bool batch_first, reverse;

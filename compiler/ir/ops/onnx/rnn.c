@@ -29,22 +29,11 @@ static bool rnn_lower(struct lower *lo)
 }
 
 OP(RNN, .domain = "", .since = 22,
-	.in = { { "X", T_FLOAT }, { "W", T_FLOAT | P_SAME },
-		{ "R", T_FLOAT | P_SAME },
-		{ "B", T_FLOAT | P_SAME | P_OPTIONAL },
-		{ "sequence_lens", T(I32) | P_OPTIONAL },
-		{ "initial_h", T_FLOAT | P_SAME | P_OPTIONAL } },
+	.in = { RECURRENT_IN },
 	.out = { { "Y", T_FLOAT | P_OPTIONAL },
 		 { "Y_h", T_FLOAT | P_OPTIONAL } },
 	.attr = {
-		ATTR(activation_alpha, AT_FLOATS),
-		ATTR(activation_beta, AT_FLOATS),
-		ATTR(activations, AT_STRS),
-		ATTR(clip, AT_FLOAT),
-		ATTR(direction, AT_STR, .s = "forward"),
-		ATTR(hidden_size, AT_INT),
-		ATTR(layout, AT_INT),
-		ATTR(output_sequence, AT_INT),
+		RECURRENT_ATTRS,
 	},
 	.infer = rnn_infer,
 	.lower = rnn_lower);

@@ -204,3 +204,16 @@ struct value *window_load(struct lower *lo, const struct window *w,
 	}
 	return nest_load_guarded(lo, x, idx, 2 * w->n, guard, other);
 }
+
+void window_sum_end(struct lower *lo, struct nest *n, struct fold *f,
+		    struct value *v)
+{
+	struct value *bias = lower_in(lo, 2);
+
+	v = s_add(lo, f->acc[0], v);
+	fold_end(lo, f, &v, &v);
+	if (bias)
+		v = s_add(lo, v, load_as(lo, v->type->dtype, bias, &n->iv[1]));
+	v = s_cast(lo, lower_type(lo, 0)->dtype, v);
+	nest_end(lo, n, 1, &v, lo->result);
+}

@@ -6,7 +6,7 @@
 #ifndef IR_OPS_ONNX_WINDOW_H
 #define IR_OPS_ONNX_WINDOW_H
 
-#include "ir/op.h"
+#include "ir/ops/onnx/fold.h"
 
 struct window {
 	unsigned n;
@@ -42,6 +42,10 @@ struct value *window_load(struct lower *lo, const struct window *w,
 			  const struct expr *channel,
 			  const struct expr *const *o,
 			  const struct expr *const *k, struct value *other);
+/* Ends the statement of a convolution: v is summed by the fold, operand 2 is
+ * the bias of each channel or absent. */
+void window_sum_end(struct lower *lo, struct nest *n, struct fold *f,
+		    struct value *v);
 /* Position in the image, which may be outside: o * stride + k * dilation - lo
  * for dim i. */
 const struct expr *window_pos(struct ctx *c, const struct window *w,
