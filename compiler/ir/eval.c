@@ -347,14 +347,38 @@ static void run_block(struct eval *ev, struct block *b)
 }
 
 struct store {
+	struct op *op;
 	struct tens *out[8];
 	int64_t off;
 };
+
+/* The element that a point is when the statement says so. */
+static bool stated_offset(struct eval *ev, struct store *st)
+{
+	size_t n;
+	const struct expr *const *idx = op_exprs(st->op, A_idx, &n);
+
+	if (!n)
+		return true;
+	st->off = 0;
+	for (size_t k = 0; k < n; k++) {
+		struct sval e = eval_expr(ev, st->op, idx[k]);
+
+		if (e.unknown)
+			return false;
+		st->off = st->off * st->out[0]->t.dim[k] + e.s.i;
+	}
+	return true;
+}
 
 static void store_point(struct eval *ev, struct op *yield, void *arg)
 {
 	struct store *st = arg;
 
+	if (!stated_offset(ev, st)) {
+		ev->env.err = EVAL_UNKNOWN;
+		return;
+	}
 	for (unsigned i = 0; i < yield->n_in; i++) {
 		struct tens *t = st->out[i];
 		struct sval v = ev->slot[yield->in[i].val->slot];
@@ -382,8 +406,8 @@ static bool copy_affine(struct eval *ev, struct op *op)
 	int64_t step[MAX_RANK] = { 0 }, i[MAX_RANK] = { 0 };
 	size_t ng;
 
-	if (ev->symbolic || op->n_out != 1 || ld->code != OP_nest_load ||
-	    ld->next != b->last || b->last->in[0].val != &ld->out[0] ||
+	if (ev->symbolic || op->n_out != 1 || op_has(op, A_idx) ||
+	    ld->code != OP_nest_load || ld->next != b->last || b->last->in[0].val != &ld->out[0] ||
 	    (op_exprs(ld, A_guard, &ng), ng) ||
 	    !(src = tens_of(ev, ld->in[0].val)) || !src->t.data)
 		return false;
@@ -506,7 +530,7 @@ static struct tens *new_tens(struct eval *ev, const struct value *v)
 
 static void compute(struct eval *ev, struct op *op)
 {
-	struct store st = { 0 };
+	struct store st = { .op = op };
 	uint32_t n = 0;
 
 	for (unsigned i = 0; i < op->n_out; i++)

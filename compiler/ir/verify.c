@@ -319,6 +319,13 @@ static bool open_ivs(struct verifier *v, struct op *op, const struct block *b)
 	return true;
 }
 
+/* May the attributes use the variables of the op's own body? */
+static bool speaks_of_own_ivs(const struct op *op)
+{
+	return op->n_region && (op_def(op)->level == LEVEL_LOOP ||
+				op->code == OP_nest_compute);
+}
+
 static bool check_op(struct verifier *v, struct op *op);
 
 static bool check_block(struct verifier *v, struct op *op, unsigned r)
@@ -339,8 +346,7 @@ static bool check_block(struct verifier *v, struct op *op, unsigned r)
 		for (unsigned i = 0; i < o->n_out; i++)
 			o->out[i].slot = 1;
 	}
-	/* A loop-level op's attributes may use its own body's variables. */
-	if (op_def(op)->level == LEVEL_LOOP && !check_attrs(v, op))
+	if (speaks_of_own_ivs(op) && !check_attrs(v, op))
 		return false;
 	for (struct op *o = b->first; o; o = o->next)
 		for (unsigned i = 0; i < o->n_out; i++)
@@ -354,7 +360,7 @@ static bool check_block(struct verifier *v, struct op *op, unsigned r)
 static bool check_op(struct verifier *v, struct op *op)
 {
 	struct ctx *c = v->m->ctx;
-	bool exact, own = op_def(op)->level == LEVEL_LOOP && op->n_region;
+	bool exact, own = speaks_of_own_ivs(op);
 
 	if (!check_level(v, op) || !check_uses(v, op) ||
 	    (!own && !check_attrs(v, op)) || !verify_op(v, op))

@@ -137,6 +137,65 @@ static struct op *yield_of(struct verifier *v, const struct op *op, unsigned n)
 	return y;
 }
 
+/* Is e a number whose digits are some of the block's variables, each used
+ * once, and which counts to n? */
+static bool counts_to(struct ctx *c, const struct block *b,
+		      const struct expr *e, const struct expr *n,
+		      uint32_t *taken)
+{
+	const struct expr *unit = expr_const(c, 1), *coef, *rest;
+
+	for (uint32_t k = 0; k < b->n_iv;) {
+		const struct atom *iv = expr_atom(b->iv[k]);
+
+		if (*taken >> k & 1 || !expr_linear(c, e, iv, &coef, &rest) ||
+		    coef != unit) {
+			k++;
+			continue;
+		}
+		*taken |= 1u << k;
+		unit = expr_mul(c, unit, iv->a);
+		e = rest;
+		k = 0;
+	}
+	return expr_is(e, 0) && unit == n;
+}
+
+static bool is_element(struct verifier *v, const struct op *op,
+		       const struct type *t, unsigned i)
+{
+	const struct block *b = op_body(op);
+	uint32_t taken = 0, all = 0;
+	size_t n;
+	const struct expr *const *idx = op_exprs(op, A_idx, &n);
+
+	if (b->n_iv > 31 || n != t->rank)
+		return E("result %u has %u dims, idx has %zu", i, t->rank, n);
+	for (uint32_t k = 0; k < b->n_iv; k++)
+		if (!expr_is(expr_atom(b->iv[k])->a, 1))
+			all |= 1u << k;
+	for (uint32_t k = 0; k < t->rank; k++)
+		if (!counts_to(v->m->ctx, b, idx[k], t->dim[k], &taken))
+			return E("idx %u does not count through dim %u of "
+				 "result %u", k, k, i);
+	return (taken & all) == all ||
+	       E("idx leaves out an iteration variable");
+}
+
+static bool is_point(struct verifier *v, const struct op *op,
+		     const struct type *t, unsigned i)
+{
+	const struct block *b = op_body(op);
+
+	if (t->rank != b->n_iv)
+		return E("result %u is no tensor of rank %u", i, b->n_iv);
+	for (uint32_t k = 0; k < t->rank; k++)
+		if (expr_atom(b->iv[k])->a != t->dim[k])
+			return E("dim %u of result %u is not the extent of "
+				 "its iteration variable", k, i);
+	return true;
+}
+
 static bool compute(struct verifier *v, const struct op *op)
 {
 	const struct block *b;
@@ -150,13 +209,11 @@ static bool compute(struct verifier *v, const struct op *op)
 	for (unsigned i = 0; i < op->n_out; i++) {
 		const struct type *t = op->out[i].type;
 
-		if (!is_tensor(t) || t->rank != b->n_iv)
-			return E("result %u is no tensor of rank %u", i,
-				 b->n_iv);
-		for (uint32_t k = 0; k < t->rank; k++)
-			if (expr_atom(b->iv[k])->a != t->dim[k])
-				return E("dim %u of result %u is not the extent "
-					 "of its iteration variable", k, i);
+		if (!is_tensor(t))
+			return E("result %u is no tensor", i);
+		if (!(op_has(op, A_idx) ? is_element(v, op, t, i)
+					: is_point(v, op, t, i)))
+			return false;
 		if (!is_scalar(in_type(y, i), t->dtype))
 			return E("the body yields another type for result %u",
 				 i);

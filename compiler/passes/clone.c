@@ -37,6 +37,19 @@ const struct expr *clone_expr(const struct cloner *cl, const struct expr *e)
 	return expr_subst(cl->ctx, e, subst, (void *)cl);
 }
 
+static const struct attr *clone_attr(const struct cloner *cl,
+				     const struct attr *a)
+{
+	if (a->kind != AT_EXPRS)
+		return a;
+	const struct expr **e = NEW_ARRAY(&cl->ctx->temp, a->n + 1,
+					  const struct expr *);
+
+	for (size_t k = 0; k < a->n; k++)
+		e[k] = clone_expr(cl, a->exprs[k]);
+	return attr_exprs(cl->ctx, a->n, e);
+}
+
 struct op *clone_op(struct cloner *cl, struct builder *b, const struct op *op)
 {
 	struct ctx *c = cl->ctx;
@@ -50,19 +63,9 @@ struct op *clone_op(struct cloner *cl, struct builder *b, const struct op *op)
 		in[i] = cloned(cl, op->in[i].val);
 	for (unsigned i = 0; i < op->n_out; i++)
 		out[i] = op->out[i].type;
-	for (unsigned i = 0; i < op->n_attr; i++) {
-		const struct attr *a = op->attr[i].val;
-
-		attr[i] = op->attr[i];
-		if (a->kind != AT_EXPRS)
-			continue;
-		const struct expr **e = NEW_ARRAY(&c->temp, a->n + 1,
-						  const struct expr *);
-
-		for (size_t k = 0; k < a->n; k++)
-			e[k] = clone_expr(cl, a->exprs[k]);
-		attr[i].val = attr_exprs(c, a->n, e);
-	}
+	for (unsigned i = 0; i < op->n_attr; i++)
+		attr[i] = (struct named_attr){ op->attr[i].name,
+					       clone_attr(cl, op->attr[i].val) };
 	const struct loc *loc = b->loc;
 
 	b->loc = op->loc;
@@ -95,6 +98,10 @@ struct op *clone_op(struct cloner *cl, struct builder *b, const struct op *op)
 		for (struct op *o = from->first; o; o = o->next)
 			clone_op(cl, &inner, o);
 	}
+	/* Attributes may speak of the op's own variables. */
+	if (op->n_region)
+		for (unsigned i = 0; i < op->n_attr; i++)
+			copy->attr[i].val = clone_attr(cl, op->attr[i].val);
 	return copy;
 }
 

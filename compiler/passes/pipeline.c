@@ -31,6 +31,8 @@ static const char pipeline_o2[] =
 	"lower_graph,"
 	"fold_statements,"
 	"fuse,"
+	/* Fusion substitutes at whole elements. */
+	"split,"
 	/* Recognises what fusion has left as one statement. */
 	"contract,"
 	/* Follows the layouts that contractions chose. */

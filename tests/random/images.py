@@ -52,8 +52,9 @@ def conv(g):
         return
     attributes, out = fit
     channels = x.shape[1]
-    group = g.pick(d for d in (1, 1, 1, 2, channels) if channels % d == 0)
-    made = group * g.dim(33 if group == 1 else 2)
+    group = g.pick(d for d in (1, 1, 1, 2, 2, 3, 4, 5, 8, channels)
+                   if channels % d == 0)
+    made = group * g.dim(33 if group < 4 else 17 if group < channels else 2)
     if x.shape[0] * made * np.prod(out) > MOST_ELEMENTS:
         return
     each = channels // group
@@ -80,7 +81,7 @@ def conv_transpose(g):
     out = [(d - 1) * s + k - 2 * p + e for d, s, k, p, e in
            zip(x.shape[2:], stride, kernel, pads, extra)]
     channels = x.shape[1]
-    group = g.pick(d for d in (1, 2, channels) if channels % d == 0)
+    group = g.pick(d for d in (1, 2, 4, channels) if channels % d == 0)
     each = g.dim(5)
     if min(out) < 1 or x.shape[0] * group * each * np.prod(out) > \
             MOST_ELEMENTS:

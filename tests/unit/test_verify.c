@@ -50,6 +50,25 @@ Test(verify, accepts_the_sound_module)
 	ctx_free(o.c);
 }
 
+/* The statement's elements are [i_a, i_b + k * i_b]. */
+static void state_index(struct ops *o, unsigned a, unsigned b, int64_t k)
+{
+	const struct expr *const *iv = op_body(o->compute)->iv;
+	const struct expr *idx[] = { iv[a],
+				     expr_scale(o->c, iv[b], 1 + k) };
+
+	op_set_exprs(o->c, o->compute, A_idx, 2, idx);
+}
+
+Test(verify, accepts_elements_at_an_index)
+{
+	struct ops o = sound();
+
+	state_index(&o, 0, 1, 0);
+	cr_assert(module_verify(o.m, "the test"));
+	ctx_free(o.c);
+}
+
 /* bug() ends the process with EXIT_BUG. */
 #define REJECTS(name, ...)                               \
 	Test(verify, name, .exit_code = EXIT_BUG)        \
@@ -70,6 +89,9 @@ REJECTS(broken_use, o.add->in[0].user = o.ret)
 REJECTS(broken_use_list, o.konst->out[0].uses = NULL)
 REJECTS(wrong_type, o.add->out[0].type = o.konst->out[0].type)
 REJECTS(missing_type, o.add->out[0].type = NULL)
+REJECTS(index_without_a_variable, state_index(&o, 0, 0, 0))
+REJECTS(index_of_another_dim, state_index(&o, 1, 0, 0))
+REJECTS(index_with_gaps, state_index(&o, 0, 1, 1))
 REJECTS(missing_yield, op_erase(o.yield))
 REJECTS(missing_return, op_erase(o.ret))
 REJECTS(level, o.m->levels = LEVEL_GRAPH)

@@ -35,6 +35,8 @@ struct tiling {
 	struct builder b;
 	struct cloner cl;
 	struct value *out;
+	uint8_t order[MAX_RANK];	/* of the variables, as in memory */
+	unsigned n_order;
 	const struct expr *rows;	/* of the tiled row variable, or 1 */
 	const struct expr *m_iv[MAX_RANK];	/* variables it stands for */
 	unsigned n_m;
@@ -96,7 +98,7 @@ static bool mergeable(struct tiling *t, const struct expr *outer,
 	struct stride_check s = { t, expr_atom(outer), expr_atom(inner),
 				  expr_atom(inner)->a, but_rows, true };
 
-	check_offset(&s, t->out, op_body(t->con.compute)->iv);
+	check_offset(&s, t->out, point_index(t->con.compute));
 	block_walk(op_body(t->con.compute), check_load, &s);
 	return s.ok;
 }
@@ -136,8 +138,8 @@ static void choose_rows(struct tiling *t)
 	int64_t known;
 
 	t->rows = expr_const(c, 1);
-	for (unsigned i = b->n_iv; i-- > 0;) {
-		unsigned d = layout_dim(t->out, i);
+	for (unsigned i = t->n_order; i-- > 0;) {
+		unsigned d = t->order[i];
 
 		if (!(t->con.rows >> d & 1))
 			continue;
@@ -414,10 +416,12 @@ static void emit_tile(struct tiling *t, unsigned mr, const struct expr *m0,
 		if (copy->code == OP_nest_load)
 			copy->code = OP_mem_load;
 	}
-	for (uint32_t i = 0; i < body->n_iv; i++)
-		e[i] = clone_expr(&cl, body->iv[i]);
+	unsigned rank = t->out->type->rank;
+
+	for (unsigned i = 0; i < rank; i++)
+		e[i] = clone_expr(&cl, point_index(t->con.compute)[i]);
 	struct value *st[] = { cloned(&cl, body->last->in[0].val), t->out };
-	struct named_attr attr = { A_idx, attr_exprs(c, body->n_iv, e) };
+	struct named_attr attr = { A_idx, attr_exprs(c, rank, e) };
 
 	build(&t->b, &(struct op_spec){ .code = OP_mem_store, .n_in = 2,
 					.in = st, .n_attr = 1, .attr = &attr });
@@ -488,8 +492,8 @@ static void emit_kernel(struct tiling *t)
 	panels = expr_ceildiv(c, expr_atom(body->iv[t->con.col])->a,
 			      expr_const(c, t->width));
 	/* What the kernel counts. */
-	for (unsigned i = 0; i < body->n_iv; i++) {
-		unsigned d = layout_dim(t->out, i);
+	for (unsigned i = 0; i < t->n_order; i++) {
+		unsigned d = t->order[i];
 
 		if (d != t->con.col && !is_row(t, body->iv[d]) &&
 		    (s.order != PANEL_POINT || !(t->con.rows >> d & 1)))
@@ -511,8 +515,8 @@ static void emit_kernel(struct tiling *t)
 			     (s.order == PANEL_POINT ? const_or(full, 8)
 						     : s.block);
 	}
-	for (unsigned i = 0; i < body->n_iv && s.order == PANEL_POINT; i++) {
-		unsigned d = layout_dim(t->out, i);
+	for (unsigned i = 0; i < t->n_order && s.order == PANEL_POINT; i++) {
+		unsigned d = t->order[i];
 		const struct expr *iv;
 
 		if (!(t->con.rows >> d & 1) || is_row(t, body->iv[d]))
@@ -541,6 +545,7 @@ bool lower_contraction(struct ctx *c, struct op *op, struct value *into)
 	if (!t.width || !contraction_match(c, op, &t.con))
 		return false;
 	t.out = into ? into : new_buffer(&t.b, &op->out[0]);
+	t.n_order = memory_order(c, op, t.out, t.order);
 	choose_rows(&t);
 	t.mr = choose_mr(&t);
 	emit_kernel(&t);

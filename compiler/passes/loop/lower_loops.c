@@ -19,6 +19,7 @@
 #include "ir/op.h"
 #include "ir/target.h"
 #include "passes/loop/lower.h"
+#include "passes/nest/body.h"
 #include "passes/pass.h"
 
 enum {
@@ -276,13 +277,16 @@ static void choose_vector(struct sched *s)
 		return;
 	if (inner_fold && s->vec_reduce) {
 		const struct block *fb = op_body(fold);
-		struct access_count red = { s->ctx,
-					    expr_atom(fb->iv[fb->n_iv - 1]), 0,
-					    0 };
+		const struct expr *red_iv = fb->iv[fb->n_iv - 1];
+		struct access_count red = { s->ctx, expr_atom(red_iv), 0, 0 };
 
 		block_walk(op_body(fold), count_access, &red);
+		/* A window's few taps fill no vector. */
+		bool few = extent_or(red_iv, s->lanes) < (int64_t)s->lanes;
+
 		if (red.strided < out.strided ||
-		    (red.strided == out.strided && red.unit > out.unit))
+		    (red.strided == out.strided && red.unit > out.unit &&
+		     !(few && !out.strided)))
 			return;
 	}
 	s->vec_loop = (int)last;
@@ -415,10 +419,12 @@ static void emit_level(struct sched *s, unsigned level)
 		struct value *in[] = { cloned(&s->cl, body->last->in[i].val),
 				       s->out[i] };
 
-		for (unsigned k = 0; k < body->n_iv; k++)
-			idx[k] = clone_expr(&s->cl, body->iv[k]);
-		struct named_attr attr = { A_idx, attr_exprs(s->ctx,
-							     body->n_iv, idx) };
+		unsigned rank = s->out[i]->type->rank;
+
+		for (unsigned k = 0; k < rank; k++)
+			idx[k] = clone_expr(&s->cl, point_index(s->op)[k]);
+		struct named_attr attr = { A_idx, attr_exprs(s->ctx, rank,
+							     idx) };
 
 		build(&s->b, &(struct op_spec){ .code = OP_mem_store,
 						.n_in = 2, .in = in,
@@ -529,11 +535,11 @@ static void emit_kernel(struct sched *s)
 static void order_loops(struct sched *s)
 {
 	struct block *body = op_body(s->op);
-	const struct layout *l = s->op->out[0].layout;
+	uint8_t order[MAX_RANK];
 
-	s->n_loop = body->n_iv;
+	s->n_loop = memory_order(s->ctx, s->op, &s->op->out[0], order);
 	for (unsigned i = 0; i < s->n_loop; i++)
-		s->iv[i] = body->iv[l ? l->perm[i] : i];
+		s->iv[i] = body->iv[order[i]];
 }
 
 struct value *new_buffer(struct builder *b, const struct value *like)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/vec.h"
+#include "ir/layout.h"
 
 /* ---- questions ------------------------------------------------------------ */
 
@@ -115,6 +116,49 @@ uint32_t block_real_ivs(const struct block *b)
 		if (!expr_is(expr_atom(b->iv[i])->a, 1))
 			bits |= 1u << i;
 	return bits;
+}
+
+const struct expr *const *point_index(const struct op *compute)
+{
+	size_t n;
+
+	return op_has(compute, A_idx) ? op_exprs(compute, A_idx, &n)
+				      : op_body(compute)->iv;
+}
+
+unsigned memory_order(struct ctx *c, const struct op *compute,
+		      const struct value *result, uint8_t *order)
+{
+	const struct block *b = op_body(compute);
+	const struct expr *const *idx = point_index(compute);
+	const struct expr *unit, *coef, *rest;
+	unsigned n = b->n_iv, rank = result->type->rank;
+	uint32_t taken = 0;
+
+	/* From the innermost dim on, and in each from its last digit on. */
+	for (unsigned i = rank; i-- > 0;) {
+		const struct expr *e = idx[layout_dim(result, i)];
+
+		unit = expr_const(c, 1);
+		for (unsigned k = 0; k < b->n_iv;) {
+			if (taken >> k & 1 ||
+			    !expr_linear(c, e, expr_atom(b->iv[k]), &coef,
+					 &rest) ||
+			    coef != unit) {
+				k++;
+				continue;
+			}
+			taken |= 1u << k;
+			order[--n] = (uint8_t)k;
+			unit = expr_mul(c, unit, expr_atom(b->iv[k])->a);
+			e = rest;
+			k = 0;
+		}
+	}
+	for (unsigned k = b->n_iv; k-- > 0;)
+		if (!(taken >> k & 1))
+			order[--n] = (uint8_t)k;
+	return b->n_iv;
 }
 
 static void visit_div(void *arg, const struct atom *a)

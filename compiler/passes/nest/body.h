@@ -15,6 +15,12 @@ bool body_has_fold(const struct block *body);
 uint32_t op_uses_ivs(const struct op *op, const struct block *of);
 /* No variable of extent 1 is counted among the bits. */
 uint32_t block_real_ivs(const struct block *b);
+/* Index of the element that a point of the statement is. */
+const struct expr *const *point_index(const struct op *compute);
+/* The statement's variables in the order of the result's memory, outermost
+ * first, as positions in the block; returns how many. */
+unsigned memory_order(struct ctx *c, const struct op *compute,
+		      const struct value *result, uint8_t *order);
 /* Moves what does not depend on a fold's variables out of it, then merges
  * equal ops; removes what is not used. */
 void body_tidy(struct ctx *c, struct block *body);

@@ -416,21 +416,24 @@ static bool copy_rows(struct ctx *c, struct contraction *con)
 static void set_layout(struct ctx *c, struct contraction *con)
 {
 	struct value *y = &con->compute->out[0];
-	const struct block *out = op_body(con->compute);
+	const struct atom *col = expr_atom(op_body(con->compute)->iv[con->col]);
+	const struct expr *const *at = point_index(con->compute);
+	unsigned rank = y->type->rank, k = 0, last = rank;
 	uint8_t perm[MAX_RANK];
-	unsigned k = 0;
 
 	if (y->layout)
 		return;
-	for (unsigned i = 0; i < out->n_iv; i++)
-		if (i != con->col)
+	for (unsigned i = 0; i < rank; i++)
+		if (last == rank && expr_uses(at[i], col))
+			last = i;
+		else
 			perm[k++] = (uint8_t)i;
-	perm[k] = (uint8_t)con->col;
+	perm[k] = (uint8_t)last;
 	/* Row-major stays unsaid when nothing is padded. */
 	const struct layout *l = layout_make(c, y->type, perm);
 	bool plain = !l->pad;
 
-	for (unsigned i = 0; i < out->n_iv; i++)
+	for (unsigned i = 0; i < rank; i++)
 		plain &= perm[i] == i;
 	if (!plain)
 		y->layout = l;

@@ -39,27 +39,27 @@ static uint32_t load_vars(const struct op *load, const struct block *b)
 	return bits;
 }
 
-/* Fold variables that share an index with one of the statement's. */
+/* Fold variables that share an index with one of these of the statement. */
 static uint32_t mixed(const struct op *load, const struct block *out,
-		      const struct block *fold)
+		      uint32_t of, const struct block *fold)
 {
 	size_t n;
 	const struct expr *const *idx = op_exprs(load, A_idx, &n);
 	uint32_t bits = 0;
 
 	for (size_t i = 0; i < n; i++)
-		if (vars(idx[i], out))
+		if (vars(idx[i], out) & of)
 			bits |= vars(idx[i], fold);
 	return bits;
 }
 
 static bool packable(const struct op *load, const struct block *out,
-		     const struct block *fold)
+		     uint32_t of, const struct block *fold)
 {
 	size_t n;
 
 	op_exprs(load, A_guard, &n);
-	return !n && !mixed(load, out, fold) && load->n_in == 1;
+	return !n && !mixed(load, out, of, fold) && load->n_in == 1;
 }
 
 static int highest(uint32_t bits)
@@ -102,7 +102,8 @@ bool contraction_match(struct ctx *c, struct op *compute,
 		return false;
 	/* Once packed, it is the second factor.  Before: what can be packed,
 	 * a constant rather than a variable, else what has the last column. */
-	bool pa = packable(a, out, kb), pb = packable(b, out, kb);
+	bool pa = packable(a, out, ~(ua & ub), kb);
+	bool pb = packable(b, out, ~(ua & ub), kb);
 	bool ca = def_of(a->in[0].val, OP_core_const);
 	bool cb = def_of(b->in[0].val, OP_core_const);
 	bool swap = !pb || (pa && (ca != cb ? ca
@@ -127,7 +128,7 @@ bool contraction_match(struct ctx *c, struct op *compute,
 	con->rows = ua & ~ub;
 	con->cols = ub & ~ua;
 	con->batch = ua & ub;
-	con->window = mixed(a, out, kb);
+	con->window = mixed(a, out, ~con->batch, kb);
 	if (!con->cols)
 		return false;
 	con->col = (unsigned)highest(con->cols);

@@ -15,9 +15,42 @@
 #include "ir/layout.h"
 
 struct follow {
+	struct ctx *ctx;
 	struct op *compute;
 	const struct layout *found;
 };
+
+/*
+ * Where a load takes a variable apart into digits (a reshape, the shuffle of
+ * channels), the variables in the order in which the operand's memory has
+ * their last digits.
+ */
+static const struct layout *digits_order(struct ctx *c, const struct op *load,
+					 const struct op *compute)
+{
+	const struct block *b = op_body(compute);
+	const struct value *from = load->in[0].val;
+	size_t n;
+	const struct expr *const *idx = op_exprs(load, A_idx, &n);
+	uint8_t perm[MAX_RANK];
+	unsigned k = b->n_iv;
+	uint32_t taken = 0;
+
+	for (unsigned i = (unsigned)n; i-- > 0;)
+		for (unsigned d = b->n_iv; d-- > 0;)
+			if (!(taken >> d & 1) &&
+			    expr_uses(idx[layout_dim(from, i)],
+				      expr_atom(b->iv[d]))) {
+				taken |= 1u << d;
+				perm[--k] = (uint8_t)d;
+			}
+	if ((taken & block_real_ivs(b)) != block_real_ivs(b))
+		return NULL;
+	for (unsigned d = b->n_iv; d-- > 0;)
+		if (!(taken >> d & 1))
+			perm[--k] = (uint8_t)d;
+	return layout_make(c, compute->out[0].type, perm);
+}
 
 static void look(void *arg, struct op *op)
 {
@@ -29,6 +62,10 @@ static void look(void *arg, struct op *op)
 		return;
 	const struct expr *const *idx = op_exprs(op, A_idx, &n);
 
+	if (n > b->n_iv) {
+		f->found = digits_order(f->ctx, op, f->compute);
+		return;
+	}
 	if (n != b->n_iv)
 		return;
 	for (size_t i = 0; i < n; i++)
@@ -59,7 +96,7 @@ static bool leaves_the_block(const struct value *v)
 
 static void follow_operand(struct ctx *c, struct op *op)
 {
-	struct follow f = { op, NULL };
+	struct follow f = { c, op, NULL };
 
 	for (unsigned i = 0; i < op->n_out; i++)
 		if (leaves_the_block(&op->out[i]))
@@ -178,6 +215,9 @@ static void layout_block(struct ctx *c, struct block *b)
 		if (op->code == OP_core_scan)
 			layout_block(c, op_body(op));
 		if (op->code != OP_nest_compute)
+			continue;
+		/* Whose dims are no variables was laid out with care. */
+		if (op_has(op, A_idx))
 			continue;
 		if (!op->out[0].layout)
 			follow_operand(c, op);

@@ -315,6 +315,17 @@ static void push_args(struct prover *p, const struct op *op)
 
 static void check_block(struct prover *p, const struct block *b);
 
+/* Columns beyond the last one are not stored. */
+static void push_column_guard(struct prover *p, const struct block *b)
+{
+	struct ctx *c = p->c;
+
+	vec_push(&p->guard, expr_addc(c, expr_sub(c, expr_atom(b->iv[1])->a,
+						  b->iv[1]),
+				      -1));
+	vec_push(&p->guard_op, NULL);
+}
+
 /* Rows m0 .. m0+mr-1; the panel's columns n0 .. n0+nr-1, of which those below
  * the extent reach the body. */
 static void check_contract(struct prover *p, const struct op *op)
@@ -338,10 +349,7 @@ static void check_contract(struct prover *p, const struct op *op)
 	check_access(p, op, op->in[0].val, n, idx, 0);
 	idx = op_exprs(op, A_b_idx, &n);
 	check_access(p, op, op->in[1].val, n, idx, 0);
-	vec_push(&p->guard, expr_addc(c, expr_sub(c, expr_atom(b->iv[1])->a,
-						  b->iv[1]),
-				      -1));
-	vec_push(&p->guard_op, NULL);
+	push_column_guard(p, b);
 	check_block(p, b);
 	p->guard.n--;
 	p->guard_op.n--;
@@ -438,6 +446,7 @@ static isl_map *store_map(struct prover *p, const struct op *store,
 			 expr_addc(c, at[0], op_int(o, A_mr) - 1));
 		push_var(p, expr_atom(b->iv[1]), NULL, at[1],
 			 expr_addc(c, at[1], op_int(o, A_nr) - 1));
+		push_column_guard(p, b);
 	}
 	const struct expr *const *idx = op_exprs(store, A_idx, &n);
 

@@ -16,6 +16,9 @@ OP(nest_compute, .level = LEVEL_NEST,
 		/* A schedule: a contraction whose second operand is packed
 		 * into panels of that many columns (pass contract). */
 		ATTR(panel, AT_INT),
+		/* Which element a point is, where that is not its variables
+		 * themselves (pass split). */
+		ATTR(idx, AT_EXPRS),
 	});
 
 /* A fold in row-major order over the body's iteration variables; operands are
