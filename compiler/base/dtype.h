@@ -34,6 +34,11 @@ static inline bool dtype_is_float(enum dtype t)
 {
 	return dtype_info[t].kind == DK_FLOAT;
 }
+/* The 16-bit floats, which are computed in f32. */
+static inline bool dtype_is_half(enum dtype t)
+{
+	return t == DT_F16 || t == DT_BF16;
+}
 static inline bool dtype_is_signed(enum dtype t)
 {
 	return dtype_info[t].kind <= DK_INT;

@@ -440,8 +440,11 @@ static bool contract(struct verifier *v, const struct op *op)
 	op_exprs(op, A_b_idx, &n_b);
 	op_exprs(op, A_origin, &n_origin);
 	if (op->n_in != 2 || op->n_out || !is_tensor(a) || !is_tensor(b) ||
-	    a->dtype != b->dtype || !dtype_is_float(a->dtype))
-		return E("needs two buffers of one type of floats");
+	    (a->dtype != DT_F32 && a->dtype != DT_F64) ||
+	    (a->dtype != b->dtype &&
+	     !(a->dtype == DT_F32 && dtype_is_half(b->dtype))))
+		return E("needs two buffers of f32 or f64, of which the second "
+			 "may be half of f32");
 	if (!body || body->n_iv < 2 || body->n_iv > MAX_RANK + 2 ||
 	    body->n_arg != 1 || !is_scalar(body->arg[0]->type, a->dtype))
 		return E("needs a body over m, n and the k's that takes the "

@@ -30,6 +30,8 @@ static const char pipeline_o2[] =
 	"fold,"
 	"lower_graph,"
 	"fold_statements,"
+	/* States what fusion then takes into the producers. */
+	"widen,"
 	"fuse,"
 	/* Fusion substitutes at whole elements. */
 	"split,"

@@ -4,6 +4,7 @@ where the graph has no operand for it."""
 import numpy as np
 
 from graphs import MOST_ELEMENTS, spread
+from halves import half
 from images import blocks, conv, conv_transpose, pool, resize
 from integers import (bits, compare, gather_nd, integer, looked_up, one_hot,
                       scatter, width)
@@ -522,5 +523,5 @@ CHOICES = [
         (5, cut), (4, pad), (4, gather), (2, quantize), (3, repeat),
         (2, blocks), (2, triangle), (3, width), (3, bits), (3, compare),
         (3, scatter), (2, gather_nd), (2, one_hot), (3, looked_up),
-        (3, resize))
+        (3, resize), (3, half))
 ]

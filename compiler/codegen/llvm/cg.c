@@ -20,7 +20,7 @@ LLVMTypeRef cg_type(struct cg *g, enum dtype t)
 
 LLVMTypeRef cg_mem_type(struct cg *g, enum dtype t)
 {
-	if (t == DT_F16 || t == DT_BF16)
+	if (dtype_is_half(t))
 		return g->i16;
 	return t == DT_BOOL ? g->i8 : cg_type(g, t);
 }

@@ -27,8 +27,8 @@ struct kern {
 	struct cg *g;
 	struct op *op;
 	unsigned mr, nv, lanes, nr;
-	enum dtype dt;
-	LLVMTypeRef elem, vec;
+	enum dtype dt, panel;		/* of sums and rows; of the panel */
+	LLVMTypeRef elem, vec, panel_elem;
 	const struct expr *a_off, *b_off;	/* at row m0, column n0, k = 0 */
 	LLVMValueRef row_off[MAX_ROWS];		/* in elements */
 	int64_t row_const[MAX_ROWS];
@@ -131,12 +131,13 @@ static void plan(struct kern *kn)
 
 /* ---- one step of k ------------------------------------------------------------- */
 
-static LLVMValueRef element(struct kern *kn, LLVMValueRef base, int64_t k)
+static LLVMValueRef element(struct kern *kn, LLVMTypeRef elem,
+			    LLVMValueRef base, int64_t k)
 {
 	struct cg *g = kn->g;
 	LLVMValueRef i = cg_int(g, k);
 
-	return k ? LLVMBuildGEP2(g->b, kn->elem, base, &i, 1, "") : base;
+	return k ? LLVMBuildGEP2(g->b, elem, base, &i, 1, "") : base;
 }
 
 static LLVMValueRef load_row(struct kern *kn, LLVMValueRef pa, unsigned r,
@@ -146,10 +147,10 @@ static LLVMValueRef load_row(struct kern *kn, LLVMValueRef pa, unsigned r,
 	LLVMValueRef p, x;
 
 	if (kn->rows_const) {
-		p = element(kn, pa, kn->row_const[r] + ahead);
+		p = element(kn, kn->elem, pa, kn->row_const[r] + ahead);
 	} else {
 		p = LLVMBuildGEP2(g->b, kn->elem, pa, &kn->row_off[r], 1, "");
-		p = element(kn, p, ahead);
+		p = element(kn, kn->elem, p, ahead);
 	}
 	x = LLVMBuildLoad2(g->b, kn->elem, p, "");
 	LLVMSetAlignment(x, (unsigned)dtype_size(kn->dt));
@@ -161,12 +162,14 @@ static LLVMValueRef load_cols(struct kern *kn, LLVMValueRef pb, unsigned v,
 {
 	struct cg *g = kn->g;
 	LLVMValueRef x = LLVMBuildLoad2(
-		g->b, kn->vec,
-		element(kn, pb, (int64_t)(v * kn->lanes) + ahead), "");
+		g->b, LLVMVectorType(kn->panel_elem, kn->lanes),
+		element(kn, kn->panel_elem, pb,
+			(int64_t)(v * kn->lanes) + ahead),
+		"");
 
 	/* Panels are whole vectors of an aligned buffer. */
-	LLVMSetAlignment(x, kn->lanes * (unsigned)dtype_size(kn->dt));
-	return x;
+	LLVMSetAlignment(x, kn->lanes * (unsigned)dtype_size(kn->panel));
+	return kn->panel == kn->dt ? x : cg_from_mem(g, kn->panel, x);
 }
 
 static void multiply_add(struct kern *kn, unsigned r, unsigned v,
@@ -189,14 +192,15 @@ static void multiply_add(struct kern *kn, unsigned r, unsigned v,
 static void read_ahead(struct kern *kn, LLVMValueRef pb, int64_t ahead)
 {
 	struct cg *g = kn->g;
-	int64_t es = (int64_t)dtype_size(kn->dt);
+	int64_t es = (int64_t)dtype_size(kn->panel);
 	int64_t bytes = kn->g->t->isa->prefetch_bytes, line = 64;
 
 	if (!bytes || kn->mr < kn->g->t->isa->prefetch_rows)
 		return;
 	for (int64_t at = 0; at < kn->nr * es; at += line) {
 		LLVMValueRef arg[] = {
-			element(kn, pb, ahead + (bytes + at) / es),
+			element(kn, kn->panel_elem, pb,
+				ahead + (bytes + at) / es),
 			LLVMConstInt(g->i32, 0, false),
 			LLVMConstInt(g->i32, 2, false),
 			LLVMConstInt(g->i32, 1, false),
@@ -290,7 +294,7 @@ static void k_nest(struct kern *kn, unsigned depth, LLVMValueRef pa,
 		k_nest(kn, depth + 1, a, p);
 	LLVMValueRef left = LLVMBuildSub(b, i, cg_int(g, unroll), "");
 	LLVMValueRef na = LLVMBuildGEP2(b, kn->elem, a, &step_a, 1, "");
-	LLVMValueRef np = LLVMBuildGEP2(b, kn->elem, p, &step_b, 1, "");
+	LLVMValueRef np = LLVMBuildGEP2(b, kn->panel_elem, p, &step_b, 1, "");
 	LLVMBasicBlockRef latch = LLVMGetInsertBlock(b);
 
 	LLVMBuildCondBr(b,
@@ -514,7 +518,7 @@ static void tile_body(struct kern *kn)
 	off = cg_expr(g, kn->op, kn->a_off, 0);
 	pa = LLVMBuildGEP2(g->b, kn->elem, pa, &off, 1, "");
 	off = cg_expr(g, kn->op, kn->b_off, 0);
-	pb = LLVMBuildGEP2(g->b, kn->elem, pb, &off, 1, "");
+	pb = LLVMBuildGEP2(g->b, kn->panel_elem, pb, &off, 1, "");
 	g->lanes = kn->lanes; /* for splats */
 	for (unsigned i = 0; i < kn->mr * kn->nv; i++)
 		kn->sum[i] = LLVMConstNull(kn->vec);
@@ -555,12 +559,14 @@ void cg_contract(struct cg *g, struct op *op)
 {
 	enum dtype dt = op->in[0].val->type->dtype;
 	struct kern kn = { .g = g, .op = op, .dt = dt,
+			   .panel = op->in[1].val->type->dtype,
 			   .mr = (unsigned)op_int(op, A_mr),
 			   .nr = (unsigned)op_int(op, A_nr) };
 
 	kn.lanes = target_lanes(g->t, dtype_info[dt].bits);
 	kn.nv = kn.nr / kn.lanes;
 	kn.elem = cg_type(g, dt);
+	kn.panel_elem = cg_mem_type(g, kn.panel);
 	kn.vec = LLVMVectorType(kn.elem, kn.lanes);
 	if (!target_tile_fits(g->t, dtype_info[dt].bits, kn.mr, kn.nr))
 		bug(&g->c->diag, "a tile of %ux%u vectors", kn.mr, kn.nv);

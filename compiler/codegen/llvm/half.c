@@ -182,20 +182,15 @@ LLVMValueRef cg_f32_odd(struct cg *g, LLVMValueRef x)
 	return LLVMBuildBitCast(b, u, LLVMTypeOf(near), "");
 }
 
-bool cg_is_half(enum dtype t)
-{
-	return t == DT_F16 || t == DT_BF16;
-}
-
 /* After an operation in f32: what the narrower type would hold. */
 LLVMValueRef cg_rounded(struct cg *g, enum dtype t, LLVMValueRef x)
 {
-	return cg_is_half(t) ? from_half(g, t, to_half(g, t, x)) : x;
+	return dtype_is_half(t) ? from_half(g, t, to_half(g, t, x)) : x;
 }
 
 LLVMValueRef cg_from_mem(struct cg *g, enum dtype t, LLVMValueRef x)
 {
-	if (cg_is_half(t))
+	if (dtype_is_half(t))
 		return from_half(g, t, x);
 	if (t == DT_BOOL)
 		return LLVMBuildICmp(g->b, LLVMIntNE, x,
@@ -205,7 +200,7 @@ LLVMValueRef cg_from_mem(struct cg *g, enum dtype t, LLVMValueRef x)
 
 LLVMValueRef cg_to_mem(struct cg *g, enum dtype t, LLVMValueRef x)
 {
-	if (cg_is_half(t))
+	if (dtype_is_half(t))
 		return to_half(g, t, x);
 	if (t == DT_BOOL)
 		return LLVMBuildZExt(g->b, x, cg_like(x, g->i8), "");

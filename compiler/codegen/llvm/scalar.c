@@ -357,7 +357,7 @@ static LLVMValueRef cast(struct cg *g, enum dtype from, enum dtype to,
 			       : LLVMBuildICmp(b, LLVMIntNE, x, zero, "");
 	}
 	if (dtype_is_float(from) && dtype_is_float(to)) {
-		if (from == DT_F64 && cg_is_half(to))
+		if (from == DT_F64 && dtype_is_half(to))
 			return cg_rounded(g, to, cg_f32_odd(g, x));
 		if (from == DT_F64)
 			x = LLVMBuildFPTrunc(b, x, t, "");
@@ -367,7 +367,7 @@ static LLVMValueRef cast(struct cg *g, enum dtype from, enum dtype to,
 	}
 	if (dtype_is_float(to)) {
 		/* f32 does not hold these: by way of f64, which does. */
-		if (cg_is_half(to) && dtype_info[from].bits > 16)
+		if (dtype_is_half(to) && dtype_info[from].bits > 16)
 			return cast(g, DT_F64, to, exact_f64(g, from, x));
 		x = dtype_info[from].kind == DK_INT
 			    ? LLVMBuildSIToFP(b, x, t, "")

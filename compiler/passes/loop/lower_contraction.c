@@ -273,7 +273,8 @@ static struct schedule choose_schedule(const struct tiling *t)
 	for (uint32_t i = 0; i < body->n_iv; i++)
 		if (t->con.rows >> i & 1 && !is_row(t, body->iv[i]))
 			outer *= const_or(expr_atom(body->iv[i])->a, 1);
-	n_b = s.columns * s.depth * es;
+	n_b = s.columns * s.depth *
+	      (int64_t)dtype_size(t->con.b->out[0].type->dtype);
 	tiles = (rows + t->mr - 1) / t->mr;
 	/* Windows read each element several times. */
 	a_bytes = rows * outer * s.depth * es;

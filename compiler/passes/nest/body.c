@@ -8,6 +8,25 @@
 
 /* ---- questions ------------------------------------------------------------ */
 
+/* The load that v is, or is the widened value of: from half to f32 nothing is
+ * rounded. */
+static struct op *load_of(struct value *v, const struct block *body)
+{
+	struct op *cast = def_of(v, OP_arith_cast);
+
+	if (cast && cast->parent == body && v->type->dtype == DT_F32 &&
+	    dtype_is_half(cast->in[0].val->type->dtype))
+		v = cast->in[0].val;
+	return def_of(v, OP_nest_load);
+}
+
+struct value *product_factor(struct op *load)
+{
+	struct op *user = load->out[0].uses->user;
+
+	return user->code == OP_arith_cast ? &user->out[0] : &load->out[0];
+}
+
 bool fold_is_product(const struct op *fold, struct op **a, struct op **b)
 {
 	const struct block *body = op_body(fold);
@@ -25,8 +44,8 @@ bool fold_is_product(const struct op *fold, struct op **a, struct op **b)
 	mul = def_of(sum->in[k].val, OP_arith_mul);
 	if (!mul || mul->parent != body)
 		return false;
-	*a = def_of(mul->in[0].val, OP_nest_load);
-	*b = def_of(mul->in[1].val, OP_nest_load);
+	*a = load_of(mul->in[0].val, body);
+	*b = load_of(mul->in[1].val, body);
 	return *a && *b && *a != *b;
 }
 

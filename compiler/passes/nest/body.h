@@ -6,8 +6,11 @@
 #include "ir/op.h"
 #include "passes/pass.h"
 
-/* The fold is sum += load * load: what a contraction's body looks like. */
+/* The fold is sum += load * load: what a contraction's body looks like.  Loads
+ * of half floats may be widened to f32. */
 bool fold_is_product(const struct op *fold, struct op **a, struct op **b);
+/* What the product multiplies: the load, or its widened value. */
+struct value *product_factor(struct op *load);
 /* The only fold of the body when it is such a product, else NULL. */
 struct op *body_product(const struct block *body);
 bool body_has_fold(const struct block *body);

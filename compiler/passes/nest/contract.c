@@ -130,11 +130,14 @@ static const struct expr *renamed(void *arg, const struct atom *a)
 	return NULL;
 }
 
+/* The load reads another tensor, which may hold the widened values. */
 static void replace_load(struct ctx *c, struct op *load, struct value *tensor,
 			 unsigned n, const struct expr *const *idx)
 {
 	struct builder b = { c, load->parent, load, load->loc };
-	const struct type *t = load->out[0].type;
+	const struct type *t = type_scalar(c, tensor->type->dtype);
+	struct value *old = t == load->out[0].type ? &load->out[0]
+						   : product_factor(load);
 	struct named_attr attr = { A_idx, attr_exprs(c, n, idx) };
 	struct op *op = build(&b, &(struct op_spec){ .code = OP_nest_load,
 						     .n_in = 1, .in = &tensor,
@@ -142,7 +145,9 @@ static void replace_load(struct ctx *c, struct op *load, struct value *tensor,
 						     .n_attr = 1,
 						     .attr = &attr });
 
-	value_replace(&load->out[0], &op->out[0]);
+	value_replace(old, &op->out[0]);
+	if (old->def != load)
+		op_erase(old->def);
 	op_erase(load);
 }
 
@@ -181,6 +186,23 @@ static unsigned fold_order(const struct contraction *con, unsigned *order)
 	return n;
 }
 
+/*
+ * Panels keep half floats where a vector of them is widened in an instruction
+ * or two when it is loaded: that halves what is read, and each serves all rows
+ * of a tile.  A panel packed in the call is read soon, once per block of rows.
+ */
+static enum dtype panel_dtype(struct ctx *c, const struct contraction *con)
+{
+	enum dtype t = con->b->out[0].type->dtype;
+
+	if (!dtype_is_half(t))
+		return con->fold->out[0].type->dtype;
+	return reads_constants(con->b) &&
+			       (t == DT_BF16 || c->target->isa->f16c)
+		       ? t
+		       : DT_F32;
+}
+
 static void pack_columns(struct ctx *c, struct contraction *con)
 {
 	struct block *out = op_body(con->compute), *kb = op_body(con->fold);
@@ -213,8 +235,8 @@ static void pack_columns(struct ctx *c, struct contraction *con)
 	at[rank] = expr_mod(c, n, width);
 	dim[rank++] = width;
 
-	const struct type *t = type_tensor(c, con->fold->out[0].type->dtype,
-					   rank, dim);
+	enum dtype from = con->b->out[0].type->dtype;
+	const struct type *t = type_tensor(c, panel_dtype(c, con), rank, dim);
 	struct nest s = nest_begin(&lo, 1, &t);
 	const struct expr *col = expr_add(c, expr_mul(c, s.iv[panel], width),
 					  s.iv[rank - 1]);
@@ -238,10 +260,12 @@ static void pack_columns(struct ctx *c, struct contraction *con)
 	for (size_t i = 0; i < n_idx; i++)
 		e[i] = expr_subst(c, idx[i], renamed, &rn);
 	guard = expr_addc(c, expr_sub(c, cols, col), -1);
-	struct value *zero = s_const(&lo, t->dtype, 0);
+	struct value *zero = s_const(&lo, from, 0);
 	struct value *v = nest_load_guarded(&lo, con->b->in[0].val, e, 1,
 					    &guard, zero);
 	struct value *packed;
+
+	v = s_cast(&lo, t->dtype, v);
 
 	nest_end(&lo, &s, 1, &v, &packed);
 	erase_dead(op_body(s.op));
@@ -254,11 +278,11 @@ static void pack_columns(struct ctx *c, struct contraction *con)
 			packed = folded;
 		}
 	}
-	struct op *mul = con->b->out[0].uses->user;
+	struct op *mul = product_factor(con->b)->uses->user;
 
 	replace_load(c, con->b, packed, rank, at);
 	/* The packed operand becomes the second factor. */
-	if (mul->in[0].val != &con->a->out[0]) {
+	if (mul->in[0].val != product_factor(con->a)) {
 		struct value *p = mul->in[0].val;
 
 		op_set_in(mul, 0, mul->in[1].val);
@@ -269,7 +293,8 @@ static void pack_columns(struct ctx *c, struct contraction *con)
 
 /*
  * Copies the row operand: one dim for each of its indices, as long as the
- * index's values reach, guards and all.
+ * index's values reach, guards and all.  The copy holds half floats widened:
+ * the kernel spreads each element over the lanes of a vector.
  */
 static bool copy_rows(struct ctx *c, struct contraction *con)
 {
@@ -277,6 +302,7 @@ static bool copy_rows(struct ctx *c, struct contraction *con)
 			     con->compute->loc };
 	struct lower lo = { .b = b };
 	struct value *src = con->a->in[0].val;
+	enum dtype acc = con->fold->out[0].type->dtype;
 	const struct block *out = op_body(con->compute);
 	const struct block *kb = op_body(con->fold);
 	const struct expr *dim[MAX_RANK], *at[MAX_RANK], *low[MAX_RANK];
@@ -289,7 +315,7 @@ static bool copy_rows(struct ctx *c, struct contraction *con)
 		return false;
 	for (size_t i = 0; i < n; i++)
 		affine &= expr_is_affine(idx[i]);
-	if (affine && !n_guard)
+	if (affine && !n_guard && src->type->dtype == acc)
 		return true;
 	if (!affine) {
 		/* One dim per variable that the operand uses. */
@@ -313,8 +339,7 @@ static bool copy_rows(struct ctx *c, struct contraction *con)
 				dim[rank++] = expr_atom(bs[w]->iv[i])->a;
 			}
 		rn.n = rank;
-		const struct type *t = type_tensor(c, src->type->dtype, rank,
-						   dim);
+		const struct type *t = type_tensor(c, acc, rank, dim);
 		struct nest s = nest_begin(&lo, 1, &t);
 		const struct expr *e[MAX_RANK], *g[MAX_RANK * 2];
 		const struct expr *const *guard = op_exprs(con->a, A_guard,
@@ -325,20 +350,22 @@ static bool copy_rows(struct ctx *c, struct contraction *con)
 			e[i] = expr_subst(c, idx[i], renamed, &rn);
 		for (size_t i = 0; i < n_guard; i++)
 			g[i] = expr_subst(c, guard[i], renamed, &rn);
-		struct value *zero = s_const(&lo, t->dtype, 0);
+		struct value *zero = s_const(&lo, src->type->dtype, 0);
 		struct value *v = nest_load_guarded(&lo, src, e,
 						    (unsigned)n_guard, g, zero);
 		struct value *copy;
 
+		v = s_cast(&lo, acc, v);
 		nest_end(&lo, &s, 1, &v, &copy);
 		erase_dead(op_body(s.op));
 		replace_load(c, con->a, copy, rank, at);
 		return true;
 	}
 	/* The other value must be 0 for the copy to be zero-padded. */
-	struct op *other = def_of(con->a->in[1].val, OP_arith_const);
+	struct op *other = n_guard ? def_of(con->a->in[1].val, OP_arith_const)
+				   : NULL;
 
-	if (!other || op_attr(other, A_value)->f != 0)
+	if (n_guard && (!other || op_attr(other, A_value)->f != 0))
 		return false;
 	int last = -1;
 
@@ -376,8 +403,7 @@ static bool copy_rows(struct ctx *c, struct contraction *con)
 			    expr_uses(idx[i], expr_atom(kb->iv[k])))
 				last = (int)i;
 	}
-	const struct type *t = type_tensor(c, src->type->dtype, (unsigned)n,
-					   dim);
+	const struct type *t = type_tensor(c, acc, (unsigned)n, dim);
 	struct nest s = nest_begin(&lo, 1, &t);
 	const struct expr *e[MAX_RANK], *g[2 * MAX_RANK];
 	unsigned ng = 0;
@@ -388,9 +414,10 @@ static bool copy_rows(struct ctx *c, struct contraction *con)
 		g[ng++] = expr_addc(c, expr_sub(c, src->type->dim[i], e[i]),
 				    -1);
 	}
-	struct value *zero = s_const(&lo, t->dtype, 0);
+	struct value *zero = s_const(&lo, src->type->dtype, 0);
 	struct value *v = nest_load_guarded(&lo, src, e, ng, g, zero), *copy;
 
+	v = s_cast(&lo, acc, v);
 	nest_end(&lo, &s, 1, &v, &copy);
 	erase_dead(op_body(s.op));
 	/* A few channels would make short rows: they stay outside. */

@@ -62,6 +62,20 @@ static bool packable(const struct op *load, const struct block *out,
 	return !n && !mixed(load, out, of, fold) && load->n_in == 1;
 }
 
+/* The loads, what widens them, mul, add and yield are the whole fold. */
+static bool nothing_else(const struct block *fold, struct op *a, struct op *b)
+{
+	unsigned n = 5, have = 0;
+
+	if (a->parent != fold || b->parent != fold)
+		return false;
+	n += product_factor(a) != &a->out[0];
+	n += product_factor(b) != &b->out[0];
+	for (const struct op *op = fold->first; op; op = op->next)
+		have++;
+	return have == n;
+}
+
 static int highest(uint32_t bits)
 {
 	int k = -1;
@@ -85,9 +99,7 @@ bool contraction_match(struct ctx *c, struct op *compute,
 	if (!con->fold || !fold_is_product(con->fold, &a, &b))
 		return false;
 	kb = op_body(con->fold);
-	/* load, load, mul, add, yield: nothing else in the fold. */
-	if (!kb->first->next->next->next || kb->last->prev->prev->prev !=
-						  kb->first->next)
+	if (!nothing_else(kb, a, b))
 		return false;
 	enum dtype t = con->fold->out[0].type->dtype;
 	struct op *init = def_of(con->fold->in[0].val, OP_arith_const);

@@ -6,7 +6,7 @@
 
 enum dtype acc_dtype(enum dtype t)
 {
-	return t == DT_F16 || t == DT_BF16 ? DT_F32 : t;
+	return dtype_is_half(t) ? DT_F32 : t;
 }
 
 struct value *s_lowest(struct lower *lo, enum dtype t)

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * widen: what a contraction reads in rows is widened where it is made.
+ *
+ *	y[m, n] = sum k: cast(%x[m, k]) * cast(%w[k, n])
+ * ->
+ *	%v[m, k] = cast(%x[m, k])
+ *	y[m, n] = sum k: %v[m, k] * cast(%w[k, n])
+ *
+ * Register tiles take their rows in the type of the sums.  As a statement of
+ * its own the widening is fused with what makes the tensor, when nothing else
+ * reads it; several contractions share one.  A load with a guard is left
+ * alone: pass contract copies what is padded, and widens it then.
+ */
+#include "passes/nest/body.h"
+#include "passes/nest/contraction.h"
+
+/* Does the statement widen each element of v where it is? */
+static bool widens(const struct op *s, const struct value *v)
+{
+	const struct op *load, *cast;
+	const struct block *b;
+	size_t n;
+
+	if (s->code != OP_nest_compute || s->n_out != 1 || op_has(s, A_idx) ||
+	    s->out[0].type->dtype != DT_F32)
+		return false;
+	b = op_body(s);
+	load = b->first;
+	if (load->code != OP_nest_load || load->n_in != 1 ||
+	    load->in[0].val != v)
+		return false;
+	cast = load->next;
+	if (cast->code != OP_arith_cast || cast->next != b->last ||
+	    cast->in[0].val != &load->out[0] ||
+	    b->last->in[0].val != &cast->out[0])
+		return false;
+	const struct expr *const *idx = op_exprs(load, A_idx, &n);
+
+	for (size_t i = 0; i < n; i++)
+		if (idx[i] != b->iv[i])
+			return false;
+	return n == b->n_iv;
+}
+
+/* The widened value of v, stated before `at` if it is not there. */
+static struct value *widened(struct ctx *c, struct value *v, struct op *at)
+{
+	struct lower lo = { .b = { c, at->parent, at, at->loc } };
+	const struct type *t = type_tensor(c, DT_F32, v->type->rank,
+					   v->type->dim);
+	struct value *w;
+
+	for (const struct use *u = v->uses; u; u = u->next) {
+		struct op *s = op_parent(u->user);
+
+		if (s && s->parent == at->parent && widens(s, v))
+			return &s->out[0];
+	}
+	struct nest n = nest_begin(&lo, 1, &t);
+
+	w = s_cast(&lo, DT_F32, nest_load(&lo, v, n.iv));
+	nest_end(&lo, &n, 1, &w, &w);
+	return w;
+}
+
+static void widen_rows(struct ctx *c, struct op *op)
+{
+	struct contraction con;
+	size_t n;
+
+	if (!contraction_match(c, op, &con) || con.a->n_in != 1 ||
+	    !dtype_is_half(con.a->out[0].type->dtype) ||
+	    (op_exprs(con.a, A_guard, &n), n))
+		return;
+	struct value *old = product_factor(con.a);
+	struct value *w = widened(c, con.a->in[0].val, op);
+	struct lower lo = { .b = { c, con.a->parent, con.a, con.a->loc } };
+
+	value_replace(old, nest_load(&lo, w, op_exprs(con.a, A_idx, &n)));
+	op_erase(old->def);
+	op_erase(con.a);
+}
+
+static void widen_block(struct ctx *c, struct block *b)
+{
+	for (struct op *op = b->first; op; op = op->next) {
+		if (op->code == OP_core_scan)
+			widen_block(c, op_body(op));
+		if (op->code == OP_nest_compute)
+			widen_rows(c, op);
+	}
+}
+
+static bool widen_run(struct module *m, const struct pass_args *args)
+{
+	(void)args;
+	widen_block(m->ctx, op_body(m->func));
+	return true;
+}
+
+PASS(widen,
+	.summary = "Widen the half floats that contractions read in rows",
+	.needs = LEVEL_NEST, .leaves = LEVEL_NEST,
+	.run = widen_run);
