@@ -357,18 +357,58 @@ static void mark_rows(struct block *body)
 		op->slot = per_row(op, body);
 }
 
+/* Lanes `first` on of a vector, so many. */
+static LLVMValueRef lanes_of(struct kern *kn, LLVMValueRef v, unsigned first,
+			     unsigned n)
+{
+	struct cg *g = kn->g;
+	LLVMValueRef pick[64];
+
+	if (n == kn->lanes)
+		return v;
+	if (n == 1)
+		return LLVMBuildExtractElement(g->b, v, cg_int(g, first), "");
+	for (unsigned i = 0; i < n; i++)
+		pick[i] = LLVMConstInt(g->i32, first + i, false);
+	return LLVMBuildShuffleVector(g->b, v, LLVMGetPoison(LLVMTypeOf(v)),
+				      LLVMConstVector(pick, n), "");
+}
+
+/* The body for `n` columns of all rows, in lanes, which lie in one vector of
+ * the tile. */
+static void epilogue_columns(struct kern *kn, LLVMValueRef m0,
+			     LLVMValueRef n0, unsigned first, unsigned n)
+{
+	struct cg *g = kn->g;
+	struct block *body = op_body(kn->op);
+	unsigned v = first / kn->lanes;
+
+	g->lanes = n;
+	g->lane_iv = n > 1 ? expr_atom(body->iv[1]) : NULL;
+	bind(g, body->iv[1], LLVMBuildAdd(g->b, n0, cg_int(g, first), ""));
+	for (unsigned r = 0; r < kn->mr; r++) {
+		bind(g, body->iv[0],
+		     LLVMBuildAdd(g->b, m0, cg_int(g, r), ""));
+		cg_set(g, body->arg[0],
+		       lanes_of(kn, kn->sum[r * kn->nv + v],
+				first % kn->lanes, n),
+		       n > 1);
+		/* A bias is read once for all rows. */
+		for (struct op *op = body->first; op; op = op->next)
+			if (!r || op->slot)
+				cg_op(g, op);
+	}
+	g->lanes = 1;
+	g->lane_iv = NULL;
+}
+
 static void epilogue_vectors(struct kern *kn, LLVMValueRef m0,
 			     LLVMValueRef n0, LLVMValueRef left)
 {
 	struct cg *g = kn->g;
-	struct block *body = op_body(kn->op);
 
-	mark_rows(body);
-	g->lanes = kn->lanes;
-	g->lane_iv = expr_atom(body->iv[1]);
+	mark_rows(op_body(kn->op));
 	for (unsigned v = 0; v < kn->nv; v++) {
-		LLVMValueRef n = LLVMBuildAdd(
-			g->b, n0, cg_int(g, (int64_t)(v * kn->lanes)), "");
 		LLVMBasicBlockRef next = NULL;
 
 		if (left) {
@@ -388,26 +428,32 @@ static void epilogue_vectors(struct kern *kn, LLVMValueRef m0,
 			LLVMPositionBuilderAtEnd(g->b, some);
 			k = LLVMBuildSelect(g->b, full, cg_int(g, kn->lanes),
 					    k, "");
+			g->lanes = kn->lanes;
 			g->mask = cg_first_lanes(g, k);
 		}
-		bind(g, body->iv[1], n);
-		for (unsigned r = 0; r < kn->mr; r++) {
-			bind(g, body->iv[0],
-			     LLVMBuildAdd(g->b, m0, cg_int(g, r), ""));
-			cg_set(g, body->arg[0], kn->sum[r * kn->nv + v], true);
-			/* A bias is read once for all rows. */
-			for (struct op *op = body->first; op; op = op->next)
-				if (!r || op->slot)
-					cg_op(g, op);
-		}
+		epilogue_columns(kn, m0, n0, v * kn->lanes, kn->lanes);
 		g->mask = NULL;
 		if (next) {
 			LLVMBuildBr(g->b, next);
 			LLVMPositionBuilderAtEnd(g->b, next);
 		}
 	}
-	g->lanes = 1;
-	g->lane_iv = NULL;
+}
+
+/* A number of columns known here, where masks are dear: vectors, then the
+ * halves, quarters and so on of one. */
+static void epilogue_pieces(struct kern *kn, LLVMValueRef m0, LLVMValueRef n0,
+			    unsigned left)
+{
+	unsigned n = kn->lanes, first = 0;
+
+	mark_rows(op_body(kn->op));
+	while (first < left) {
+		while (n > left - first)
+			n /= 2;
+		epilogue_columns(kn, m0, n0, first, n);
+		first += n;
+	}
 }
 
 /* The last columns one by one, where masks are dear: the sums go through
@@ -497,8 +543,12 @@ static void epilogue(struct kern *kn)
 	epilogue_vectors(kn, m0, n0, NULL);
 	LLVMBuildBr(g->b, done);
 	LLVMPositionBuilderAtEnd(g->b, part);
+	int64_t n_cols;
+
 	if (g->t->isa->masked)
 		epilogue_vectors(kn, m0, n0, left);
+	else if (expr_is_const(cols->a, &n_cols))
+		epilogue_pieces(kn, m0, n0, (unsigned)(n_cols % kn->nr));
 	else
 		epilogue_scalars(kn, m0, n0, left);
 	LLVMBuildBr(g->b, done);
