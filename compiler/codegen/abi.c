@@ -143,7 +143,8 @@ static void check_atom(void *arg, const struct atom *a)
 		if (!map_get(&s->d->index, a->serial + 1))
 			s->yes = false;
 		break;
-	case ATOM_DIV: case ATOM_MOD: case ATOM_MIN: case ATOM_MAX:
+	case ATOM_DIM: case ATOM_DIV: case ATOM_MOD: case ATOM_MIN:
+	case ATOM_MAX:
 		break;
 	case ATOM_IV: case ATOM_ARG: case ATOM_VAL: case ATOM_POISON:
 		s->yes = false;
@@ -155,12 +156,14 @@ static void describe_dims(struct describe *d, struct abi_tensor *t,
 			  const struct type *ty)
 {
 	struct sized s = { d, true };
+	struct map seen = { 0 };
 	int64_t *code = NEW_ARRAY(&d->ctx->perm, ty->rank + 1, int64_t);
 
 	for (uint32_t i = 0; i < ty->rank; i++) {
 		code[i] = dim_code(d, ty->dim[i]);
-		expr_visit(ty->dim[i], check_atom, &s);
+		expr_visit_all(ty->dim[i], check_atom, &s, &seen);
 	}
+	map_free(&seen);
 	t->rank = ty->rank;
 	t->dtype = ty->dtype;
 	t->dim = ty->dim;

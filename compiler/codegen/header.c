@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/vec.h"
+
 enum {
 	MAX_NAME = 1000,	/* longer names are only in the object */
 	HASH_CHARS = 16,
@@ -27,6 +29,7 @@ struct header {
 	const char *up;
 	const char *symbol;	/* P_model_<hash> */
 	bool dynamic_out;	/* some output's size is known after the call */
+	VEC(const struct atom *) computed;	/* locals of the function */
 };
 
 static const char *to_upper(struct arena *a, const char *s)
@@ -60,6 +63,11 @@ static void put_atom(struct header *h, const struct atom *a)
 			if (h->abi->dim[i] == a)
 				fprintf(h->f, "dim_%s",
 					h->abi->dim_ident[i]);
+		return;
+	case ATOM_DIM:
+		for (size_t i = 0; i < h->computed.n; i++)
+			if (h->computed.v[i] == a)
+				fprintf(h->f, "n%zu_", i);
 		return;
 	case ATOM_DIV: put_call(h, "div", a); return;
 	case ATOM_MOD: put_call(h, "mod", a); return;
@@ -104,17 +112,20 @@ static void find_call(void *arg, const struct atom *a)
 {
 	bool *found = arg;
 
-	if (a->kind != ATOM_SYM)
+	if (a->kind >= ATOM_DIV)
 		*found = true;
 }
 
 static bool needs_calls(const struct header *h)
 {
+	struct map seen = { 0 };
 	bool found = false;
 
 	for (uint32_t i = 0; i < h->abi->n_out; i++)
 		if (h->abi->out[i].sized)
-			expr_visit(h->abi->out[i].elems, find_call, &found);
+			expr_visit_all(h->abi->out[i].elems, find_call, &found,
+				       &seen);
+	map_free(&seen);
 	return found;
 }
 
@@ -171,6 +182,40 @@ static void put_dim_params(struct header *h, const struct expr *of)
 		fputs("void", h->f);
 }
 
+static void find_computed(void *arg, const struct atom *a)
+{
+	struct header *h = arg;
+
+	if (a->kind == ATOM_DIM)
+		vec_push(&h->computed, a);
+}
+
+static int by_serial(const void *pa, const void *pb)
+{
+	const struct atom *const *a = pa, *const *b = pb;
+
+	return (*a)->serial < (*b)->serial ? -1 : (*a)->serial > (*b)->serial;
+}
+
+/* Each computed dim once, before the first that mentions it. */
+static void put_computed(struct header *h, const struct expr *e)
+{
+	struct map seen = { 0 };
+
+	h->computed.n = 0;
+	expr_visit_all(e, find_computed, h, &seen);
+	map_free(&seen);
+	if (!h->computed.n)
+		return;
+	qsort(h->computed.v, h->computed.n, sizeof(*h->computed.v), by_serial);
+	for (size_t i = 0; i < h->computed.n; i++) {
+		fprintf(h->f, "\tconst int64_t n%zu_ = ", i);
+		put_expr(h, h->computed.v[i]->a);
+		fputs(";\n", h->f);
+	}
+	fputc('\n', h->f);
+}
+
 /* Elements of a tensor: a macro when constant, else a function of the dims. */
 static void put_elems(struct header *h, const char *dir,
 		      const struct abi_tensor *t, const char *up)
@@ -187,7 +232,9 @@ static void put_elems(struct header *h, const char *dir,
 	fprintf(h->f, "static inline int64_t %s_%s_%s_elems(", h->p, dir,
 		t->ident);
 	put_dim_params(h, t->elems);
-	fputs(")\n{\n\treturn ", h->f);
+	fputs(")\n{\n", h->f);
+	put_computed(h, t->elems);
+	fputs("\treturn ", h->f);
 	put_expr(h, t->elems);
 	fputs(";\n}\n", h->f);
 }
@@ -490,5 +537,7 @@ char *header_emit(struct ctx *c, struct abi *abi)
 	h.symbol = arena_fmt(&c->perm, "%s_model_%0*" PRIx64, h.p, HASH_CHARS,
 			     hash);
 	abi->model_symbol = h.symbol;
-	return put_all(&h);
+	text = put_all(&h);
+	vec_free(&h.computed);
+	return text;
 }

@@ -228,21 +228,12 @@ const struct type *input_type(struct importer *im,
 
 /* ---- claims about outputs ------------------------------------------------ */
 
-static void find_runtime_symbol(void *arg, const struct atom *a)
-{
-	if (a->kind == ATOM_SYM && a->id == 1)
-		*(bool *)arg = true;
-}
-
 /* The dim depends on values that the model computes: what the file says of
  * its size is checked in each run. */
 static void check_at_run_time(struct importer *im, const struct expr *dim,
 			      int64_t declared)
 {
-	bool found = false;
-
-	expr_visit(dim, find_runtime_symbol, &found);
-	if (!found)
+	if (!expr_is_late(dim))
 		return;
 	const struct expr *diff = expr_addc(im->c, dim, -declared);
 	struct named_attr attr = { A_zero, attr_exprs(im->c, 1, &diff) };

@@ -11,7 +11,7 @@
 
 #include "ir/ir.h"
 
-enum { MAX_TERMS = 256 };
+enum { MAX_TERMS = 256, MAX_DIM_DEPTH = 4000 };
 
 /* ---- atoms ------------------------------------------------------------ */
 
@@ -129,6 +129,65 @@ const struct expr *expr_sym_signed(struct ctx *c, const char *name)
 	return of_atom(c, intern_atom(c, (struct atom){ .kind = ATOM_SYM,
 							.id = 1,
 							.name = name }));
+}
+
+static void visit_late(void *arg, const struct atom *a)
+{
+	*(bool *)arg |= (a->kind == ATOM_SYM || a->kind == ATOM_DIM) && a->id;
+}
+
+bool expr_is_late(const struct expr *e)
+{
+	bool found = false;
+
+	expr_visit(e, visit_late, &found);
+	return found;
+}
+
+static void visit_local(void *arg, const struct atom *a)
+{
+	*(bool *)arg |= a->kind == ATOM_IV || a->kind == ATOM_ARG ||
+			a->kind == ATOM_VAL;
+}
+
+bool expr_is_closed(const struct expr *e)
+{
+	bool found = false;
+
+	expr_visit(e, visit_local, &found);
+	return !found;
+}
+
+static void visit_depth(void *arg, const struct atom *a)
+{
+	uint32_t *depth = arg;
+
+	if (a->kind == ATOM_DIM && a->depth > *depth)
+		*depth = a->depth;
+}
+
+const struct expr *expr_dim(struct ctx *c, const struct expr *e)
+{
+	const struct expr *def = expr_max(c, e, expr_const(c, 0));
+	const struct atom *a = expr_atom(def);
+	int64_t k;
+
+	if (expr_is_poison(def) || expr_is_const(def, &k) ||
+	    !expr_is_closed(def) ||
+	    (a && (a->kind == ATOM_SYM || a->kind == ATOM_DIM)))
+		return def;
+	struct atom key = { .kind = ATOM_DIM, .id = expr_is_late(def),
+			    .a = def };
+
+	expr_visit(def, visit_depth, &key.depth);
+	if (++key.depth > MAX_DIM_DEPTH)
+		return poison(c);
+	return of_atom(c, intern_atom(c, key));
+}
+
+const struct expr *expr_of_atom(struct ctx *c, const struct atom *a)
+{
+	return of_atom(c, a);
 }
 
 const struct expr *expr_iv(struct ctx *c, const struct expr *extent)
@@ -335,40 +394,6 @@ const struct atom *expr_atom(const struct expr *e)
 	return e->n == 1 && e->term[0].n == 1 && e->term[0].coef == 1
 		       ? e->term[0].atom[0]
 		       : NULL;
-}
-
-void expr_visit(const struct expr *e, expr_visit_fn *fn, void *arg)
-{
-	for (uint32_t i = 0; i < e->n; i++)
-		for (uint32_t j = 0; j < e->term[i].n; j++) {
-			const struct atom *a = e->term[i].atom[j];
-
-			fn(arg, a);
-			if (a->kind >= ATOM_DIV && a->a) {
-				expr_visit(a->a, fn, arg);
-				expr_visit(a->b, fn, arg);
-			}
-		}
-}
-
-struct find_atom {
-	const struct atom *want;
-	bool found;
-};
-
-static void find_visit(void *arg, const struct atom *a)
-{
-	struct find_atom *f = arg;
-
-	f->found |= a == f->want;
-}
-
-bool expr_uses(const struct expr *e, const struct atom *a)
-{
-	struct find_atom f = { a, false };
-
-	expr_visit(e, find_visit, &f);
-	return f.found;
 }
 
 bool expr_linear(struct ctx *c, const struct expr *e, const struct atom *a,
@@ -589,82 +614,4 @@ const struct expr *expr_max(struct ctx *c, const struct expr *a,
 			    const struct expr *b)
 {
 	return minmax(c, ATOM_MAX, a, b);
-}
-
-/* ---- substitution and evaluation -------------------------------------- */
-
-static const struct expr *subst_atom(struct ctx *c, const struct atom *a,
-				     expr_subst_fn *fn, void *arg)
-{
-	const struct expr *r = fn(arg, a);
-
-	if (r)
-		return r;
-	if (a->kind < ATOM_DIV || a->kind == ATOM_POISON)
-		return of_atom(c, a);
-	const struct expr *x = expr_subst(c, a->a, fn, arg);
-	const struct expr *y = expr_subst(c, a->b, fn, arg);
-
-	if (a->kind == ATOM_DIV)
-		return expr_div(c, x, y);
-	if (a->kind == ATOM_MOD)
-		return expr_mod(c, x, y);
-	return minmax(c, a->kind, x, y);
-}
-
-const struct expr *expr_subst(struct ctx *c, const struct expr *e,
-			      expr_subst_fn *fn, void *arg)
-{
-	const struct expr *sum = expr_const(c, 0);
-
-	for (uint32_t i = 0; i < e->n; i++) {
-		const struct expr *p = expr_const(c, e->term[i].coef);
-
-		for (uint32_t j = 0; j < e->term[i].n; j++)
-			p = expr_mul(c, p,
-				     subst_atom(c, e->term[i].atom[j], fn, arg));
-		sum = expr_add(c, sum, p);
-	}
-	return sum;
-}
-
-static bool eval_atom(const struct atom *a, expr_value_fn *fn, void *arg,
-		      int64_t *v)
-{
-	int64_t x, y;
-
-	if (a->kind < ATOM_DIV)
-		return fn(arg, a, v);
-	if (a->kind == ATOM_POISON || !expr_eval(a->a, fn, arg, &x) ||
-	    !expr_eval(a->b, fn, arg, &y))
-		return false;
-	if (a->kind == ATOM_MIN)
-		*v = x < y ? x : y;
-	else if (a->kind == ATOM_MAX)
-		*v = x > y ? x : y;
-	else if (y <= 0)
-		return false;
-	else if (a->kind == ATOM_DIV)
-		*v = x / y - (x % y < 0);
-	else
-		*v = x % y + (x % y < 0 ? y : 0);
-	return true;
-}
-
-bool expr_eval(const struct expr *e, expr_value_fn *fn, void *arg, int64_t *v)
-{
-	int64_t sum = 0;
-
-	for (uint32_t i = 0; i < e->n; i++) {
-		int64_t p = e->term[i].coef, x;
-
-		for (uint32_t j = 0; j < e->term[i].n; j++)
-			if (!eval_atom(e->term[i].atom[j], fn, arg, &x) ||
-			    __builtin_mul_overflow(p, x, &p))
-				return false;
-		if (__builtin_add_overflow(sum, p, &sum))
-			return false;
-	}
-	*v = sum;
-	return true;
 }

@@ -9,7 +9,11 @@
 
 #include "ir/ir.h"
 
-enum { MAX_DEPTH = 24, MAX_STEPS = 4000 };
+enum {
+	MAX_DEPTH = 24,
+	MAX_STEPS = 4000,
+	MAX_OPEN = 32,	/* terms in which a definition is put */
+};
 
 /* Claims split in two at every min or max: the steps bound the work. */
 struct proof {
@@ -25,7 +29,7 @@ static bool atom_nonneg(struct proof *p, const struct atom *a, int depth)
 	switch (a->kind) {
 	case ATOM_SYM:
 		return !a->id;
-	case ATOM_IV: case ATOM_MOD:
+	case ATOM_IV: case ATOM_MOD: case ATOM_DIM:
 		return true;
 	case ATOM_ARG: case ATOM_VAL:
 		return a->a;
@@ -65,11 +69,33 @@ static const struct atom *pick_bounded(const struct expr *e)
 			const struct atom *a = e->term[i].atom[j];
 
 			if (a->kind >= ATOM_DIV ||
-			    (a->kind != ATOM_SYM && a->a))
+			    (a->kind != ATOM_SYM && a->kind != ATOM_DIM &&
+			     a->a))
 				if (!best || a->serial > best->serial)
 					best = a;
 		}
 	return best;
+}
+
+/* The computed dim in e that was made last; all others may be part of it. */
+static const struct atom *last_dim(const struct expr *e)
+{
+	const struct atom *best = NULL;
+
+	for (uint32_t i = 0; i < e->n; i++)
+		for (uint32_t j = 0; j < e->term[i].n; j++) {
+			const struct atom *a = e->term[i].atom[j];
+
+			if (a->kind == ATOM_DIM &&
+			    (!best || a->serial > best->serial))
+				best = a;
+		}
+	return best;
+}
+
+static const struct expr *definition(void *arg, const struct atom *a)
+{
+	return a == arg ? a->a : NULL;
 }
 
 /*
@@ -90,6 +116,11 @@ static bool nonneg(struct proof *p, const struct expr *e, int depth)
 	const struct atom *a = pick_bounded(e);
 	const struct expr *k, *rest, *lo = NULL, *hi = NULL, *alt = NULL;
 
+	/* What a dim is computed from matters only when nothing else helps. */
+	if (!a && (a = last_dim(e)))
+		return e->n <= MAX_OPEN &&
+		       nonneg(p, expr_subst(c, e, definition, (void *)a),
+			      depth - MAX_DEPTH / 4);
 	if (!a || a->kind == ATOM_POISON)
 		return false;
 	if (!expr_linear(c, e, a, &k, &rest))
@@ -151,7 +182,7 @@ static bool nonneg(struct proof *p, const struct expr *e, int depth)
 			return true;
 		lo = a->a;
 		break;
-	case ATOM_SYM: case ATOM_POISON:
+	case ATOM_SYM: case ATOM_DIM: case ATOM_POISON:
 		return false;
 	}
 	if (up)

@@ -43,6 +43,9 @@ static int cmp_atom(struct ctx *c, const struct expr_names *n,
 	case ATOM_ARG:
 		r = cmp_u64(a->id, b->id);
 		break;
+	case ATOM_DIM:
+		/* The text makes them in the order in which they were made. */
+		return cmp_u64(a->serial, b->serial);
 	case ATOM_DIV: case ATOM_MOD: case ATOM_MIN: case ATOM_MAX:
 	case ATOM_POISON:
 		break;
@@ -180,6 +183,23 @@ static const char *with_extent(struct ctx *c, const struct expr_names *n,
 		    : s;
 }
 
+static void visit_dim(void *arg, const struct atom *a)
+{
+	*(bool *)arg |= a->kind == ATOM_DIM;
+}
+
+/* In a message it is its definition, when that is made of plain symbols. */
+static const char *dim_text(struct ctx *c, const struct atom *a,
+			    const struct expr_names *n)
+{
+	bool deep = false;
+
+	if (n)
+		return arena_fmt(&c->temp, "#%u", number_of(n, a));
+	expr_visit(a->a, visit_dim, &deep);
+	return deep ? "?" : arena_fmt(&c->temp, "(%s)", expr_str(c, a->a));
+}
+
 static const char *atom_text(struct ctx *c, const struct atom *a,
 			     const struct expr_names *n)
 {
@@ -201,6 +221,8 @@ static const char *atom_text(struct ctx *c, const struct atom *a,
 		return with_extent(c, n, a,
 				   arena_fmt(&c->temp, "%%%u",
 					     number_of(n, a)));
+	case ATOM_DIM:
+		return dim_text(c, a, n);
 	case ATOM_POISON:
 		return "poison";
 	case ATOM_MIN: case ATOM_MAX:

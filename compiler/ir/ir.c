@@ -114,7 +114,8 @@ const char *type_str(struct ctx *c, const struct type *t)
 	for (uint32_t i = 0; i < t->rank; i++) {
 		const struct atom *a = expr_atom(t->dim[i]);
 		bool plain = expr_is_const(t->dim[i], &(int64_t){ 0 }) ||
-			     (a && a->kind == ATOM_SYM);
+			     (a && (a->kind == ATOM_SYM ||
+				    a->kind == ATOM_DIM));
 
 		s = arena_fmt(&c->temp, plain ? "%s%s," : "%s(%s),", s,
 			      expr_str(c, t->dim[i]));

@@ -315,6 +315,10 @@ struct value *build_scalar_const(struct builder *b, enum dtype t, double v);
 /* The bytes of a constant tensor, when v is defined by core.const. */
 bool value_const(const struct value *v, struct blob *data);
 
+/* Every computed dim that the module mentions, each behind those that its
+ * definition mentions; in the temp arena. */
+const struct atom **module_dims(const struct module *m, size_t *n);
+
 /* ---- text and checks -------------------------------------------------- */
 
 /* The whole module as .dl text, malloc'ed; the caller frees it. */

@@ -382,6 +382,27 @@ static void add_level(void *arg, struct op *op)
 		*levels |= l;
 }
 
+/* "dim #0 = expression", in the order of their numbers. */
+static bool definitions(struct parser *p)
+{
+	while (parse_accept_word(p, "dim")) {
+		const struct expr *e;
+
+		if (!parse_expect(p, '#'))
+			return false;
+		if (p->tok != TOK_INT || p->huge || p->u != p->dims.n)
+			return parse_error(p, "expected the number %zu",
+					   p->dims.n);
+		parse_next(p);
+		if (!parse_expect(p, '=') || !(e = parse_expr(p)))
+			return false;
+		if (!expr_is_closed(e))
+			return parse_error(p, "a dim is defined by dims alone");
+		vec_push(&p->dims, expr_dim(p->c, e));
+	}
+	return true;
+}
+
 static bool function(struct parser *p, struct module *m)
 {
 	struct type_vec types = { 0 };
@@ -448,9 +469,10 @@ struct module *module_parse_blobs(struct ctx *c, const char *text, size_t size,
 	if (blobs && !sidecar_open(c, blobs, &p.sidecar))
 		return NULL;
 	parse_next(&p);
-	ok = function(&p, m) && !p.failed;
+	ok = definitions(&p) && function(&p, m) && !p.failed;
 	map_free(&p.values);
 	map_free(&p.ivs);
+	vec_free(&p.dims);
 	if (!ok)
 		return NULL;
 	m->levels = 0;

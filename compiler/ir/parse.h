@@ -45,6 +45,10 @@ struct parser {
 	unsigned depth;
 	struct map values, ivs;	/* interned name -> struct name */
 	struct name *scope;
+	struct {
+		const struct expr **v;
+		size_t n, cap;
+	} dims;			/* by number: what "#0" and so on are */
 	struct blob sidecar;	/* data NULL: none was given */
 };
 

@@ -377,6 +377,19 @@ static const struct expr *arg_atom(struct parser *p)
 	return ok ? expr_arg(p->c, (unsigned)k, e) : NULL;
 }
 
+static const struct expr *computed_dim(struct parser *p)
+{
+	if (p->tok != TOK_INT || p->huge || p->u >= p->dims.n) {
+		parse_error(p, "'#' is not followed by the number of a dim "
+			       "that is defined");
+		return NULL;
+	}
+	const struct expr *e = p->dims.v[p->u];
+
+	parse_next(p);
+	return e;
+}
+
 static const struct expr *factor(struct parser *p, bool negative)
 {
 	const struct expr *e = NULL;
@@ -398,6 +411,8 @@ static const struct expr *factor(struct parser *p, bool negative)
 		e = value_atom(p);
 	else if (parse_accept(p, '$'))
 		e = arg_atom(p);
+	else if (parse_accept(p, '#'))
+		e = computed_dim(p);
 	else if (parse_accept(p, '~'))
 		e = symbol(p, true);
 	else if (parse_accept(p, '('))

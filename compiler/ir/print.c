@@ -17,8 +17,8 @@ struct printer {
 	struct ctx *c;
 	char *s;
 	size_t n, cap;
-	struct map values, ivs;		/* id -> its number, plus one */
-	uintptr_t n_values, n_ivs;
+	struct map values, ivs, dims;	/* id -> its number, plus one */
+	uintptr_t n_values, n_ivs, n_dims;
 	struct expr_names names;
 	unsigned depth;
 };
@@ -71,6 +71,8 @@ static uint32_t atom_number(void *arg, const struct atom *a)
 {
 	struct printer *p = arg;
 
+	if (a->kind == ATOM_DIM)
+		return number(&p->dims, &p->n_dims, a->serial);
 	return a->kind == ATOM_VAL ? number(&p->values, &p->n_values,
 					    a->val->id)
 				   : number(&p->ivs, &p->n_ivs, a->serial);
@@ -401,6 +403,19 @@ static void put_op(struct printer *p, const struct op *op)
 	}
 }
 
+/* What each computed dim is, before it is mentioned. */
+static void put_definitions(struct printer *p, const struct module *m)
+{
+	size_t n;
+	const struct atom **dim = module_dims(m, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		put_fmt(p, "dim #%u = ", atom_number(p, dim[i]));
+		put_expr(p, dim[i]->a);
+		put(p, "\n");
+	}
+}
+
 static void put_func(struct printer *p, const struct module *m)
 {
 	const struct op *f = m->func;
@@ -435,6 +450,7 @@ static char *printer_done(struct printer *p)
 {
 	map_free(&p->values);
 	map_free(&p->ivs);
+	map_free(&p->dims);
 	return p->s;
 }
 
@@ -443,6 +459,7 @@ char *module_print(const struct module *m)
 	struct printer p;
 
 	printer_init(&p, m->ctx);
+	put_definitions(&p, m);
 	put_func(&p, m);
 	return printer_done(&p);
 }

@@ -25,21 +25,6 @@ bool verify_error(struct verifier *v, const struct op *op, const char *fmt, ...)
 
 /* ---- inference -------------------------------------------------------- */
 
-static void find_signed(void *arg, const struct atom *a)
-{
-	bool *found = arg;
-
-	*found |= a->kind == ATOM_SYM && a->id;
-}
-
-static bool is_bound_late(const struct expr *e)
-{
-	bool found = false;
-
-	expr_visit(e, find_signed, &found);
-	return found;
-}
-
 static bool types_agree(const struct type *a, const struct type *b, bool *exact)
 {
 	if (a->kind != b->kind || a->dtype != b->dtype || a->rank != b->rank)
@@ -47,7 +32,7 @@ static bool types_agree(const struct type *a, const struct type *b, bool *exact)
 	for (uint32_t i = 0; i < a->rank; i++) {
 		if (a->dim[i] == b->dim[i])
 			continue;
-		if (!is_bound_late(a->dim[i]) && !is_bound_late(b->dim[i]))
+		if (!expr_is_late(a->dim[i]) && !expr_is_late(b->dim[i]))
 			return false;
 		*exact = false;
 	}
@@ -135,8 +120,8 @@ static void check_atom(void *arg, const struct atom *a)
 	const struct value *x = a->val;
 
 	switch (a->kind) {
-	case ATOM_SYM: case ATOM_DIV: case ATOM_MOD: case ATOM_MIN:
-	case ATOM_MAX:
+	case ATOM_SYM: case ATOM_DIM: case ATOM_DIV: case ATOM_MOD:
+	case ATOM_MIN: case ATOM_MAX:
 		return;
 	case ATOM_POISON:
 		k->wrong = "overflowed";

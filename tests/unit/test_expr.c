@@ -143,6 +143,64 @@ Test(expr, overflow_is_poison)
 		}
 }
 
+static bool three(void *arg, const struct atom *a, int64_t *v)
+{
+	(void)arg;
+	*v = a->kind == ATOM_SYM ? 3 : 0;
+	return a->kind == ATOM_SYM;
+}
+
+static const struct expr *all_two(void *arg, const struct atom *a)
+{
+	(void)arg;
+	return a->kind == ATOM_SYM ? CONST(2) : NULL;
+}
+
+Test(expr, computed_dims)
+{
+	const struct expr *e = expr_max(c, N, MUL(M, M)), *d = expr_dim(c, e);
+	int64_t v;
+
+	cr_assert_eq(expr_dim(c, e), d);
+	cr_assert_neq(d, e);
+	cr_assert_eq(expr_dim(c, d), d);
+	cr_assert_eq(expr_dim(c, N), N);
+	cr_assert(expr_is(expr_dim(c, CONST(-4)), 0));
+	/* Nothing that changes within a call is a dim. */
+	cr_assert_eq(expr_dim(c, ADD(I, N)), ADD(I, N));
+	cr_assert(!expr_is_late(d) && expr_is_late(expr_dim(c, ADD(d, S))));
+	/* Opaque, yet proofs know what it is. */
+	cr_assert(expr_ge0(c, ADD(d, N)) && expr_ge0(c, expr_sub(c, d, N)));
+	cr_assert(!expr_ge0(c, expr_sub(c, N, d)));
+	cr_assert(expr_uses(d, expr_atom(M)) && !expr_uses(d, expr_atom(K)));
+	cr_assert(expr_eval(ADD(d, N), three, NULL, &v) && v == 12);
+	cr_assert(expr_is(expr_subst_all(c, ADD(d, N), all_two, NULL), 6));
+	cr_assert_eq(expr_subst(c, d, all_two, NULL), d);
+	/* The value of an expression below 0 is 0. */
+	d = expr_dim(c, expr_addc(c, S, -4));
+	cr_assert(expr_ge0(c, d));
+	cr_assert(expr_eval(d, three, NULL, &v) && v == 0);
+}
+
+/* Each mentions the one before it twice: the work is that of one each. */
+Test(expr, long_chains_of_dims)
+{
+	const struct expr *d = N;
+	int64_t v;
+
+	for (int i = 0; i < 2000; i++)
+		d = expr_dim(c, expr_div(c, ADD(MUL(d, M), expr_min(c, d, M)),
+					 expr_addc(c, M, 1)));
+	cr_assert(expr_uses(d, expr_atom(N)));
+	cr_assert(!expr_uses(d, expr_atom(K)));
+	cr_assert(expr_eval(d, three, NULL, &v) && v == 3);
+	cr_assert(expr_is_const(expr_subst_all(c, d, all_two, NULL), &v));
+	cr_assert(!expr_ge0(c, expr_addc(c, d, -100)));
+	for (int i = 0; i < 100000 && !expr_is_poison(d); i++)
+		d = expr_dim(c, MUL(d, M));
+	cr_assert(expr_is_poison(d));
+}
+
 Test(expr, linear)
 {
 	const struct expr *coef, *rest, *e = ADD(MUL(I, N), expr_addc(c, J, 2));

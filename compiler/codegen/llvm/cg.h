@@ -45,6 +45,9 @@ struct cg {
 	int64_t weight_bytes;
 	bool weights_later;		/* the global has no bytes yet */
 
+	const struct atom **dim;	/* the module's computed dims */
+	size_t n_dim;
+
 	LLVMValueRef invoke, workspace;
 
 	/* The function being emitted. */
@@ -52,6 +55,8 @@ struct cg {
 	struct map vals;		/* value id -> struct cv */
 	struct map atoms;		/* atom serial -> i64 */
 	struct map bufs;		/* value id -> ptr */
+	LLVMValueRef dim_slots;		/* where computed dims are kept, when
+					 * they are many; NULL in kernels */
 	unsigned lanes;			/* 1 outside of a vector loop */
 	const struct atom *lane_iv;
 	LLVMValueRef mask;		/* of a tail, or NULL */
@@ -143,8 +148,14 @@ void weights_finish(struct cg *g, struct codegen_out *out);
 
 /* The model's symbolic dims, from an array of i64 in the ABI's order. */
 void cg_bind_dims(struct cg *g, LLVMValueRef dims);
+/* Computes the computed dims of which all is known by now, and which are in
+ * `only` (NULL: all).  *over (or NULL) becomes what it was or "one
+ * overflows". */
+void cg_compute_dims(struct cg *g, const struct map *only,
+		     LLVMValueRef *over);
 /* i1; NULL without dims. */
 LLVMValueRef cg_any_negative(struct cg *g);
+bool cg_many_dims(const struct cg *g);
 /* Of fn, when it is complete, and has very many of them. */
 void cg_reload_dims(struct cg *g, LLVMValueRef fn);
 /* i1; an empty tensor needs no memory.  NULL where that is known, or is only

@@ -17,6 +17,45 @@ void cg_bind_dims(struct cg *g, LLVMValueRef dims)
 	}
 }
 
+struct ready {
+	struct cg *g;
+	bool yes;
+};
+
+static void visit_known(void *arg, const struct atom *a)
+{
+	struct ready *r = arg;
+
+	if (a->kind < ATOM_DIV && !map_get(&r->g->atoms, a->serial))
+		r->yes = false;
+}
+
+void cg_compute_dims(struct cg *g, const struct map *only, LLVMValueRef *over)
+{
+	for (size_t i = 0; i < g->n_dim; i++) {
+		const struct atom *a = g->dim[i];
+		struct ready r = { g, !only || map_get(only, a->serial) };
+
+		if (map_get(&g->atoms, a->serial))
+			continue;
+		expr_visit(a->a, visit_known, &r);
+		if (!r.yes)
+			continue;
+		LLVMValueRef v = cg_checked_expr(g, a->a, over);
+
+		if (g->dim_slots) {
+			LLVMValueRef k = cg_int(g, (int64_t)i);
+			LLVMValueRef p = LLVMBuildGEP2(g->b, g->i64,
+						       g->dim_slots, &k, 1,
+						       "");
+
+			LLVMBuildStore(g->b, v, p);
+			v = LLVMBuildLoad2(g->b, g->i64, p, "");
+		}
+		map_put(&g->atoms, a->serial, v);
+	}
+}
+
 /* With its address, which would else live as long. */
 static LLVMValueRef copy_load(struct cg *g, LLVMValueRef load)
 {
@@ -34,31 +73,46 @@ static LLVMValueRef copy_load(struct cg *g, LLVMValueRef load)
  * thousands of blocks.  Where dims are many, each use loads its own; the
  * function runs once per call, and no pass that would undo it runs over it.
  */
+static void reload(struct cg *g, LLVMValueRef dim)
+{
+	LLVMUseRef u = LLVMGetFirstUse(dim), next;
+
+	for (; u; u = next) {
+		LLVMValueRef user = LLVMGetUser(u);
+
+		next = LLVMGetNextUse(u);
+		if (LLVMIsAPHINode(user))
+			continue;
+		LLVMPositionBuilderBefore(g->b, user);
+		for (int k = LLVMGetNumOperands(user); k-- > 0;)
+			if (LLVMGetOperandUse(user, (unsigned)k) == u)
+				LLVMSetOperand(user, (unsigned)k,
+					       copy_load(g, dim));
+	}
+}
+
+bool cg_many_dims(const struct cg *g)
+{
+	enum { MANY_DIMS = 64 };
+
+	return g->o->abi->n_dim + g->n_dim >= MANY_DIMS;
+}
+
 void cg_reload_dims(struct cg *g, LLVMValueRef fn)
 {
 	const struct abi *abi = g->o->abi;
-	enum { MANY_DIMS = 64 };
 
-	if (abi->n_dim < MANY_DIMS)
+	if (!cg_many_dims(g))
 		return;
 	cg_add_attr(g, fn, "optnone", NULL);
 	cg_add_attr(g, fn, "noinline", NULL);
-	for (uint32_t i = 0; i < abi->n_dim; i++) {
-		LLVMValueRef dim = map_get(&g->atoms, abi->dim[i]->serial);
-		LLVMUseRef u = LLVMGetFirstUse(dim), next;
+	for (uint32_t i = 0; i < abi->n_dim; i++)
+		reload(g, map_get(&g->atoms, abi->dim[i]->serial));
+	for (size_t i = 0; i < g->n_dim; i++) {
+		LLVMValueRef dim = map_get(&g->atoms, g->dim[i]->serial);
 
-		for (; u; u = next) {
-			LLVMValueRef user = LLVMGetUser(u);
-
-			next = LLVMGetNextUse(u);
-			if (LLVMIsAPHINode(user))
-				continue;
-			LLVMPositionBuilderBefore(g->b, user);
-			for (int k = LLVMGetNumOperands(user); k-- > 0;)
-				if (LLVMGetOperandUse(user, (unsigned)k) == u)
-					LLVMSetOperand(user, (unsigned)k,
-						       copy_load(g, dim));
-		}
+		if (dim && LLVMIsALoadInst(dim))
+			reload(g, dim);
 	}
 }
 

@@ -219,6 +219,11 @@ static void run_bind(struct entry *e, struct op *op)
 				    : LLVMBuildZExt(g->b, x, g->i64, "");
 		map_put(&g->atoms, expr_atom(sym[i])->serial, x);
 	}
+	LLVMValueRef over = NULL;
+
+	cg_compute_dims(g, NULL, &over);
+	if (over)
+		fail_if(e, over, DLRT_SHAPE, op);
 }
 
 static void run_check(struct entry *e, struct op *op)
@@ -250,21 +255,6 @@ static void run_check(struct entry *e, struct op *op)
 
 /* Sizes that depend on what was just bound: every dim of a buffer must be
  * sane before a kernel runs over it. */
-static bool is_bound_size(const struct expr *x);
-
-static void visit_bound(void *arg, const struct atom *a)
-{
-	*(bool *)arg |= a->kind == ATOM_SYM && a->id;
-}
-
-static bool is_bound_size(const struct expr *x)
-{
-	bool found = false;
-
-	expr_visit(x, visit_bound, &found);
-	return found;
-}
-
 static void check_buffer(struct entry *e, struct op *op)
 {
 	struct cg *g = e->g;
@@ -276,7 +266,7 @@ static void check_buffer(struct entry *e, struct op *op)
 	for (uint32_t i = 0; i < v->type->rank; i++) {
 		const struct expr *d = v->type->dim[i];
 
-		if (!is_bound_size(d))
+		if (!expr_is_late(d))
 			continue;
 		late = true;
 		LLVMValueRef neg = LLVMBuildICmp(
@@ -314,7 +304,7 @@ static void check_buffer(struct entry *e, struct op *op)
 	}
 	const struct expr *off = op_exprs(op, A_offset, &n)[0];
 
-	if (!late && !is_bound_size(off))
+	if (!late && !expr_is_late(off))
 		return;
 	LLVMValueRef end = cg_checked(g, "llvm.sadd.with.overflow",
 				   cg_checked_expr(g, off, &over), bytes, &over);
@@ -440,6 +430,12 @@ static void cpu_check(struct entry *e)
 
 /* ---- the functions -------------------------------------------------- */
 
+static void ignore_atom(void *arg, const struct atom *a)
+{
+	(void)arg;
+	(void)a;
+}
+
 static LLVMValueRef workspace_function(struct cg *g)
 {
 	LLVMTypeRef in[] = { g->ptr };
@@ -453,6 +449,12 @@ static LLVMValueRef workspace_function(struct cg *g)
 	g->fn = fn;
 	LLVMPositionBuilderAtEnd(g->b, cg_block(g, "entry"));
 	cg_bind_dims(g, LLVMGetParam(fn, 0));
+	struct map used = { 0 };
+
+	g->dim_slots = NULL;
+	expr_visit_all(e[0], ignore_atom, NULL, &used);
+	cg_compute_dims(g, &used, &over);
+	map_free(&used);
 	LLVMValueRef v = cg_checked_expr(g, e[0], &over);
 	LLVMValueRef neg = cg_any_negative(g);
 	LLVMValueRef least = cg_int(g, 64);
@@ -517,6 +519,11 @@ static LLVMValueRef invoke_function(struct cg *g)
 	LLVMValueRef args_at = LLVMBuildAlloca(g->b, g->i64, "args");
 
 	e.args = args_at;
+	g->dim_slots = NULL;
+	if (g->n_dim && cg_many_dims(g))
+		g->dim_slots = LLVMBuildArrayAlloca(
+			g->b, g->i64, LLVMConstInt(g->i32, g->n_dim, false),
+			"dims");
 	g->status = e.status;
 	e.workspace = field(&e, 3, g->ptr);
 	e.workspace_bytes = field(&e, 4, g->i64);
@@ -535,9 +542,14 @@ static LLVMValueRef invoke_function(struct cg *g)
 		cg_bind_dims(g, dims);
 		fail_if(&e, cg_any_negative(g), DLRT_ARG, NULL);
 	}
+	LLVMValueRef over = NULL;
+
+	cg_compute_dims(g, NULL, &over);
+	if (over)
+		fail_if(&e, over, DLRT_LIMIT, NULL);
 	check_pointers(&e, field(&e, 0, g->ptr), abi->n_in, abi->in);
 	check_pointers(&e, field(&e, 1, g->ptr), abi->n_out, abi->out);
-	LLVMValueRef over = NULL;
+	over = NULL;
 	LLVMValueRef need = cg_checked_expr(g, ws[0], &over);
 
 	if (over)
@@ -563,6 +575,7 @@ static LLVMValueRef invoke_function(struct cg *g)
 
 bool cg_entry(struct cg *g)
 {
+	g->dim = module_dims(g->m, &g->n_dim);
 	g->invoke = invoke_function(g);
 	g->workspace = workspace_function(g);
 	cg_table(g);

@@ -68,11 +68,14 @@ static LLVMValueRef emit_atom(struct cg *g, const struct op *op,
 						       cg_int(g, lane), "")
 			     : v.v;
 	}
-	if (a->kind == ATOM_IV || a->kind == ATOM_SYM) {
+	if (a->kind == ATOM_IV || a->kind == ATOM_SYM ||
+	    a->kind == ATOM_DIM) {
 		x = map_get(&g->atoms, a->serial);
 		if (!x)
 			bug(&g->c->diag, "no value for '%s' in %s",
-			    a->kind == ATOM_IV ? "a variable" : a->name,
+			    a->kind == ATOM_SYM ? a->name
+			    : a->kind == ATOM_IV ? "a variable"
+						 : "a computed dim",
 			    op ? op_def(op)->name : "the entry");
 		if (a == g->lane_iv && lane)
 			return LLVMBuildAdd(g->b, x, cg_int(g, lane), "");

@@ -297,7 +297,7 @@ static void add_atom(void *arg, const struct atom *a)
 	if (a->kind == ATOM_IV || a->kind == ATOM_ARG)
 		if (a->a)
 			expr_visit(a->a, add_atom, arg);
-	if (a->kind != ATOM_SYM && a->kind != ATOM_IV)
+	if (a->kind != ATOM_SYM && a->kind != ATOM_DIM && a->kind != ATOM_IV)
 		return;
 	if (map_get(&col->g->atoms, a->serial))
 		return;

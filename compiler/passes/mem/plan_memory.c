@@ -128,25 +128,6 @@ static void place_static(struct plan *p)
 	}
 }
 
-struct signed_sym {
-	bool found;
-};
-
-static void visit_sym(void *arg, const struct atom *a)
-{
-	struct signed_sym *s = arg;
-
-	s->found |= a->kind == ATOM_SYM && a->id;
-}
-
-static bool known_at_entry(const struct expr *e)
-{
-	struct signed_sym s = { false };
-
-	expr_visit(e, visit_sym, &s);
-	return !s.found;
-}
-
 /* A region of symbolic size that buffers use one after the other. */
 struct slot {
 	const struct expr *at, *size;
@@ -162,7 +143,7 @@ static const struct expr *place_symbolic(struct plan *p, bool entry,
 	for (size_t i = 0; i < p->bufs.n; i++) {
 		struct buf *f = &p->bufs.v[i];
 
-		if (f->bytes >= 0 || known_at_entry(f->size) != entry)
+		if (f->bytes >= 0 || expr_is_late(f->size) == entry)
 			continue;
 		for (size_t k = 0; k < slots.n && !f->at; k++) {
 			struct slot *s = &slots.v[k];

@@ -108,7 +108,8 @@ static isl_pw_aff *atom_to_isl(struct prover *p, const struct atom *a)
 		return isl_pw_aff_min(to_isl(p, a->a), to_isl(p, a->b));
 	case ATOM_MAX:
 		return isl_pw_aff_max(to_isl(p, a->a), to_isl(p, a->b));
-	case ATOM_SYM: case ATOM_VAL: case ATOM_POISON: break;
+	case ATOM_SYM: case ATOM_DIM: case ATOM_VAL: case ATOM_POISON:
+		break;
 	}
 	/* Anything else is a number that isl knows nothing about. */
 	return parameter(p, arena_fmt(&p->c->temp, "p%u", a->serial));

@@ -146,13 +146,6 @@ static struct value *clamped(struct lower *lo, struct value *v,
 	return s_op2(lo, OP_arith_min, v, last);
 }
 
-static void visit_sym(void *arg, const struct atom *a)
-{
-	bool *signed_sym = arg;
-
-	*signed_sym |= a->kind == ATOM_SYM && a->id;
-}
-
 /*
  * Does the size depend on the elements of a tensor?  Then nobody knows the
  * size of a table or of a tensor between two axes before the model runs, and
@@ -160,10 +153,7 @@ static void visit_sym(void *arg, const struct atom *a)
  */
 static bool is_run_time(const struct expr *size)
 {
-	bool found = false;
-
-	expr_visit(size, visit_sym, &found);
-	return found;
+	return expr_is_late(size);
 }
 
 /* ---- nearest ---------------------------------------------------------- */
