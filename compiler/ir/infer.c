@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What op records use to compute result types. */
-#include <string.h>
-
 #include "ir/op.h"
 
 const struct type *infer_type(struct infer *in, unsigned i)
@@ -157,45 +155,6 @@ void infer_require_eq(struct infer *in, const struct expr *a,
 	if (bl.block)
 		build(&bl, &(struct op_spec){ .code = OP_core_check,
 					      .n_attr = 1, .attr = &attr });
-}
-
-bool infer_broadcast(struct infer *in, unsigned *rank, const struct expr **dim,
-		     const struct type *t)
-{
-	struct ctx *c = in->ctx;
-
-	if (t->rank > *rank) {
-		unsigned shift = t->rank - *rank;
-
-		memmove(dim + shift, dim, *rank * sizeof(*dim));
-		for (unsigned i = 0; i < shift; i++)
-			dim[i] = expr_const(c, 1);
-		*rank = t->rank;
-	}
-	for (unsigned i = 0; i < t->rank; i++) {
-		const struct expr **d = &dim[*rank - t->rank + i];
-		const struct expr *e = t->dim[i];
-		int64_t x, y;
-
-		if (*d == e || expr_is(e, 1))
-			continue;
-		if (expr_is(*d, 1)) {
-			*d = e;
-			continue;
-		}
-		if (expr_is_const(*d, &x) && expr_is_const(e, &y))
-			return infer_error(in,
-					   "dim %u of %s does not broadcast "
-					   "against %s",
-					   i, type_str(c, t),
-					   expr_str(c, *d));
-		/* Symbols: equal unless one turns out to be 1, which is
-		 * refused at run time with DLRT_SHAPE. */
-		infer_require_eq(in, *d, e);
-		if (expr_is_const(e, &y))
-			*d = e;
-	}
-	return true;
 }
 
 static bool pointwise(struct infer *in, bool compare)

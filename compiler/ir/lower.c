@@ -220,8 +220,10 @@ struct value *nest_load_broadcast(struct lower *lo, struct value *tensor,
 	const struct type *t = tensor->type;
 
 	for (unsigned i = 0; i < t->rank; i++)
-		idx[i] = expr_is(t->dim[i], 1) ? expr_const(lo->b.ctx, 0)
-					       : iv[rank - t->rank + i];
+		idx[i] = expr_is(t->dim[i], 1)
+				 ? expr_const(lo->b.ctx, 0)
+				 : broadcast_index(lo->b.ctx, t->dim[i],
+						   iv[rank - t->rank + i]);
 	return nest_load(lo, tensor, idx);
 }
 

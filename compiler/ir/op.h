@@ -117,10 +117,16 @@ bool infer_axis(struct infer *in, int64_t axis, unsigned rank, unsigned *out);
 const struct expr **infer_elems(struct infer *in, unsigned i, size_t *n);
 /* Like infer_elems, but every element must be constant (an axes list). */
 bool infer_const_ints(struct infer *in, unsigned i, size_t *n, int64_t **v);
-/* Numpy-style broadcast of two shapes; dims that cannot be decided are taken
- * from the other side when one is 1, else checked at run time. */
+/* Numpy-style broadcast of two shapes; dims that cannot be decided are
+ * computed, and checked, when the model runs. */
 bool infer_broadcast(struct infer *in, unsigned *rank, const struct expr **dim,
 		     const struct type *t);
+/* Of two dims; false when they cannot broadcast, without a message. */
+bool infer_broadcast_dim(struct infer *in, const struct expr **d,
+			 const struct expr *e);
+/* The same where the result has to have the shape dim[rank]. */
+bool infer_broadcast_into(struct infer *in, unsigned rank,
+			  const struct expr *const *dim, const struct type *t);
 /* Results of pointwise ops: broadcast of all operands, dtype of operand 0. */
 bool infer_pointwise(struct infer *in);
 /* The same with a bool result. */
@@ -131,6 +137,19 @@ bool infer_same(struct infer *in);
  * checked once when the model runs. */
 void infer_require_eq(struct infer *in, const struct expr *a,
 		      const struct expr *b);
+
+/* ---- broadcasting at run time (broadcast.c) ------------------------- */
+
+/* r is the dim of a broadcast in which e took part: e is r or 1, where the
+ * checks hold that infer_broadcast() states. */
+bool broadcast_covers(struct ctx *c, const struct expr *r,
+		      const struct expr *e);
+/* 0 where dim is 1, else 1 (either where it is 0). */
+const struct expr *broadcast_step(struct ctx *c, const struct expr *dim);
+bool broadcast_is_step(const struct expr *e);
+/* The index into a dim of an operand where the result's is at iv. */
+const struct expr *broadcast_index(struct ctx *c, const struct expr *dim,
+				   const struct expr *iv);
 
 /* ---- meaning -----------------------------------------------------------
  *

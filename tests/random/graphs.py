@@ -131,10 +131,11 @@ class Graph:
     def dims_of(self, v):
         if self.mode == STATIC:
             return list(v.shape)
+        # A symbol that is 1 when the model runs broadcasts; so does a 1.
+        least = self.seed % 2
         if self.mode == SHARED:
-            return [f"d{d}" if d > 1 else 1 for d in v.shape]
-        # A symbol never broadcasts, so that 1 stays 1.
-        return [f"{v.name}_{k}" if d > 1 else 1
+            return [f"d{d}" if d > least else 1 for d in v.shape]
+        return [f"{v.name}_{k}" if d > least else 1
                 for k, d in enumerate(v.shape)]
 
     def info(self, v, dims):

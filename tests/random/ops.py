@@ -425,8 +425,6 @@ def cut(g):
         first, last = 0, d
     begin, end = (first, last) if step > 0 else (last - 1, first - 1)
     size = len(range(begin, end, step))
-    if size == 1 and g.mode:
-        return  # no 1 to broadcast before the call
     if step > 0 and g.maybe(0.3):
         begin, end = begin - d, end - d or 1 << 40
     elif step < 0:

@@ -123,6 +123,37 @@ static bool is_zero(const struct value *v)
 	return s.u == 0;
 }
 
+/* A group at p, or the one element there in all lanes: where a dim that may be
+ * 1 broadcasts, its step is 0.  The branch goes one way for the whole call. */
+static LLVMValueRef step_load(struct cg *g, enum dtype dt, LLVMValueRef p,
+			      LLVMValueRef step, LLVMValueRef cond)
+{
+	LLVMTypeRef t = cg_mem_type(g, dt), vt = LLVMVectorType(t, g->lanes);
+	LLVMBasicBlockRef each = cg_block(g, "each"), one = cg_block(g, "one");
+	LLVMBasicBlockRef next = cg_block(g, "loaded"), from[2];
+	LLVMValueRef v[2], phi;
+
+	g->has_steps = true;
+	if (cond)
+		p = LLVMBuildSelect(g->b, cond, p, g->zeros, "");
+	LLVMBuildCondBr(g->b,
+			LLVMBuildICmp(g->b, LLVMIntNE, step, cg_int(g, 0), ""),
+			each, one);
+	LLVMPositionBuilderAtEnd(g->b, each);
+	v[0] = g->mask ? masked_load(g, vt, dt, p, g->mask)
+		       : plain_load(g, vt, p, dt);
+	from[0] = LLVMGetInsertBlock(g->b);
+	LLVMBuildBr(g->b, next);
+	LLVMPositionBuilderAtEnd(g->b, one);
+	v[1] = cg_splat(g, plain_load(g, t, p, dt));
+	from[1] = LLVMGetInsertBlock(g->b);
+	LLVMBuildBr(g->b, next);
+	LLVMPositionBuilderAtEnd(g->b, next);
+	phi = LLVMBuildPhi(g->b, vt, "");
+	LLVMAddIncoming(phi, v, from, 2);
+	return phi;
+}
+
 struct cv cg_load(struct cg *g, struct op *op)
 {
 	const struct value *buf = op->in[0].val;
@@ -153,6 +184,12 @@ struct cv cg_load(struct cg *g, struct op *op)
 		r.v = masked_load(g, LLVMVectorType(t, g->lanes), dt,
 				  address(g, dt, buf, cg_expr(g, op, off, 0)),
 				  mask);
+		r.vec = true;
+	} else if (k == LANE_STEP && broadcast_is_step(step) && !cond.vec &&
+		   (!g->mask || can_mask(g, dt, false))) {
+		r.v = step_load(g, dt,
+				address(g, dt, buf, cg_expr(g, op, off, 0)),
+				cg_expr(g, op, step, 0), cond.v);
 		r.vec = true;
 	} else {
 		r.v = gather(g, op, off, dt, cond);

@@ -13,11 +13,17 @@
 
 #include "codegen/llvm/cg.h"
 
-/* Kernels are vectors already: only clean-up, no vectoriser, no unrolling. */
-static const char glue_passes[] =
-	"function<eager-inv>(sroa,early-cse<memssa>,"
-	"instcombine<no-verify-fixpoint>,simplifycfg,"
-	"loop-mssa(licm),gvn,dse),mergefunc,globaldce";
+/*
+ * Kernels are vectors already: only clean-up, no vectoriser, no unrolling.  A
+ * loop over operands of which some may broadcast branches for each: it is
+ * split into one loop per case.
+ */
+#define GLUE(split)                                     \
+	"function<eager-inv>(sroa,early-cse<memssa>,"   \
+	"instcombine<no-verify-fixpoint>,simplifycfg,"  \
+	"loop-mssa(licm" split "),gvn,dse),mergefunc,globaldce"
+static const char glue_passes[] = GLUE("");
+static const char split_passes[] = GLUE(",simple-loop-unswitch<nontrivial>");
 
 static void init_types(struct cg *g)
 {
@@ -80,7 +86,8 @@ static void clean_up(struct cg *g, LLVMTargetMachineRef tm)
 	LLVMPassBuilderOptionsSetLoopVectorization(po, false);
 	LLVMPassBuilderOptionsSetSLPVectorization(po, false);
 	LLVMPassBuilderOptionsSetLoopUnrolling(po, false);
-	err = LLVMRunPasses(g->mod, glue_passes, tm, po);
+	err = LLVMRunPasses(g->mod, g->has_steps ? split_passes : glue_passes,
+			    tm, po);
 	LLVMDisposePassBuilderOptions(po);
 	if (err)
 		bug(&g->c->diag, "LLVM's passes: %s", LLVMGetErrorMessage(err));

@@ -131,7 +131,8 @@ struct access_count {
 	int unit, strided;
 };
 
-/* How far a step of iv moves the load in memory: 0, 1 or more (2). */
+/* How far a step of iv moves the load in memory: 0, 1 or more (2).  A dim
+ * that may broadcast is taken for one that does not. */
 static int stride_class(struct ctx *c, const struct value *buf,
 			const struct expr *const *idx, const struct atom *iv)
 {
@@ -150,7 +151,7 @@ static int stride_class(struct ctx *c, const struct value *buf,
 			while (inner > i && expr_is(buf->type->dim[inner], 1))
 				inner--;
 		if (i != inner || !expr_linear(c, idx[i], iv, &k, &rest) ||
-		    !expr_is(k, 1))
+		    (!expr_is(k, 1) && !broadcast_is_step(k)))
 			return 2;
 		for (unsigned j = i + 1; j < r; j++)
 			if (expr_uses(idx[j], iv))

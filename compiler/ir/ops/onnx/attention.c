@@ -71,18 +71,16 @@ static bool check_past(struct infer *in, struct attention *a, unsigned k,
  * shorter. */
 static bool check_mask(struct infer *in, const struct attention *a)
 {
-	const struct type *t = infer_type(in, IN_MASK);
+	const struct type *t = infer_type(in, IN_MASK), *outer;
 	const struct expr *want[] = { a->batch, a->heads, a->q_len };
 
 	if (!t)
 		return true;
 	if (!t->rank || t->rank > 4)
 		return infer_error(in, "'attn_mask' has rank %u", t->rank);
-	for (unsigned i = 0; i + 1 < t->rank; i++)
-		if (!expr_is(t->dim[i], 1) &&
-		    !infer_dims_agree(in, t->dim[i], want[4 - t->rank + i],
-				      "a dim of 'attn_mask'"))
-			return false;
+	outer = type_tensor(in->ctx, t->dtype, t->rank - 1, t->dim);
+	if (!infer_broadcast_into(in, 3, want, outer))
+		return false;
 	return infer_require_nonneg(
 		in, expr_sub(in->ctx, a->total, t->dim[t->rank - 1]),
 		"total length less the length of 'attn_mask'");
@@ -323,9 +321,9 @@ static struct value *under_mask(struct lower *lo, struct value *v,
 	const struct expr *at[4], *guard;
 
 	for (unsigned i = 0; i < rank; i++)
-		at[i] = i + 1 < rank && expr_is(mask->type->dim[i], 1)
-				? expr_const(c, 0)
-				: iv[4 - rank + i];
+		at[i] = i + 1 < rank ? broadcast_index(c, mask->type->dim[i],
+						       iv[4 - rank + i])
+				     : iv[3];
 	guard = expr_addc(c, expr_sub(c, mask->type->dim[rank - 1],
 				      at[rank - 1]), -1);
 	m = dtype_is_float(t) ? s_lowest(lo, t) : s_int(lo, t, 0);

@@ -1,37 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Expand: numpy broadcasting of the input and the shape against each other.
- * A dim and a size that are known only at run time must be equal unless one
- * of them is 1; the product (size - dim) (size - 1) (dim - 1) states that.
- */
+/* Expand: numpy broadcasting of the input and the shape against each other. */
 #include "ir/ops/onnx/movement.h"
 
 static bool expand_dim(struct infer *in, const struct expr *dim,
 		       const struct expr *size, const struct expr **out)
 {
-	struct ctx *c = in->ctx;
-	const struct expr *fact = expr_sub(c, size, dim);
 	int64_t k, m;
-	bool known = expr_is_const(size, &k), fixed = expr_is_const(dim, &m);
 
 	*out = dim;
-	if (dim == size || (known && k == 1))
+	if (!infer_require_ge0(in, size, "negative size"))
+		return false;
+	if (infer_broadcast_dim(in, out, size))
 		return true;
-	if (fixed && m == 1) {
-		*out = size;
-		return infer_require_ge0(in, size, "negative size");
-	}
-	if (known && fixed)
-		return infer_error(in, "dim %lld does not expand to %lld",
-				   (long long)m, (long long)k);
-	fact = expr_mul(c, fact, expr_addc(c, size, -1));
-	infer_require_eq(in, expr_mul(c, fact, expr_addc(c, dim, -1)),
-			 expr_const(c, 0));
-	if (known)
-		*out = size;
-	else if (!fixed)
-		*out = expr_max(c, dim, size);
-	return true;
+	return infer_error(in, "dim %lld does not expand to %lld",
+			   expr_is_const(dim, &m) ? (long long)m : -1,
+			   expr_is_const(size, &k) ? (long long)k : -1);
 }
 
 static bool expand_infer(struct infer *in)
@@ -70,15 +53,8 @@ static bool expand_lower(struct lower *lo)
 
 	for (unsigned i = 0; i < xt->rank; i++) {
 		unsigned k = t->rank - xt->rank + i;
-		const struct expr *more = expr_addc(c, xt->dim[i], -1);
 
-		/* A dim of 1 that is one only at run time has the index 0. */
-		if (expr_is(xt->dim[i], 1))
-			idx[i] = expr_const(c, 0);
-		else if (xt->dim[i] == t->dim[k])
-			idx[i] = n.iv[k];
-		else
-			idx[i] = expr_mul(c, n.iv[k], expr_is_pos(c, more));
+		idx[i] = broadcast_index(c, xt->dim[i], n.iv[k]);
 	}
 	struct value *v = nest_load(lo, x, idx);
 

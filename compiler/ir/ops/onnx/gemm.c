@@ -19,26 +19,13 @@ static bool gemm_infer(struct infer *in)
 	if (!infer_dims_agree(in, b->dim[tb], a->dim[!ta],
 			      "the inner dim of 'B'"))
 		return false;
-	const struct expr *dim[MAX_RANK] = { a->dim[ta], b->dim[!tb] };
-	const struct expr *want[2] = { dim[0], dim[1] };
-	unsigned rank = 2;
+	const struct expr *dim[2] = { a->dim[ta], b->dim[!tb] };
 	const struct type *bias = infer_type(in, 2);
 
-	if (bias) {
-		int64_t k;
-
-		if (!infer_broadcast(in, &rank, dim, bias))
-			return false;
-		/* C broadcasts to A'B', not the other way. */
-		for (unsigned i = 0; i < 2; i++)
-			if (rank > 2 || (expr_is_const(want[i], &k) &&
-					 dim[i] != want[i]))
-				return infer_error(in, "'C' of type %s does "
-						   "not broadcast to the "
-						   "product",
-						   type_str(in->ctx, bias));
-	}
-	infer_set(in, 0, a->dtype, 2, want);
+	/* C broadcasts to A'B', not the other way. */
+	if (bias && !infer_broadcast_into(in, 2, dim, bias))
+		return false;
+	infer_set(in, 0, a->dtype, 2, dim);
 	return true;
 }
 

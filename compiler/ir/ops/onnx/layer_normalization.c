@@ -30,18 +30,9 @@ static bool normalization_infer(struct infer *in)
 	/* Scale and B broadcast to X, not the other way. */
 	for (unsigned k = 1; k < in->op->n_in; k++) {
 		const struct type *t = infer_type(in, k);
-		unsigned rank = x->rank;
 
-		for (unsigned i = 0; i < x->rank; i++)
-			dim[i] = x->dim[i];
-		if (t && !infer_broadcast(in, &rank, dim, t))
+		if (t && !infer_broadcast_into(in, x->rank, x->dim, t))
 			return false;
-		for (unsigned i = 0; i < x->rank; i++)
-			if (rank > x->rank ||
-			    (expr_is(x->dim[i], 1) && dim[i] != x->dim[i]))
-				return infer_error(in, "operand %u of type %s "
-						   "does not broadcast to X",
-						   k, type_str(in->ctx, t));
 	}
 	infer_set(in, 0, x->dtype, x->rank, x->dim);
 	for (unsigned i = 0; i < x->rank; i++)

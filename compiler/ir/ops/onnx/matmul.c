@@ -44,8 +44,7 @@ static unsigned batch_index(struct ctx *c, const struct type *t,
 	unsigned n = t->rank > 2 ? t->rank - 2 : 0;
 
 	for (unsigned i = 0; i < n; i++)
-		idx[i] = expr_is(t->dim[i], 1) ? expr_const(c, 0)
-					       : iv[n_batch - n + i];
+		idx[i] = broadcast_index(c, t->dim[i], iv[n_batch - n + i]);
 	return n;
 }
 

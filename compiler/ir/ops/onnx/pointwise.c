@@ -36,25 +36,12 @@ bool older_broadcast(struct older *o)
 bool infer_like_first(struct infer *in)
 {
 	const struct type *t = infer_type(in, 0);
-	const struct expr *dim[MAX_RANK];
-	unsigned rank = t->rank;
 
-	for (unsigned i = 0; i < rank; i++)
-		dim[i] = t->dim[i];
 	for (unsigned k = 1; k < in->op->n_in; k++) {
 		const struct type *u = infer_type(in, k);
 
-		if (!u)
-			continue;
-		if (!infer_broadcast(in, &rank, dim, u))
+		if (u && !infer_broadcast_into(in, t->rank, t->dim, u))
 			return false;
-		for (unsigned i = 0; i < rank; i++)
-			if (rank != t->rank || (dim[i] != t->dim[i] &&
-						expr_is(t->dim[i], 1)))
-				return infer_error(
-					in, "%s does not broadcast into %s",
-					type_str(in->ctx, u),
-					type_str(in->ctx, t));
 	}
 	in->out[0] = t;
 	return true;

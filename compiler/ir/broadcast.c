@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Numpy-style broadcasting of dims that are only known at run time.
+ *
+ * Dims a and b fit when they are equal or one of them is 1.  Where that is
+ * not known a core.check says so, and the result's dim is the computed dim
+ *	max(a, b) * min(a, b, 1)
+ * which is b where a is 1, a where b is 1 (0 included), else both.  An operand
+ * whose dim may be 1 is read at iv * step, where step is another computed dim:
+ * 0 where the operand's is 1, else 1.
+ */
+#include <string.h>
+
+#include "ir/op.h"
+
+/* Can it not be 1?  Then the result has this dim. */
+static bool is_not_one(struct ctx *c, const struct expr *e)
+{
+	int64_t k;
+
+	return expr_is_const(e, &k) ? k != 1
+				    : expr_ge0(c, expr_addc(c, e, -2));
+}
+
+static const struct expr *distance(struct ctx *c, const struct expr *a,
+				   const struct expr *b)
+{
+	return expr_max(c, expr_sub(c, a, b), expr_sub(c, b, a));
+}
+
+static const struct expr *joined(struct ctx *c, const struct expr *a,
+				 const struct expr *b)
+{
+	const struct expr *one = expr_const(c, 1);
+
+	return expr_dim(c, expr_mul(c, expr_max(c, a, b),
+				    expr_min(c, expr_min(c, a, b), one)));
+}
+
+/* The two dims of which joined() made r. */
+static bool parts(struct ctx *c, const struct expr *r,
+		  const struct expr *part[2])
+{
+	const struct atom *a = expr_atom(r);
+	const struct term *t = a && a->kind == ATOM_DIM && a->a->n == 1
+				       ? &a->a->term[0]
+				       : NULL;
+
+	for (uint32_t i = 0; t && i < t->n; i++)
+		if (t->atom[i]->kind == ATOM_MAX) {
+			part[0] = t->atom[i]->a;
+			part[1] = t->atom[i]->b;
+			return joined(c, part[0], part[1]) == r;
+		}
+	return false;
+}
+
+bool broadcast_covers(struct ctx *c, const struct expr *r,
+		      const struct expr *e)
+{
+	const struct expr *part[2];
+
+	return r == e || expr_is(e, 1) ||
+	       (parts(c, r, part) && (broadcast_covers(c, part[0], e) ||
+				      broadcast_covers(c, part[1], e)));
+}
+
+const struct expr *broadcast_step(struct ctx *c, const struct expr *dim)
+{
+	const struct expr *more = expr_addc(c, dim, -1);
+
+	return expr_dim(c, expr_min(c, expr_max(c, more, expr_const(c, 0)),
+				    expr_const(c, 1)));
+}
+
+bool broadcast_is_step(const struct expr *e)
+{
+	const struct atom *a = expr_atom(e), *m;
+
+	if (!a || a->kind != ATOM_DIM || !(m = expr_atom(a->a)))
+		return false;
+	return m->kind == ATOM_MIN && (expr_is(m->a, 1) || expr_is(m->b, 1));
+}
+
+const struct expr *broadcast_index(struct ctx *c, const struct expr *dim,
+				   const struct expr *iv)
+{
+	const struct atom *a = expr_atom(iv);
+	const struct expr *extent = a && a->kind == ATOM_IV ? a->a : NULL;
+
+	if (expr_is(dim, 1) || (extent && expr_is(extent, 1)))
+		return expr_const(c, 0);
+	if (extent == dim || is_not_one(c, dim))
+		return iv;
+	return expr_mul(c, iv, broadcast_step(c, dim));
+}
+
+/* ---- inference -------------------------------------------------------- */
+
+static bool mismatch(struct infer *in, const struct type *t, unsigned i,
+		     const struct expr *d)
+{
+	return infer_error(in, "dim %u of %s does not broadcast against %s", i,
+			   type_str(in->ctx, t), expr_str(in->ctx, d));
+}
+
+bool infer_broadcast_dim(struct infer *in, const struct expr **d,
+			 const struct expr *e)
+{
+	struct ctx *c = in->ctx;
+	const struct expr *one = expr_const(c, 1), *fact;
+	int64_t x, y;
+
+	if (broadcast_covers(c, *d, e))
+		return true;
+	if (broadcast_covers(c, e, *d)) {
+		*d = e;
+		return true;
+	}
+	if (expr_is_const(*d, &x) && expr_is_const(e, &y))
+		return false;
+	fact = distance(c, *d, e);
+	if (!is_not_one(c, *d))
+		fact = expr_min(c, fact, distance(c, *d, one));
+	if (!is_not_one(c, e))
+		fact = expr_min(c, fact, distance(c, e, one));
+	infer_require_eq(in, fact, expr_const(c, 0));
+	if (is_not_one(c, e))
+		*d = e;
+	else if (!is_not_one(c, *d))
+		*d = joined(c, *d, e);
+	return true;
+}
+
+bool infer_broadcast(struct infer *in, unsigned *rank, const struct expr **dim,
+		     const struct type *t)
+{
+	if (t->rank > *rank) {
+		unsigned shift = t->rank - *rank;
+
+		memmove(dim + shift, dim, *rank * sizeof(*dim));
+		for (unsigned i = 0; i < shift; i++)
+			dim[i] = expr_const(in->ctx, 1);
+		*rank = t->rank;
+	}
+	for (unsigned i = 0; i < t->rank; i++) {
+		const struct expr **d = &dim[*rank - t->rank + i];
+
+		if (!infer_broadcast_dim(in, d, t->dim[i]))
+			return mismatch(in, t, i, *d);
+	}
+	return true;
+}
+
+bool infer_broadcast_into(struct infer *in, unsigned rank,
+			  const struct expr *const *dim, const struct type *t)
+{
+	struct ctx *c = in->ctx;
+	unsigned lead = rank - t->rank;
+
+	if (t->rank > rank)
+		return infer_error(in, "%s has more than %u dims",
+				   type_str(c, t), rank);
+	for (unsigned i = 0; i < t->rank; i++) {
+		const struct expr *d = dim[lead + i], *e = t->dim[i], *fact;
+		int64_t x, y;
+
+		if (d == e || expr_is(e, 1))
+			continue;
+		if (expr_is_const(d, &x) && expr_is_const(e, &y))
+			return mismatch(in, t, i, d);
+		fact = distance(c, d, e);
+		if (!is_not_one(c, e))
+			fact = expr_min(c, fact,
+					distance(c, e, expr_const(c, 1)));
+		infer_require_eq(in, fact, expr_const(c, 0));
+	}
+	return true;
+}
