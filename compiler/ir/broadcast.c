@@ -28,6 +28,18 @@ static const struct expr *distance(struct ctx *c, const struct expr *a,
 	return expr_max(c, expr_sub(c, a, b), expr_sub(c, b, a));
 }
 
+/* 0 where a and b fit, else above. */
+static const struct expr *misfit(struct ctx *c, const struct expr *a,
+				 const struct expr *b)
+{
+	const struct expr *one = expr_const(c, 1);
+	const struct expr *apart = distance(c, a, b);
+	const struct expr *a1 = is_not_one(c, a) ? apart : distance(c, a, one);
+	const struct expr *b1 = is_not_one(c, b) ? apart : distance(c, b, one);
+
+	return expr_min(c, apart, expr_min(c, a1, b1));
+}
+
 static const struct expr *joined(struct ctx *c, const struct expr *a,
 				 const struct expr *b)
 {
@@ -108,7 +120,6 @@ bool infer_broadcast_dim(struct infer *in, const struct expr **d,
 			 const struct expr *e)
 {
 	struct ctx *c = in->ctx;
-	const struct expr *one = expr_const(c, 1), *fact;
 	int64_t x, y;
 
 	if (broadcast_covers(c, *d, e))
@@ -119,12 +130,7 @@ bool infer_broadcast_dim(struct infer *in, const struct expr **d,
 	}
 	if (expr_is_const(*d, &x) && expr_is_const(e, &y))
 		return false;
-	fact = distance(c, *d, e);
-	if (!is_not_one(c, *d))
-		fact = expr_min(c, fact, distance(c, *d, one));
-	if (!is_not_one(c, e))
-		fact = expr_min(c, fact, distance(c, e, one));
-	infer_require_eq(in, fact, expr_const(c, 0));
+	infer_require_eq(in, misfit(c, *d, e), expr_const(c, 0));
 	if (is_not_one(c, e))
 		*d = e;
 	else if (!is_not_one(c, *d))

@@ -51,36 +51,83 @@ bool infer_axis(struct infer *in, int64_t axis, unsigned rank, unsigned *out)
 	return true;
 }
 
-/* Symbols for the elements of v that are only known at run time. */
-static const struct expr **bind_elems(struct infer *in, struct value *v,
-				      size_t n)
+static void count_atom(void *arg, const struct atom *a)
+{
+	unsigned *n = arg;
+
+	(void)a;
+	++*n;
+}
+
+const struct expr *infer_dim(struct ctx *c, const struct expr *e)
+{
+	enum { FEW_TERMS = 4, FEW_ATOMS = 10 };
+	unsigned n = 0;
+
+	expr_visit(e, count_atom, &n);
+	return e->n <= FEW_TERMS && n <= FEW_ATOMS ? e : expr_dim(c, e);
+}
+
+const struct expr **infer_bind(struct infer *in, struct value *v, size_t n,
+			       const int64_t *from)
 {
 	struct ctx *c = in->ctx;
 	size_t m;
 
 	for (struct use *u = v->uses; u; u = u->next)
-		if (u->user->code == OP_core_bind)
-			return (const struct expr **)op_exprs(u->user, A_syms,
-							      &m);
-	const struct expr **e = NEW_ARRAY(&c->perm, n, const struct expr *);
+		if (u->user->code == OP_core_bind &&
+		    op_has(u->user, A_counts_from) == (from != NULL) &&
+		    (!from || op_int(u->user, A_counts_from) == *from)) {
+			const struct expr **old =
+				(const struct expr **)op_exprs(u->user, A_syms,
+							       &m);
+
+			if (m == n)
+				return old;
+		}
+	const struct expr **e = NEW_ARRAY(&c->perm, n + 1, const struct expr *);
 
 	for (size_t i = 0; i < n; i++)
 		e[i] = expr_sym_signed(
 			c, arena_fmt(&c->temp, "v%u", ++c->n_syms));
 	struct builder b = { c, in->op->parent, in->op, in->op->loc };
-	struct named_attr attr = { A_syms, attr_exprs(c, n, e) };
+	struct named_attr attr[2] = { { A_syms, attr_exprs(c, n, e) } };
 
+	if (from)
+		attr[1] = (struct named_attr){ A_counts_from,
+					       attr_int(c, *from) };
 	build(&b, &(struct op_spec){ .code = OP_core_bind, .n_in = 1,
-				     .in = &v, .n_attr = 1, .attr = &attr });
+				     .in = &v, .n_attr = from ? 2 : 1,
+				     .attr = attr });
 	return e;
 }
 
+static bool has_constant_length(struct infer *in, unsigned i)
+{
+	const struct type *t = infer_type(in, i);
+	int64_t len;
+
+	return t->rank == 0 ||
+	       (t->rank == 1 && expr_is_const(t->dim[0], &len));
+}
+
 const struct expr **infer_elems(struct infer *in, unsigned i, size_t *n)
+{
+	return infer_list(in, i, SIZE_MAX, n);
+}
+
+const struct expr **infer_list(struct infer *in, unsigned i, size_t want,
+			       size_t *n)
 {
 	struct ctx *c = in->ctx;
 	struct value *v = op_in(in->op, i);
 	int64_t len = 1;
 
+	if (v->type->rank == 1 && !has_constant_length(in, i) &&
+	    want != SIZE_MAX) {
+		*n = want;
+		return infer_bind(in, v, want, NULL);
+	}
 	if (v->type->rank > 1 ||
 	    (v->type->rank == 1 && !expr_is_const(v->type->dim[0], &len))) {
 		infer_unsupported(in, "input '%s' must be a list of constant "
@@ -103,11 +150,19 @@ const struct expr **infer_elems(struct infer *in, unsigned i, size_t *n)
 		e[k] = v->known ? v->known->elem[k] : NULL;
 		if (!e[k]) {
 			if (!bound)
-				bound = bind_elems(in, v, *n);
+				bound = infer_bind(in, v, *n, NULL);
 			e[k] = bound[k];
 		}
 	}
 	return e;
+}
+
+const struct expr **infer_counts(struct infer *in, unsigned i, int64_t from,
+				 size_t n)
+{
+	if (has_constant_length(in, i) || infer_type(in, i)->rank != 1)
+		return NULL;
+	return infer_bind(in, op_in(in->op, i), n, &from);
 }
 
 bool infer_const_ints(struct infer *in, unsigned i, size_t *n, int64_t **v)

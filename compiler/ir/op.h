@@ -107,6 +107,12 @@ bool infer_unsupported(struct infer *in, const char *fmt, ...)
 	PRINTF_LIKE(2, 3);
 void infer_set(struct infer *in, unsigned k, enum dtype t, unsigned rank,
 	       const struct expr *const *dim);
+/*
+ * What an op computes as a dim, which later ones compute with: e itself while
+ * it is short, else a computed dim.  A value below 0, which the op has to
+ * refuse by a check, may become 0.
+ */
+const struct expr *infer_dim(struct ctx *c, const struct expr *e);
 /* Range-checks axis (negative counts from the end) and normalises it. */
 bool infer_axis(struct infer *in, int64_t axis, unsigned rank, unsigned *out);
 /*
@@ -115,6 +121,18 @@ bool infer_axis(struct infer *in, int64_t axis, unsigned rank, unsigned *out);
  * error.
  */
 const struct expr **infer_elems(struct infer *in, unsigned i, size_t *n);
+/* The same, where the operand's length is `want` if it is known only at run
+ * time; a call with another length ends with DLRT_SHAPE. */
+const struct expr **infer_list(struct infer *in, unsigned i, size_t want,
+			       size_t *n);
+/* Symbols for run-time facts of an integer tensor: its n elements or, with
+ * `from`, how often each of n integers from *from on occurs among them. */
+const struct expr **infer_bind(struct infer *in, struct value *v, size_t n,
+			       const int64_t *from);
+/* How often each of n integers from `from` on is an element of operand i, a
+ * list whose length is only known at run time; NULL for other operands. */
+const struct expr **infer_counts(struct infer *in, unsigned i, int64_t from,
+				 size_t n);
 /* Like infer_elems, but every element must be constant (an axes list). */
 bool infer_const_ints(struct infer *in, unsigned i, size_t *n, int64_t **v);
 /* Numpy-style broadcast of two shapes; dims that cannot be decided are

@@ -526,7 +526,8 @@ static bool bind(struct verifier *v, const struct op *op)
 	if (op->n_in != 1 || op->n_out || !is_tensor(t) ||
 	    dtype_is_float(t->dtype))
 		return E("needs one tensor of integers");
-	if (!expr_is_const(type_elems(v->m->ctx, t), &k) || (uint64_t)k != n)
+	if (!op_has(op, A_counts_from) &&
+	    expr_is_const(type_elems(v->m->ctx, t), &k) && (uint64_t)k != n)
 		return E("names %zu elements of %s", n,
 			 type_str(v->m->ctx, t));
 	for (size_t i = 0; i < n; i++) {

@@ -200,27 +200,84 @@ static void run_kernel(struct entry *e, struct op *op)
 	vec_free(&k.atoms);
 }
 
+static LLVMValueRef element(struct cg *g, enum dtype t, LLVMValueRef p,
+			    LLVMValueRef k)
+{
+	LLVMTypeRef mt = cg_mem_type(g, t);
+	LLVMValueRef x = LLVMBuildLoad2(
+		g->b, mt, LLVMBuildGEP2(g->b, mt, p, &k, 1, ""), "");
+
+	if (dtype_info[t].bits == 64)
+		return x;
+	return dtype_is_signed(t) ? LLVMBuildSExt(g->b, x, g->i64, "")
+				  : LLVMBuildZExt(g->b, x, g->i64, "");
+}
+
+/* How many of the `len` elements at p are `from`, from + 1, ... */
+static void count_elements(struct cg *g, enum dtype t, LLVMValueRef p,
+			   LLVMValueRef len, int64_t from, size_t n,
+			   const struct expr *const *sym)
+{
+	LLVMBuilderRef b = g->b;
+	LLVMBasicBlockRef pre = LLVMGetInsertBlock(b);
+	LLVMBasicBlockRef head = cg_block(g, "count");
+	LLVMBasicBlockRef body = cg_block(g, "one");
+	LLVMBasicBlockRef done = cg_block(g, "counted");
+	LLVMValueRef zero = cg_int(g, 0), i, x;
+
+	LLVMBuildBr(b, head);
+	LLVMPositionBuilderAtEnd(b, head);
+	i = LLVMBuildPhi(b, g->i64, "");
+	for (size_t k = 0; k < n; k++)
+		map_put(&g->atoms, expr_atom(sym[k])->serial,
+			LLVMBuildPhi(b, g->i64, ""));
+	LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntSLT, i, len, ""), body,
+			done);
+	LLVMPositionBuilderAtEnd(b, body);
+	x = element(g, t, p, i);
+	for (size_t k = 0; k < n; k++) {
+		LLVMValueRef c = map_get(&g->atoms, expr_atom(sym[k])->serial);
+		LLVMValueRef is = LLVMBuildICmp(
+			b, LLVMIntEQ, x, cg_int(g, from + (int64_t)k), "");
+		LLVMValueRef next = LLVMBuildAdd(
+			b, c, LLVMBuildZExt(b, is, g->i64, ""), "");
+
+		LLVMAddIncoming(c, &zero, &pre, 1);
+		LLVMAddIncoming(c, &next, &body, 1);
+	}
+	LLVMValueRef next = LLVMBuildAdd(b, i, cg_int(g, 1), "");
+
+	LLVMAddIncoming(i, &zero, &pre, 1);
+	LLVMAddIncoming(i, &next, &body, 1);
+	LLVMBuildBr(b, head);
+	LLVMPositionBuilderAtEnd(b, done);
+}
+
 /* Symbols from the elements of an integer tensor. */
 static void run_bind(struct entry *e, struct op *op)
 {
 	struct cg *g = e->g;
 	struct value *v = op->in[0].val;
 	enum dtype t = v->type->dtype;
-	LLVMValueRef p = buffer(e, v);
+	LLVMValueRef p = buffer(e, v), over = NULL;
+	const struct expr *elems = type_elems(g->c, v->type);
 	size_t n;
 	const struct expr *const *sym = op_exprs(op, A_syms, &n);
 
-	for (size_t i = 0; i < n; i++) {
-		LLVMValueRef x = at(g, cg_mem_type(g, t), p, (int64_t)i);
-
-		if (dtype_info[t].bits < 64)
-			x = dtype_is_signed(t)
-				    ? LLVMBuildSExt(g->b, x, g->i64, "")
-				    : LLVMBuildZExt(g->b, x, g->i64, "");
-		map_put(&g->atoms, expr_atom(sym[i])->serial, x);
+	if (op_has(op, A_counts_from)) {
+		count_elements(g, t, p, cg_expr(g, op, elems, 0),
+			       op_int(op, A_counts_from), n, sym);
+	} else {
+		if (!expr_is(elems, (int64_t)n))
+			fail_if(e,
+				LLVMBuildICmp(g->b, LLVMIntNE,
+					      cg_expr(g, op, elems, 0),
+					      cg_int(g, (int64_t)n), ""),
+				DLRT_SHAPE, op);
+		for (size_t i = 0; i < n; i++)
+			map_put(&g->atoms, expr_atom(sym[i])->serial,
+				element(g, t, p, cg_int(g, (int64_t)i)));
 	}
-	LLVMValueRef over = NULL;
-
 	cg_compute_dims(g, NULL, &over);
 	if (over)
 		fail_if(e, over, DLRT_SHAPE, op);

@@ -31,10 +31,13 @@ OP(core_const, .level = LEVEL_GRAPH | LEVEL_NEST | LEVEL_LOOP,
 		ATTR(value, AT_TENSOR),
 	});
 
-/* Makes symbols of the elements of an integer tensor. */
+/* Makes symbols of the elements of an integer tensor, or of how many of its
+ * elements are counts_from, counts_from + 1 and so on.  The call ends with
+ * DLRT_SHAPE where there are not as many elements as symbols for them. */
 OP(core_bind, .level = LEVEL_GRAPH | LEVEL_NEST | LEVEL_LOOP, .impure = true,
 	.attr = {
 		ATTR(syms, AT_EXPRS),
+		ATTR(counts_from, AT_INT),
 	});
 
 /* Ends the call with DLRT_SHAPE unless every zero[] is 0 and every

@@ -13,7 +13,8 @@ static bool crop_sizes(struct infer *in, const struct expr **dim)
 	size_t n, n_axes;
 	const int64_t *axes = op_ints(in->op, A_axes, &n_axes);
 	bool seen[MAX_RANK] = { false };
-	const struct expr **size = infer_elems(in, 1, &n);
+	const struct expr **size = infer_list(in, 1, axes ? n_axes : x->rank,
+					      &n);
 
 	if (!size)
 		return false;

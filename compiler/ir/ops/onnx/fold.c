@@ -132,6 +132,7 @@ unsigned kept_shape(struct ctx *c, const struct type *x,
 			dim[j] = expr_add(c, dim[j],
 					  expr_mul(c, becomes(c, kept, i, j),
 						   x->dim[i]));
+		dim[j] = infer_dim(c, dim[j]);
 	}
 	return rank;
 }

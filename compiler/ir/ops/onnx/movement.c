@@ -187,30 +187,6 @@ struct value *infer_helper(struct infer *in, enum opcode code, unsigned n_in,
 	return build_op(&b, code, n_in, v, n_attr, attr);
 }
 
-/* The symbols that stand for the elements of v. */
-static const struct expr *const *bound_elements(struct infer *in,
-						struct value *v, size_t n)
-{
-	struct ctx *c = in->ctx;
-	size_t m;
-
-	for (struct use *u = v->uses; u; u = u->next)
-		if (u->user->code == OP_core_bind)
-			return op_exprs(u->user, A_syms, &m);
-	const struct expr **e = NEW_ARRAY(&c->perm, n + 1,
-					  const struct expr *);
-
-	for (size_t k = 0; k < n; k++)
-		e[k] = expr_sym_signed(
-			c, arena_fmt(&c->temp, "v%u", ++c->n_syms));
-	struct builder b = { c, in->op->parent, in->op, in->op->loc };
-	struct named_attr attr = { A_syms, attr_exprs(c, n, e) };
-
-	build(&b, &(struct op_spec){ .code = OP_core_bind, .n_in = 1, .in = &v,
-				     .n_attr = 1, .attr = &attr });
-	return e;
-}
-
 const struct expr **infer_elements_of(struct infer *in, struct value *v,
 				      size_t n)
 {
@@ -220,7 +196,7 @@ const struct expr **infer_elements_of(struct infer *in, struct value *v,
 	for (size_t k = 0; k < n; k++) {
 		e[k] = v->known && k < v->known->n ? v->known->elem[k] : NULL;
 		if (!e[k])
-			e[k] = bound_elements(in, v, n)[k];
+			e[k] = infer_bind(in, v, n, NULL)[k];
 	}
 	return e;
 }

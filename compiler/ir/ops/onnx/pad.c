@@ -17,10 +17,13 @@ static bool pad_read(struct infer *in, struct pad *p)
 	const struct type *x = infer_type(in, 0);
 	struct axes axes = { .n = x->rank };
 	size_t n;
-	const struct expr **e = infer_elems(in, 1, &n);
 	bool some = infer_has(in, 3);
 
-	if (!e || (some && !infer_axes(in, 3, x->rank, &axes)))
+	if (some && !infer_axes(in, 3, x->rank, &axes))
+		return false;
+	const struct expr **e = infer_list(in, 1, 2 * axes.n, &n);
+
+	if (!e)
 		return false;
 	if (n != 2 * axes.n)
 		return infer_error(in, "%zu pads for %zu axes", n, axes.n);
@@ -63,9 +66,7 @@ static bool pad_infer(struct infer *in)
 		if (!infer_require_ge0(in, dim[i], "pads crop more than there "
 						   "is"))
 			return false;
-		/* A sum over run-time axes as one atom keeps products short. */
-		if (dim[i]->n > 4)
-			dim[i] = expr_max(c, dim[i], expr_const(c, 0));
+		dim[i] = infer_dim(c, dim[i]);
 		/* Only the constant can fill a dim without elements. */
 		if (!constant && dim[i] != x->dim[i] &&
 		    !infer_require_ge0(in, expr_addc(c, x->dim[i], -1),

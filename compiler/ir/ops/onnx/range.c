@@ -68,7 +68,7 @@ static const struct expr *int_count(struct infer *in)
 
 	len = expr_sub(c, len, expr_scale(c, expr_mul(c, neg, len), 2));
 	len = expr_ceildiv(c, len, expr_max(c, size, expr_const(c, 1)));
-	return expr_max(c, len, expr_const(c, 0));
+	return infer_dim(c, expr_max(c, len, expr_const(c, 0)));
 }
 
 static bool range_infer(struct infer *in)

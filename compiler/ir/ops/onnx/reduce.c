@@ -46,6 +46,36 @@ static bool reduce_axis(struct infer *in, struct axes *a, unsigned rank,
 	return true;
 }
 
+/* From a list of which not even the length is known: each axis is counted,
+ * and all of them have to be. */
+static bool reduce_counted(struct infer *in, struct axes *a, unsigned rank,
+			   const struct expr *const *count)
+{
+	struct ctx *c = in->ctx;
+	const struct expr *len = infer_type(in, 1)->dim[0];
+	const struct expr *one = expr_const(c, 1), *hits = expr_const(c, 0);
+
+	if (!op_int(in->op, A_keepdims))
+		return infer_unsupported(in, "the number of 'axes' must be "
+					     "constant where keepdims is 0");
+	a->n = 0;
+	for (unsigned i = 0; i < rank; i++) {
+		const struct expr *any = expr_add(c, count[i],
+						  count[i + rank]);
+
+		hits = expr_add(c, hits, any);
+		if (!infer_require_nonneg(in, expr_sub(c, one, any),
+					  "an axis given twice"))
+			return false;
+		a->kept[i] = expr_sub(c, one, any);
+		if (!op_int(in->op, A_noop_with_empty_axes))
+			a->kept[i] = expr_min(c, a->kept[i], len);
+		a->kept[i] = expr_dim(c, a->kept[i]);
+	}
+	infer_require_eq(in, hits, len);
+	return true;
+}
+
 static bool reduce_axes(struct infer *in, struct axes *a)
 {
 	struct ctx *c = in->ctx;
@@ -54,6 +84,9 @@ static bool reduce_axes(struct infer *in, struct axes *a)
 	size_t n = 0;
 	int64_t k;
 
+	if (infer_has(in, 1) &&
+	    (v = infer_counts(in, 1, -(int64_t)rank, 2 * rank)))
+		return reduce_counted(in, a, rank, v);
 	if (infer_has(in, 1) && !(v = infer_elems(in, 1, &n)))
 		return false;
 	if (n > rank)
@@ -71,6 +104,8 @@ static bool reduce_axes(struct infer *in, struct axes *a)
 	if (expr_is_const(left, &k) && k != rank - a->n)
 		return infer_error(in, "an axis is given twice");
 	infer_require_eq(in, left, expr_const(c, rank - a->n));
+	for (unsigned i = 0; i < rank; i++)
+		a->kept[i] = infer_dim(c, a->kept[i]);
 	return true;
 }
 

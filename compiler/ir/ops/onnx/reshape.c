@@ -4,8 +4,8 @@
  *
  * In Reshape's shape 0 copies the dim of the input (unless allowzero) and -1
  * is what is left.  An element may be known only at run time; then the two
- * cases become part of the dim's expression, and that the numbers of elements
- * agree is checked when the model runs.
+ * cases become part of what the dim is computed from, and that the numbers of
+ * elements agree is checked when the model runs.
  */
 #include "ir/ops/onnx/movement.h"
 
@@ -47,7 +47,8 @@ static const struct expr *plain_dim(const struct reshape_dims *r, size_t k)
 	const struct expr *copied = expr_mul(c, expr_is_zero(c, e),
 					     zero_dim(r, k));
 
-	return expr_max(c, e, expr_add(c, expr_is_neg(c, e), copied));
+	return infer_dim(r->in->ctx, expr_max(c, e, expr_add(c, expr_is_neg(c, e),
+							copied)));
 }
 
 /* What a -1 at position k stands for: all elements over the other dims. */
@@ -62,7 +63,9 @@ static const struct expr *rest_dim(const struct reshape_dims *r, size_t k)
 			other = expr_mul(c, other, plain_dim(r, i));
 	if (!expr_is(other, 0) && (q = expr_exact_div(c, total, other)))
 		return q;
-	return expr_div(c, total, expr_max(c, other, expr_const(c, 1)));
+	return infer_dim(r->in->ctx,
+			 expr_div(c, total,
+				  expr_max(c, other, expr_const(c, 1))));
 }
 
 static bool reshape_check(const struct reshape_dims *r)
@@ -132,13 +135,13 @@ static bool reshape_infer(struct infer *in)
 		if (expr_is(e, -1))
 			dim[k] = rest_dim(&r, k);
 		else if (!is_size(&r, e) && !expr_is(e, 0))
-			dim[k] = expr_max(
+			dim[k] = infer_dim(c, expr_max(
 				c, e,
 				expr_add(c,
 					 expr_mul(c, expr_is_zero(c, e),
 						  zero_dim(&r, k)),
 					 expr_mul(c, expr_is_neg(c, e),
-						  rest_dim(&r, k))));
+						  rest_dim(&r, k)))));
 	}
 	if (!check_count(in, r.x, r.n, dim))
 		return false;

@@ -157,7 +157,7 @@ static void keep_aspect(struct infer *in, size_t n, const int64_t *axes,
 			       : smaller ? expr_min(c, best, e)
 					 : expr_max(c, best, e);
 		}
-		dim[to] = best;
+		dim[to] = infer_dim(c, best);
 	}
 }
 
@@ -225,7 +225,7 @@ static bool resize_infer(struct infer *in)
 		if (!resize_scaled_dims(in, RESIZE_SCALES, n, axes, dim))
 			return false;
 	} else {
-		if (!(size = infer_elems(in, RESIZE_SIZES, &n_size)))
+		if (!(size = infer_list(in, RESIZE_SIZES, n, &n_size)))
 			return false;
 		if (n_size != n)
 			return infer_error(in, "%zu sizes for %zu axes",

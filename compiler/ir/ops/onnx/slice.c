@@ -61,7 +61,7 @@ static void slice_axis(struct slice *s, unsigned axis, const struct expr *dim,
 	len = expr_ceildiv(c, len, expr_max(c, size, one));
 	s->start[axis] = start;
 	s->step[axis] = step;
-	s->dim[axis] = expr_max(c, len, zero);
+	s->dim[axis] = infer_dim(c, expr_max(c, len, zero));
 }
 
 struct slice_args {

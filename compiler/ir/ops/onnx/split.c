@@ -35,7 +35,7 @@ static bool split_infer(struct infer *in)
 
 	if (!infer_axis(in, op_int(in->op, A_axis), x->rank, &axis))
 		return false;
-	if (infer_has(in, 1) && !(size = infer_elems(in, 1, &n)))
+	if (infer_has(in, 1) && !(size = infer_list(in, 1, n_out, &n)))
 		return false;
 	if (!size && op_has(in->op, A_num_outputs))
 		n = (size_t)op_int(in->op, A_num_outputs);

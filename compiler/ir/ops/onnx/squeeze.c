@@ -39,9 +39,7 @@ static bool squeeze_dims(struct infer *in, const struct axes *a)
 			dim[k] = expr_add(c, dim[k],
 					  expr_mul(c, kept_as(c, a, i, k),
 						   x->dim[i]));
-		/* A sum over run-time axes as one atom keeps products short. */
-		if (dim[k]->n > 4)
-			dim[k] = expr_max(c, dim[k], expr_const(c, 0));
+		dim[k] = infer_dim(c, dim[k]);
 	}
 	infer_set(in, 0, x->dtype, rank, dim);
 	return true;
@@ -95,6 +93,7 @@ static bool unsqueeze_infer(struct infer *in)
 		dim[i] = expr_max(c, a.any[i], size);
 		if (expr_is(a.any[i], 0))
 			dim[i] = size;
+		dim[i] = infer_dim(c, dim[i]);
 	}
 	infer_set(in, 0, x->dtype, rank, dim);
 	return true;

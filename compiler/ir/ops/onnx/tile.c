@@ -7,7 +7,7 @@ static bool tile_infer(struct infer *in)
 	const struct type *x = infer_type(in, 0);
 	const struct expr *dim[MAX_RANK];
 	size_t n;
-	const struct expr **times = infer_elems(in, 1, &n);
+	const struct expr **times = infer_list(in, 1, x->rank, &n);
 
 	if (!times)
 		return false;
@@ -16,7 +16,8 @@ static bool tile_infer(struct infer *in)
 	for (unsigned i = 0; i < x->rank; i++) {
 		if (!infer_require_ge0(in, times[i], "negative repeat"))
 			return false;
-		dim[i] = expr_mul(in->ctx, x->dim[i], times[i]);
+		dim[i] = infer_dim(in->ctx, expr_mul(in->ctx, x->dim[i],
+						     times[i]));
 	}
 	infer_set(in, 0, x->dtype, x->rank, dim);
 	return true;
