@@ -22,15 +22,27 @@ static bool is_not_one(struct ctx *c, const struct expr *e)
 				    : expr_ge0(c, expr_addc(c, e, -2));
 }
 
+/* x in min(x, k) with k > 1, such as rows of a table up to a length: the one is
+ * 1 where the other is. */
+static const struct expr *unclipped(struct ctx *c, const struct expr *e)
+{
+	const struct atom *a = expr_atom(e);
+
+	if (!a || a->kind != ATOM_MIN)
+		return e;
+	if (expr_ge0(c, expr_addc(c, a->b, -2)))
+		return unclipped(c, a->a);
+	return expr_ge0(c, expr_addc(c, a->a, -2)) ? unclipped(c, a->b) : e;
+}
+
 static const struct expr *distance(struct ctx *c, const struct expr *a,
 				   const struct expr *b)
 {
 	return expr_max(c, expr_sub(c, a, b), expr_sub(c, b, a));
 }
 
-/* 0 where a and b fit, else above. */
-static const struct expr *misfit(struct ctx *c, const struct expr *a,
-				 const struct expr *b)
+const struct expr *broadcast_misfit(struct ctx *c, const struct expr *a,
+				    const struct expr *b)
 {
 	const struct expr *one = expr_const(c, 1);
 	const struct expr *apart = distance(c, a, b);
@@ -49,9 +61,8 @@ static const struct expr *joined(struct ctx *c, const struct expr *a,
 				    expr_min(c, expr_min(c, a, b), one)));
 }
 
-/* The two dims of which joined() made r. */
-static bool parts(struct ctx *c, const struct expr *r,
-		  const struct expr *part[2])
+bool broadcast_parts(struct ctx *c, const struct expr *r,
+		     const struct expr *part[2])
 {
 	const struct atom *a = expr_atom(r);
 	const struct term *t = a && a->kind == ATOM_DIM && a->a->n == 1
@@ -73,8 +84,9 @@ bool broadcast_covers(struct ctx *c, const struct expr *r,
 	const struct expr *part[2];
 
 	return r == e || expr_is(e, 1) ||
-	       (parts(c, r, part) && (broadcast_covers(c, part[0], e) ||
-				      broadcast_covers(c, part[1], e)));
+	       (broadcast_parts(c, r, part) &&
+		(broadcast_covers(c, part[0], e) ||
+		 broadcast_covers(c, part[1], e)));
 }
 
 const struct expr *broadcast_step(struct ctx *c, const struct expr *dim)
@@ -102,7 +114,8 @@ const struct expr *broadcast_index(struct ctx *c, const struct expr *dim,
 
 	if (expr_is(dim, 1) || (extent && expr_is(extent, 1)))
 		return expr_const(c, 0);
-	if (extent == dim || is_not_one(c, dim))
+	if (is_not_one(c, dim) ||
+	    (extent && unclipped(c, extent) == unclipped(c, dim)))
 		return iv;
 	return expr_mul(c, iv, broadcast_step(c, dim));
 }
@@ -130,7 +143,11 @@ bool infer_broadcast_dim(struct infer *in, const struct expr **d,
 	}
 	if (expr_is_const(*d, &x) && expr_is_const(e, &y))
 		return false;
-	infer_require_eq(in, misfit(c, *d, e), expr_const(c, 0));
+	if (unclipped(c, *d) == unclipped(c, e)) {
+		infer_require_eq(in, *d, e);
+		return true;
+	}
+	infer_require_eq(in, broadcast_misfit(c, *d, e), expr_const(c, 0));
 	if (is_not_one(c, e))
 		*d = e;
 	else if (!is_not_one(c, *d))

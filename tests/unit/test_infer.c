@@ -93,6 +93,26 @@ Test(infer, broadcasts_of_symbols)
 	cr_assert_eq(z->type->dim[0], k);
 }
 
+/* The first N of 512 positions are N, or the call is refused. */
+Test(infer, clipped_dims_do_not_broadcast)
+{
+	const struct expr *n = expr_sym(c, "N");
+	const struct expr *clipped = expr_min(c, n, expr_const(c, 512));
+	struct value *z = build_op(&b, OP_Add,
+				   VALUES(vector("N"),
+					  argument(DT_F32, 1, &clipped)),
+				   0, NULL);
+
+	cr_assert_eq(z->type->dim[0], n);
+	cr_assert_eq(checks(), 1);
+	/* min(N, 1) may be 1 where N is not. */
+	clipped = expr_min(c, n, expr_const(c, 1));
+	z = build_op(&b, OP_Add,
+		     VALUES(vector("N"), argument(DT_F32, 1, &clipped)), 0,
+		     NULL);
+	cr_assert_neq(z->type->dim[0], n);
+}
+
 struct pair {
 	int64_t n, m;
 };

@@ -44,6 +44,7 @@ struct prover {
 	VEC(const struct op *) guard_op;
 	const struct op *op;		/* whose ARG atoms are looked up */
 	isl_space *space;
+	struct map facts;		/* serials of what core.check states */
 	unsigned checked, unproved;
 	VEC(const char *) list;		/* what was not proved, in words */
 };
@@ -244,6 +245,75 @@ static void not_proved(struct prover *p, const struct op *op,
 	}
 }
 
+/* ---- operands that may broadcast ------------------------------------------- */
+
+static void find_fact(void *arg, struct op *op)
+{
+	struct prover *p = arg;
+	size_t n;
+	const struct expr *const *zero;
+
+	if (op->code != OP_core_check)
+		return;
+	zero = op_exprs(op, A_zero, &n);
+	for (size_t i = 0; i < n; i++)
+		map_put(&p->facts, zero[i]->serial, (void *)zero[i]);
+}
+
+/* Is r made of dim by broadcasts that are checked when the model runs?  Then
+ * it is equal to dim where that is not 1. */
+static bool took_part(struct prover *p, const struct expr *r,
+		      const struct expr *dim)
+{
+	const struct expr *part[2];
+
+	if (r == dim)
+		return true;
+	return broadcast_parts(p->c, r, part) &&
+	       map_get(&p->facts,
+		       broadcast_misfit(p->c, part[0], part[1])->serial) &&
+	       (took_part(p, part[0], dim) || took_part(p, part[1], dim));
+}
+
+struct find_joined {
+	struct prover *p;
+	const struct expr *dim, *found;
+};
+
+static void visit_joined(void *arg, const struct atom *a)
+{
+	struct find_joined *f = arg;
+	const struct expr *r;
+
+	if (a->kind != ATOM_DIM || f->found)
+		return;
+	r = expr_of_atom(f->p->c, a);
+	if (took_part(f->p, r, f->dim))
+		f->found = r;
+}
+
+/*
+ * x * step of a dim: 0 where the dim is 1.  Where it is not, the index is x,
+ * and the dim is that of the result, by which the loops around are bounded.
+ */
+static void without_step(struct prover *p, const struct expr **idx,
+			 const struct expr **dim)
+{
+	const struct expr *step = broadcast_step(p->c, *dim), *x;
+	struct find_joined f = { p, *dim, NULL };
+
+	if (!broadcast_is_step(step) ||
+	    !(x = expr_exact_div(p->c, *idx, step)))
+		return;
+	for (size_t i = 0; i < p->upper.n; i++)
+		if (p->upper.v[i])
+			expr_visit(p->upper.v[i], visit_joined, &f);
+	if (f.found) {
+		*idx = x;
+		*dim = f.found;
+	}
+}
+
 static void check_access(struct prover *p, const struct op *op,
 			 const struct value *buf, size_t n,
 			 const struct expr *const *idx, unsigned guards)
@@ -264,21 +334,22 @@ static void check_access(struct prover *p, const struct op *op,
 	isl_set *dom = NULL;
 
 	for (size_t i = 0; i < n; i++) {
-		const struct expr *dim = buf->type->dim[i];
+		const struct expr *dim = buf->type->dim[i], *at = idx[i];
 
 		p->checked++;
+		without_step(p, &at, &dim);
 		/* The algebra often knows; isl decides the rest. */
-		if (expr_ge0(c, idx[i]) &&
-		    expr_ge0(c, expr_addc(c, expr_sub(c, dim, idx[i]), -1)))
+		if (expr_ge0(c, at) &&
+		    expr_ge0(c, expr_addc(c, expr_sub(c, dim, at), -1)))
 			continue;
 		if (!dom)
 			dom = domain(p);
 		isl_set *low = isl_set_intersect(
 			isl_set_copy(dom),
-			nonneg(p, expr_addc(c, expr_scale(c, idx[i], -1), -1)));
+			nonneg(p, expr_addc(c, expr_scale(c, at, -1), -1)));
 		isl_set *high = isl_set_intersect(
 			isl_set_copy(dom),
-			nonneg(p, expr_sub(c, idx[i], dim)));
+			nonneg(p, expr_sub(c, at, dim)));
 		isl_set *bad = isl_set_union(low, high);
 
 		if (isl_set_is_empty(bad) != isl_bool_true)
@@ -515,6 +586,7 @@ static bool check_bounds_run(struct module *m, const struct pass_args *args)
 	isl_options_set_on_error(p.isl, ISL_ON_ERROR_CONTINUE);
 	isl_ctx_set_max_operations(p.isl, QUOTA);
 	reset_space(&p);
+	block_walk(op_body(m->func), find_fact, &p);
 	check_all(&p, op_body(m->func));
 	op_set_int(m->ctx, m->func, A_checked, p.checked);
 	op_set_int(m->ctx, m->func, A_unproved, p.unproved);
@@ -528,6 +600,7 @@ static bool check_bounds_run(struct module *m, const struct pass_args *args)
 		op_set_attr(m->ctx, m->func, A_unproved_list, a);
 	}
 	vec_free(&p.list);
+	map_free(&p.facts);
 	isl_space_free(p.space);
 	vec_free(&p.vars);
 	vec_free(&p.lower);
