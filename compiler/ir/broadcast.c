@@ -61,32 +61,49 @@ static const struct expr *joined(struct ctx *c, const struct expr *a,
 				    expr_min(c, expr_min(c, a, b), one)));
 }
 
-bool broadcast_parts(struct ctx *c, const struct expr *r,
-		     const struct expr *part[2])
+/* Is e min(min(x, y), 1) as the algebra writes it? */
+static bool is_least(const struct atom *e, const struct expr *x,
+		     const struct expr *y)
+{
+	const struct atom *in;
+
+	if (e->kind != ATOM_MIN)
+		return false;
+	in = expr_atom(expr_is(e->a, 1) ? e->b : e->a);
+	return (expr_is(e->a, 1) || expr_is(e->b, 1)) && in &&
+	       in->kind == ATOM_MIN &&
+	       ((in->a == x && in->b == y) || (in->a == y && in->b == x));
+}
+
+bool broadcast_parts(const struct expr *r, const struct expr *part[2])
 {
 	const struct atom *a = expr_atom(r);
 	const struct term *t = a && a->kind == ATOM_DIM && a->a->n == 1
 				       ? &a->a->term[0]
 				       : NULL;
 
-	for (uint32_t i = 0; t && i < t->n; i++)
-		if (t->atom[i]->kind == ATOM_MAX) {
-			part[0] = t->atom[i]->a;
-			part[1] = t->atom[i]->b;
-			return joined(c, part[0], part[1]) == r;
-		}
+	if (!t || t->n != 2 || t->coef != 1)
+		return false;
+	for (uint32_t i = 0; i < 2; i++) {
+		const struct atom *max = t->atom[i];
+
+		part[0] = max->a;
+		part[1] = max->b;
+		if (max->kind == ATOM_MAX &&
+		    is_least(t->atom[1 - i], max->a, max->b))
+			return true;
+	}
 	return false;
 }
 
-bool broadcast_covers(struct ctx *c, const struct expr *r,
-		      const struct expr *e)
+bool broadcast_covers(const struct expr *r, const struct expr *e)
 {
 	const struct expr *part[2];
 
 	return r == e || expr_is(e, 1) ||
-	       (broadcast_parts(c, r, part) &&
-		(broadcast_covers(c, part[0], e) ||
-		 broadcast_covers(c, part[1], e)));
+	       (broadcast_parts(r, part) &&
+		(broadcast_covers(part[0], e) ||
+		 broadcast_covers(part[1], e)));
 }
 
 const struct expr *broadcast_step(struct ctx *c, const struct expr *dim)
@@ -135,9 +152,9 @@ bool infer_broadcast_dim(struct infer *in, const struct expr **d,
 	struct ctx *c = in->ctx;
 	int64_t x, y;
 
-	if (broadcast_covers(c, *d, e))
+	if (broadcast_covers(*d, e))
 		return true;
-	if (broadcast_covers(c, e, *d)) {
+	if (broadcast_covers(e, *d)) {
 		*d = e;
 		return true;
 	}

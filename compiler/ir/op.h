@@ -160,14 +160,12 @@ void infer_require_eq(struct infer *in, const struct expr *a,
 
 /* r is the dim of a broadcast in which e took part: e is r or 1, where the
  * checks hold that infer_broadcast() states. */
-bool broadcast_covers(struct ctx *c, const struct expr *r,
-		      const struct expr *e);
+bool broadcast_covers(const struct expr *r, const struct expr *e);
 /* 0 where a and b may broadcast, else above. */
 const struct expr *broadcast_misfit(struct ctx *c, const struct expr *a,
 				    const struct expr *b);
 /* The two dims of which r is the broadcast; false when it is none. */
-bool broadcast_parts(struct ctx *c, const struct expr *r,
-		     const struct expr *part[2]);
+bool broadcast_parts(const struct expr *r, const struct expr *part[2]);
 /* 0 where dim is 1, else 1 (either where it is 0). */
 const struct expr *broadcast_step(struct ctx *c, const struct expr *dim);
 bool broadcast_is_step(const struct expr *e);

@@ -133,7 +133,7 @@ static LLVMValueRef step_load(struct cg *g, enum dtype dt, LLVMValueRef p,
 	LLVMBasicBlockRef next = cg_block(g, "loaded"), from[2];
 	LLVMValueRef v[2], phi;
 
-	g->has_steps = true;
+	g->n_steps++;
 	if (cond)
 		p = LLVMBuildSelect(g->b, cond, p, g->zeros, "");
 	LLVMBuildCondBr(g->b,

@@ -44,7 +44,7 @@ struct cg {
 	VEC(struct blob) blobs;
 	int64_t weight_bytes;
 	bool weights_later;		/* the global has no bytes yet */
-	bool has_steps;			/* some load may broadcast */
+	unsigned n_steps;		/* loads that may broadcast */
 
 	const struct atom **dim;	/* the module's computed dims */
 	size_t n_dim;

@@ -16,8 +16,10 @@
 /*
  * Kernels are vectors already: only clean-up, no vectoriser, no unrolling.  A
  * loop over operands of which some may broadcast branches for each: it is
- * split into one loop per case.
+ * split into one loop per case, unless there are so many that this takes long.
  */
+enum { MANY_STEPS = 64 };
+
 #define GLUE(split)                                     \
 	"function<eager-inv>(sroa,early-cse<memssa>,"   \
 	"instcombine<no-verify-fixpoint>,simplifycfg,"  \
@@ -86,7 +88,9 @@ static void clean_up(struct cg *g, LLVMTargetMachineRef tm)
 	LLVMPassBuilderOptionsSetLoopVectorization(po, false);
 	LLVMPassBuilderOptionsSetSLPVectorization(po, false);
 	LLVMPassBuilderOptionsSetLoopUnrolling(po, false);
-	err = LLVMRunPasses(g->mod, g->has_steps ? split_passes : glue_passes,
+	err = LLVMRunPasses(g->mod,
+			    g->n_steps && g->n_steps < MANY_STEPS ? split_passes
+								  : glue_passes,
 			    tm, po);
 	LLVMDisposePassBuilderOptions(po);
 	if (err)

@@ -44,7 +44,7 @@ struct prover {
 	VEC(const struct op *) guard_op;
 	const struct op *op;		/* whose ARG atoms are looked up */
 	isl_space *space;
-	struct map facts;		/* serials of what core.check states */
+	struct map facts, joined;	/* serials, see find_joined() */
 	unsigned checked, unproved;
 	VEC(const char *) list;		/* what was not proved, in words */
 };
@@ -260,29 +260,44 @@ static void find_fact(void *arg, struct op *op)
 		map_put(&p->facts, zero[i]->serial, (void *)zero[i]);
 }
 
-/* Is r made of dim by broadcasts that are checked when the model runs?  Then
- * it is equal to dim where that is not 1. */
+/* The computed dims that are broadcasts which are checked when the model
+ * runs. */
+static void find_joined(struct prover *p, const struct module *m)
+{
+	size_t n;
+	const struct atom **dim = module_dims(m, &n);
+	const struct expr *part[2];
+
+	block_walk(op_body(m->func), find_fact, p);
+	for (size_t i = 0; i < n; i++)
+		if (broadcast_parts(expr_of_atom(p->c, dim[i]), part) &&
+		    map_get(&p->facts,
+			    broadcast_misfit(p->c, part[0], part[1])->serial))
+			map_put(&p->joined, dim[i]->serial, (void *)dim[i]);
+}
+
+/* Is r made of dim by such broadcasts?  Then it is equal to dim where that is
+ * not 1. */
 static bool took_part(struct prover *p, const struct expr *r,
 		      const struct expr *dim)
 {
+	const struct atom *a = expr_atom(r);
 	const struct expr *part[2];
 
-	if (r == dim)
-		return true;
-	return broadcast_parts(p->c, r, part) &&
-	       map_get(&p->facts,
-		       broadcast_misfit(p->c, part[0], part[1])->serial) &&
-	       (took_part(p, part[0], dim) || took_part(p, part[1], dim));
+	return r == dim ||
+	       (a && map_get(&p->joined, a->serial) &&
+		broadcast_parts(r, part) &&
+		(took_part(p, part[0], dim) || took_part(p, part[1], dim)));
 }
 
-struct find_joined {
+struct search {
 	struct prover *p;
 	const struct expr *dim, *found;
 };
 
 static void visit_joined(void *arg, const struct atom *a)
 {
-	struct find_joined *f = arg;
+	struct search *f = arg;
 	const struct expr *r;
 
 	if (a->kind != ATOM_DIM || f->found)
@@ -300,7 +315,7 @@ static void without_step(struct prover *p, const struct expr **idx,
 			 const struct expr **dim)
 {
 	const struct expr *step = broadcast_step(p->c, *dim), *x;
-	struct find_joined f = { p, *dim, NULL };
+	struct search f = { p, *dim, NULL };
 
 	if (!broadcast_is_step(step) ||
 	    !(x = expr_exact_div(p->c, *idx, step)))
@@ -586,7 +601,7 @@ static bool check_bounds_run(struct module *m, const struct pass_args *args)
 	isl_options_set_on_error(p.isl, ISL_ON_ERROR_CONTINUE);
 	isl_ctx_set_max_operations(p.isl, QUOTA);
 	reset_space(&p);
-	block_walk(op_body(m->func), find_fact, &p);
+	find_joined(&p, m);
 	check_all(&p, op_body(m->func));
 	op_set_int(m->ctx, m->func, A_checked, p.checked);
 	op_set_int(m->ctx, m->func, A_unproved, p.unproved);
@@ -601,6 +616,7 @@ static bool check_bounds_run(struct module *m, const struct pass_args *args)
 	}
 	vec_free(&p.list);
 	map_free(&p.facts);
+	map_free(&p.joined);
 	isl_space_free(p.space);
 	vec_free(&p.vars);
 	vec_free(&p.lower);
