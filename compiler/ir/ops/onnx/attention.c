@@ -88,15 +88,19 @@ static bool check_mask(struct infer *in, const struct attention *a)
 
 static bool check_groups(struct infer *in, const struct attention *a)
 {
+	struct ctx *c = in->ctx;
 	int64_t q, kv;
 
 	if (expr_is_const(a->heads, &q) && expr_is_const(a->kv_heads, &kv) &&
 	    (!kv || q % kv))
 		return infer_error(in, "%lld query heads for %lld key heads",
 				   (long long)q, (long long)kv);
-	infer_require_eq(in, expr_mod(in->ctx, a->heads, a->kv_heads),
-			 expr_const(in->ctx, 0));
-	return true;
+	infer_require_eq(in, expr_mod(c, a->heads, a->kv_heads),
+			 expr_const(c, 0));
+	/* That says nothing about no heads of keys, which serve none only. */
+	return infer_require_nonneg(
+		in, expr_sub(c, expr_mul(c, a->heads, a->kv_heads), a->heads),
+		"the number of query heads beyond those without keys");
 }
 
 static bool read_attention(struct infer *in, struct attention *a)
