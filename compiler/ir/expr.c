@@ -615,3 +615,31 @@ const struct expr *expr_max(struct ctx *c, const struct expr *a,
 {
 	return minmax(c, ATOM_MAX, a, b);
 }
+
+const struct expr *expr_is_pos(struct ctx *c, const struct expr *e)
+{
+	const struct expr *zero = expr_const(c, 0), *one = expr_const(c, 1);
+
+	return expr_min(c, expr_max(c, e, zero), one);
+}
+
+const struct expr *expr_is_neg(struct ctx *c, const struct expr *e)
+{
+	return expr_is_pos(c, expr_scale(c, e, -1));
+}
+
+const struct expr *expr_is_zero(struct ctx *c, const struct expr *e)
+{
+	return expr_sub(c, expr_const(c, 1),
+			expr_add(c, expr_is_pos(c, e), expr_is_neg(c, e)));
+}
+
+const struct expr *expr_small_is_zero(struct ctx *c, const struct expr *e,
+				      int64_t bound)
+{
+	const struct expr *m = expr_const(c, bound + 1);
+
+	/* floor((e + m) / m) is 1 for e >= 0 and 0 below. */
+	return expr_sub(c, expr_div(c, expr_addc(c, e, bound + 1), m),
+			expr_div(c, expr_addc(c, e, bound), m));
+}

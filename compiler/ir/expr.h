@@ -99,6 +99,15 @@ const struct expr *expr_min(struct ctx *c, const struct expr *a,
 			    const struct expr *b);
 const struct expr *expr_max(struct ctx *c, const struct expr *a,
 			    const struct expr *b);
+/* 1 where e < 0, else 0. */
+const struct expr *expr_is_neg(struct ctx *c, const struct expr *e);
+/* 1 where e > 0, else 0. */
+const struct expr *expr_is_pos(struct ctx *c, const struct expr *e);
+/* 1 where e == 0, else 0. */
+const struct expr *expr_is_zero(struct ctx *c, const struct expr *e);
+/* The same for |e| <= bound, in a form about which proofs are cheap. */
+const struct expr *expr_small_is_zero(struct ctx *c, const struct expr *e,
+				      int64_t bound);
 
 bool expr_is_const(const struct expr *e, int64_t *k);
 bool expr_is(const struct expr *e, int64_t k);

@@ -42,15 +42,6 @@ void infer_set(struct infer *in, unsigned k, enum dtype t, unsigned rank,
 		in->out[k] = type_tensor(in->ctx, t, rank, dim);
 }
 
-bool infer_axis(struct infer *in, int64_t axis, unsigned rank, unsigned *out)
-{
-	if (axis < -(int64_t)rank || axis >= (int64_t)rank)
-		return infer_error(in, "axis %lld is out of range for rank %u",
-				   (long long)axis, rank);
-	*out = (unsigned)(axis < 0 ? axis + rank : axis);
-	return true;
-}
-
 static void count_atom(void *arg, const struct atom *a)
 {
 	unsigned *n = arg;
@@ -184,32 +175,6 @@ bool infer_const_ints(struct infer *in, unsigned i, size_t *n, int64_t **v)
 				in, "input '%s' must be constant",
 				op_def(in->op)->in[i].name);
 	return true;
-}
-
-void infer_require_eq(struct infer *in, const struct expr *a,
-		      const struct expr *b)
-{
-	const struct expr *d = expr_sub(in->ctx, a, b);
-
-	if (!d->n)
-		return;
-	/* One check per fact and block is enough. */
-	for (struct op *p = in->op->prev; p; p = p->prev)
-		if (p->code == OP_core_check) {
-			size_t n;
-
-			const struct expr *const *old =
-				op_exprs(p, A_zero, &n);
-
-			if (n && old[0] == d)
-				return;
-		}
-	struct builder bl = { in->ctx, in->op->parent, in->op, in->op->loc };
-	struct named_attr attr = { A_zero, attr_exprs(in->ctx, 1, &d) };
-
-	if (bl.block)
-		build(&bl, &(struct op_spec){ .code = OP_core_check,
-					      .n_attr = 1, .attr = &attr });
 }
 
 static bool pointwise(struct infer *in, bool compare)

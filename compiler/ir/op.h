@@ -151,10 +151,35 @@ bool infer_pointwise(struct infer *in);
 bool infer_compare(struct infer *in);
 /* Result 0 has the type of operand 0. */
 bool infer_same(struct infer *in);
-/* infer_broadcast() and friends state facts such as "dim a == dim b" that are
- * checked once when the model runs. */
+
+/*
+ * Facts.  What is known to be wrong is an error; what is not known is checked
+ * once when the model runs, and a call where it is wrong ends with DLRT_SHAPE.
+ */
 void infer_require_eq(struct infer *in, const struct expr *a,
 		      const struct expr *b);
+/* `what` says what is wrong where e < 0. */
+bool infer_require_ge0(struct infer *in, const struct expr *e,
+		       const char *what);
+/* Two dims that must be equal, the found and the expected one; `what` names
+ * them.  *a becomes the constant one. */
+bool infer_same_dim(struct infer *in, const struct expr **a,
+		    const struct expr *b, const char *what);
+bool infer_dims_agree(struct infer *in, const struct expr *a,
+		      const struct expr *b, const char *what);
+/* For expressions that overflowed; false. */
+bool infer_too_large(struct infer *in);
+/*
+ * A list of axes that may be known only at run time: hit[k][i] is 1 where
+ * entry k names dim i, else 0, and any[i] is their sum.
+ */
+struct axes {
+	size_t n;
+	const struct expr *hit[MAX_RANK][MAX_RANK], *any[MAX_RANK];
+};
+/* Reads the axes input for a tensor of that rank; refuses axes out of range
+ * or named twice where that is known. */
+bool infer_axes(struct infer *in, unsigned i, unsigned rank, struct axes *a);
 
 /* ---- broadcasting at run time (broadcast.c) ------------------------- */
 

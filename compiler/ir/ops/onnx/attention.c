@@ -81,9 +81,9 @@ static bool check_mask(struct infer *in, const struct attention *a)
 	outer = type_tensor(in->ctx, t->dtype, t->rank - 1, t->dim);
 	if (!infer_broadcast_into(in, 3, want, outer))
 		return false;
-	return infer_require_nonneg(
+	return infer_require_ge0(
 		in, expr_sub(in->ctx, a->total, t->dim[t->rank - 1]),
-		"total length less the length of 'attn_mask'");
+		"'attn_mask' is longer than past and present keys");
 }
 
 static bool check_groups(struct infer *in, const struct attention *a)
@@ -98,9 +98,9 @@ static bool check_groups(struct infer *in, const struct attention *a)
 	infer_require_eq(in, expr_mod(c, a->heads, a->kv_heads),
 			 expr_const(c, 0));
 	/* That says nothing about no heads of keys, which serve none only. */
-	return infer_require_nonneg(
+	return infer_require_ge0(
 		in, expr_sub(c, expr_mul(c, a->heads, a->kv_heads), a->heads),
-		"the number of query heads beyond those without keys");
+		"there are query heads, but no heads of keys");
 }
 
 static bool read_attention(struct infer *in, struct attention *a)

@@ -140,8 +140,9 @@ static bool transpose_infer(struct infer *in)
 	if ((why = read_geometry(c, in->op, x, w, &g)))
 		return infer_error(in, "%s", why);
 	for (unsigned i = 0; i < g.n; i++) {
-		if (!infer_require_nonneg(in, g.out[i],
-					  "a spatial dim of the result"))
+		if (!infer_require_ge0(in, g.out[i],
+				       "a spatial dim of the result would be "
+				       "negative"))
 			return false;
 		dim[2 + i] = g.out[i];
 	}

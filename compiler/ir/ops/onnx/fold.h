@@ -96,11 +96,4 @@ struct value *inverse_root(struct lower *lo, struct value *x, double epsilon);
 struct value *power_of(struct lower *lo, struct value *v, int64_t p);
 struct value *root_of(struct lower *lo, struct value *v, int64_t p);
 
-/* States that dims a and b are equal; `what` names them in the message. */
-bool infer_dims_agree(struct infer *in, const struct expr *a,
-		      const struct expr *b, const char *what);
-/* States that e >= 0; `what` names it in the message. */
-bool infer_require_nonneg(struct infer *in, const struct expr *e,
-			  const char *what);
-
 #endif

@@ -13,42 +13,14 @@ enum {
 	REDUCE_ORDERED = REDUCE_TYPES | T(I8) | T(U8) | T_BOOL,
 };
 
-struct axes {
-	unsigned n;				/* reduced dims */
-	const struct expr *kept[MAX_RANK];	/* 1, or 0 where reduced */
+struct kept {
+	unsigned n;			/* reduced dims */
+	const struct expr *dim[MAX_RANK];	/* 1, or 0 where reduced */
 };
-
-/* kept[i] *= (axis is not i), also for an axis known at run time only. */
-static bool reduce_axis(struct infer *in, struct axes *a, unsigned rank,
-			const struct expr *axis)
-{
-	struct ctx *c = in->ctx;
-	const struct expr *one = expr_const(c, 1), *d;
-	unsigned at;
-	int64_t k;
-
-	if (expr_is_const(axis, &k)) {
-		if (!infer_axis(in, k, rank, &at))
-			return false;
-	} else if (!infer_require_nonneg(in, expr_addc(c, axis, rank),
-					 "axis + rank") ||
-		   !infer_require_nonneg(in, expr_sub(c, expr_const(c, rank),
-						      expr_addc(c, axis, 1)),
-					 "rank - 1 - axis")) {
-		return false;
-	}
-	for (unsigned i = 0; i < rank; i++) {
-		d = expr_mod(c, axis, expr_const(c, rank));
-		d = expr_addc(c, d, -(int64_t)i);
-		d = expr_max(c, d, expr_scale(c, d, -1));
-		a->kept[i] = expr_min(c, a->kept[i], expr_min(c, one, d));
-	}
-	return true;
-}
 
 /* From a list of which not even the length is known: each axis is counted,
  * and all of them have to be. */
-static bool reduce_counted(struct infer *in, struct axes *a, unsigned rank,
+static bool reduce_counted(struct infer *in, struct kept *a, unsigned rank,
 			   const struct expr *const *count)
 {
 	struct ctx *c = in->ctx;
@@ -64,48 +36,36 @@ static bool reduce_counted(struct infer *in, struct axes *a, unsigned rank,
 						  count[i + rank]);
 
 		hits = expr_add(c, hits, any);
-		if (!infer_require_nonneg(in, expr_sub(c, one, any),
-					  "an axis given twice"))
+		if (!infer_require_ge0(in, expr_sub(c, one, any),
+				       "an axis is given twice"))
 			return false;
-		a->kept[i] = expr_sub(c, one, any);
+		a->dim[i] = expr_sub(c, one, any);
 		if (!op_int(in->op, A_noop_with_empty_axes))
-			a->kept[i] = expr_min(c, a->kept[i], len);
-		a->kept[i] = expr_dim(c, a->kept[i]);
+			a->dim[i] = expr_min(c, a->dim[i], len);
+		a->dim[i] = expr_dim(c, a->dim[i]);
 	}
 	infer_require_eq(in, hits, len);
 	return true;
 }
 
-static bool reduce_axes(struct infer *in, struct axes *a)
+static bool reduce_axes(struct infer *in, struct kept *a)
 {
 	struct ctx *c = in->ctx;
+	const struct expr *one = expr_const(c, 1), **count;
 	unsigned rank = infer_type(in, 0)->rank;
-	const struct expr **v = NULL, *left = expr_const(c, 0);
-	size_t n = 0;
-	int64_t k;
+	struct axes list = { .n = 0 };
 
 	if (infer_has(in, 1) &&
-	    (v = infer_counts(in, 1, -(int64_t)rank, 2 * rank)))
-		return reduce_counted(in, a, rank, v);
-	if (infer_has(in, 1) && !(v = infer_elems(in, 1, &n)))
+	    (count = infer_counts(in, 1, -(int64_t)rank, 2 * rank)))
+		return reduce_counted(in, a, rank, count);
+	if (infer_has(in, 1) && !infer_axes(in, 1, rank, &list))
 		return false;
-	if (n > rank)
-		return infer_error(in, "has %zu axes for rank %u", n, rank);
-	bool all = !n && !op_int(in->op, A_noop_with_empty_axes);
+	bool all = !list.n && !op_int(in->op, A_noop_with_empty_axes);
 
-	a->n = all ? rank : (unsigned)n;
+	a->n = all ? rank : (unsigned)list.n;
 	for (unsigned i = 0; i < rank; i++)
-		a->kept[i] = expr_const(c, !all);
-	for (size_t i = 0; i < n; i++)
-		if (!reduce_axis(in, a, rank, v[i]))
-			return false;
-	for (unsigned i = 0; i < rank; i++)
-		left = expr_add(c, left, a->kept[i]);
-	if (expr_is_const(left, &k) && k != rank - a->n)
-		return infer_error(in, "an axis is given twice");
-	infer_require_eq(in, left, expr_const(c, rank - a->n));
-	for (unsigned i = 0; i < rank; i++)
-		a->kept[i] = infer_dim(c, a->kept[i]);
+		a->dim[i] = list.n ? infer_dim(c, expr_sub(c, one, list.any[i]))
+				   : expr_const(c, !all);
 	return true;
 }
 
@@ -113,11 +73,11 @@ static bool reduce_infer(struct infer *in)
 {
 	const struct type *x = infer_type(in, 0);
 	const struct expr *dim[MAX_RANK];
-	struct axes a;
+	struct kept a;
 
 	if (!reduce_axes(in, &a))
 		return false;
-	unsigned rank = kept_shape(in->ctx, x, a.kept, a.n,
+	unsigned rank = kept_shape(in->ctx, x, a.dim, a.n,
 				   op_int(in->op, A_keepdims), dim);
 
 	infer_set(in, 0, x->dtype, rank, dim);
@@ -175,7 +135,7 @@ static struct value *logarithm(struct lower *lo, struct value *v,
 	return s_op(lo, OP_math_log, v);
 }
 
-static bool read_axes(struct lower *lo, struct axes *a)
+static bool read_axes(struct lower *lo, struct kept *a)
 {
 	const struct type *out[MAX_OUTS] = { NULL };
 	struct infer in = { lo->b.ctx, lo->op, out };
@@ -187,14 +147,14 @@ static bool reduce(struct lower *lo, const struct reduction *k)
 {
 	struct value *x = lower_in(lo, 0), *v;
 	enum dtype t = x->type->dtype, acc = acc_dtype(t);
-	struct axes a;
+	struct kept a;
 	struct rows r;
 
 	if (!read_axes(lo, &a))
 		return false;
 	if (k->real && !dtype_is_float(t))
 		acc = DT_F64;
-	rows_begin_kept(lo, &r, x->type, a.kept, a.n,
+	rows_begin_kept(lo, &r, x->type, a.dim, a.n,
 			op_int(lo->op, A_keepdims), 1, &t);
 	v = k->init(lo, acc);
 	rows_fold(lo, &r, 1, &v);
@@ -293,12 +253,12 @@ static bool log_sum_exp_lower(struct lower *lo)
 	struct value *x = lower_in(lo, 0), *v, *max;
 	enum dtype t = x->type->dtype;
 	enum dtype acc = dtype_is_float(t) ? acc_dtype(t) : DT_F64;
-	struct axes a;
+	struct kept a;
 	struct rows r;
 
 	if (!read_axes(lo, &a))
 		return false;
-	rows_begin_kept(lo, &r, x->type, a.kept, a.n,
+	rows_begin_kept(lo, &r, x->type, a.dim, a.n,
 			op_int(lo->op, A_keepdims), 1, &t);
 	max = finite_max(lo, &r, x, acc);
 	v = s_const(lo, acc, 0);

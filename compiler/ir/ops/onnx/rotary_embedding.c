@@ -44,8 +44,8 @@ static bool read_rotary(struct infer *in, struct rotary *r)
 				   expr_str(c, r->size));
 	r->half = expr_div(c, r->rotated, expr_const(c, 2));
 	infer_require_eq(in, expr_scale(c, r->half, 2), r->rotated);
-	return infer_require_nonneg(in, expr_sub(c, r->size, r->rotated),
-				    "head size less rotary_embedding_dim");
+	return infer_require_ge0(in, expr_sub(c, r->size, r->rotated),
+				 "rotary_embedding_dim is above the head size");
 }
 
 /* The caches are [positions, half] with position_ids, else [batch, sequence,
@@ -87,8 +87,8 @@ static bool rotary_infer(struct infer *in)
 	/* An index out of range reads row 0, which must exist. */
 	if (ids && (!infer_dims_agree(in, infer_type(in, 2)->dim[0], rows,
 				      "dim 0 of 'sin_cache'") ||
-		    !infer_require_nonneg(in, expr_addc(in->ctx, rows, -1),
-					  "the last row of 'cos_cache'")))
+		    !infer_require_ge0(in, expr_addc(in->ctx, rows, -1),
+				       "'cos_cache' has no rows")))
 		return false;
 	return infer_same(in);
 }

@@ -160,8 +160,9 @@ bool window_infer(struct infer *in, const struct expr *const *kernel,
 	if (why)
 		return infer_error(in, "%s", why);
 	for (unsigned i = 0; i < w->n; i++)
-		if (!infer_require_nonneg(in, w->out[i],
-					  "a spatial dim of the result"))
+		if (!infer_require_ge0(in, w->out[i],
+				       "a spatial dim of the result would be "
+				       "negative"))
 			return false;
 	return true;
 }
