@@ -39,16 +39,10 @@ static const char *kind_name(Onnx__TypeProto__ValueCase kind)
 
 /* ---- symbolic dims ------------------------------------------------------- */
 
-/* Names that the text form gives to something else. */
+/* v7 and the like are numbers that are read at run time (infer_bind()). */
 static bool is_taken_name(const char *s)
 {
-	static const char *const words[] = { "floordiv", "ceildiv", "mod",
-					     "min", "max" };
-
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-		if (!strcmp(s, words[i]))
-			return true;
-	return strchr("iva", *s) && s[1] &&
+	return *s == 'v' && s[1] &&
 	       s[1 + strspn(s + 1, "0123456789")] == '\0';
 }
 

@@ -117,7 +117,7 @@ const struct expr *infer_dim(struct ctx *c, const struct expr *e);
 bool infer_axis(struct infer *in, int64_t axis, unsigned rank, unsigned *out);
 /*
  * The elements of integer operand i, which must have rank <= 1 and a constant
- * length; unknown ones become ATOM_ELEM, read at run time.  NULL after an
+ * length; unknown ones become symbols that are read at run time.  NULL after an
  * error.
  */
 const struct expr **infer_elems(struct infer *in, unsigned i, size_t *n);

@@ -148,18 +148,14 @@ LLVMValueRef cg_checked(struct cg *g, const char *name, LLVMValueRef a,
 static LLVMValueRef checked_atom(struct cg *g, const struct atom *a,
 				 LLVMValueRef *over)
 {
-	if (a->kind < ATOM_DIV) {
-		struct term t = { 1, 1, &a };
-		struct expr e = { 0, 1, &t };
-
-		return cg_expr(g, NULL, &e, 0);
-	}
-	/* The operands' overflow shows in theirs; the quotient is smaller. */
-	LLVMValueRef x = cg_checked_expr(g, a->a, over);
 	struct term t = { 1, 1, &a };
 	struct expr e = { 0, 1, &t };
 
-	(void)x;
+	/* The operands' overflow shows in theirs; the result is smaller. */
+	if (a->kind >= ATOM_DIV) {
+		cg_checked_expr(g, a->a, over);
+		cg_checked_expr(g, a->b, over);
+	}
 	return cg_expr(g, NULL, &e, 0);
 }
 
