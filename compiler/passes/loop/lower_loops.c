@@ -25,6 +25,7 @@
 enum {
 	MIN_TASK = 16384,	/* scalar steps worth a task of the pool */
 	CHUNK = 4096,		/* elements of a one-loop statement's task */
+	COLUMNS = 64,		/* of a task that goes down columns */
 	VECTOR_UNROLL = 4,	/* independent accumulators of a fold */
 	MAX_STRAIGHT = 32,	/* steps of a small fold without a loop */
 };
@@ -34,10 +35,11 @@ struct sched {
 	struct op *op;			/* the nest.compute */
 	struct builder b;
 	struct cloner cl;
-	unsigned n_loop;
+	unsigned n_loop, n_par;		/* the kernel's own come first */
 	const struct expr *iv[MAX_RANK];	/* of op, in loop order */
+	unsigned unit;			/* the loop along the result's memory */
 	uint32_t *level;		/* by value->slot: loops it needs */
-	bool chunks;			/* its one loop is cut; none is empty */
+	int64_t chunk;			/* of the loop after these; 0: not cut */
 	int vec_loop;			/* loop that runs in lanes, or -1 */
 	bool vec_reduce;		/* folds run in lanes instead */
 	unsigned lanes;
@@ -104,6 +106,44 @@ static unsigned block_level(const struct sched *s, const struct block *b)
 			l.level = k;
 	}
 	return l.level;
+}
+
+/*
+ * Loops follow the memory order of the result, except that those which folds
+ * depend on go around all others: then each fold runs once for what it is a
+ * fold of.
+ */
+static void order_loops(struct sched *s)
+{
+	struct block *body = op_body(s->op);
+	uint8_t order[MAX_RANK], sorted[MAX_RANK], innermost;
+	unsigned n = memory_order(s->ctx, s->op, &s->op->out[0], order);
+	uint32_t real = block_real_ivs(body);
+
+	innermost = n ? order[n - 1] : 0;
+	/* Folds of fewer variables come last and so win. */
+	for (unsigned most = n; most-- > 0;)
+		for (struct op *op = body->first; op; op = op->next) {
+			uint32_t own;
+			unsigned k = 0;
+
+			if (op->code != OP_nest_reduce)
+				continue;
+			own = op_uses_ivs(op, body);
+			if ((unsigned)__builtin_popcount(own & real) != most)
+				continue;
+			for (unsigned pass = 0; pass < 2; pass++)
+				for (unsigned i = 0; i < n; i++)
+					if ((own >> order[i] & 1) == !pass)
+						sorted[k++] = order[i];
+			memcpy(order, sorted, n);
+		}
+	s->n_loop = n;
+	for (unsigned i = 0; i < n; i++) {
+		s->iv[i] = body->iv[order[i]];
+		if (order[i] == innermost)
+			s->unit = i;
+	}
 }
 
 /* Gives each scalar of the body its level; those of a fold's own body keep 0:
@@ -175,12 +215,6 @@ static void count_access(void *arg, struct op *op)
 	default: break;
 	}
 }
-
-struct find_fold {
-	const struct sched *s;
-	unsigned min_level;
-	struct op *fold;
-};
 
 /* The fold of greatest level whose innermost variable has the most work. */
 static struct op *deepest_fold(const struct sched *s)
@@ -268,13 +302,12 @@ static void choose_vector(struct sched *s)
 	s->vec_reduce = fold && is_reorderable(fold);
 	if (!s->n_loop)
 		return;
-	unsigned last = s->n_loop - 1;
-	struct access_count out = { s->ctx, expr_atom(s->iv[last]), 0, 0 };
+	struct access_count out = { s->ctx, expr_atom(s->iv[s->unit]), 0, 0 };
 
 	block_walk(body, count_access, &out);
-	bool inner_fold = fold && s->level[fold->out[0].slot] == s->n_loop;
+	bool inner_fold = fold && s->level[fold->out[0].slot] > s->unit;
 
-	if (extent_or(s->iv[last], 1000) < 4)
+	if (extent_or(s->iv[s->unit], 1000) < 4)
 		return;
 	if (inner_fold && s->vec_reduce) {
 		const struct block *fb = op_body(fold);
@@ -290,7 +323,89 @@ static void choose_vector(struct sched *s)
 		     !(few && !out.strided)))
 			return;
 	}
-	s->vec_loop = (int)last;
+	s->vec_loop = (int)s->unit;
+}
+
+/* ---- which loops are the kernel's own ---------------------------------- */
+
+/* a * b for estimates: huge is huge. */
+static int64_t times(int64_t a, int64_t b)
+{
+	int64_t r;
+
+	return __builtin_mul_overflow(a, b, &r) || r > INT64_MAX / 4
+		       ? INT64_MAX / 4
+		       : r;
+}
+
+/* Scalar steps of the body for one point; a guess for symbolic extents. */
+static int64_t work(const struct block *b);
+
+static int64_t op_work(const struct op *op)
+{
+	int64_t k = 1;
+
+	if (op->code != OP_nest_reduce)
+		return 1;
+	const struct block *r = op_body(op);
+
+	k = work(r);
+	for (unsigned i = 0; i < r->n_iv; i++)
+		k = times(k, extent_or(r->iv[i], 64));
+	return k;
+}
+
+static int64_t work(const struct block *b)
+{
+	int64_t n = 0;
+
+	for (const struct op *op = b->first; op; op = op->next)
+		n = n > INT64_MAX / 4 ? n : n + op_work(op);
+	return n;
+}
+
+/*
+ * Tasks are points of the first n loops, and of chunks of the next one.  Do
+ * they compute folds again that need fewer loops, at a price that shows?
+ */
+static bool repeats_folds(const struct sched *s, unsigned n, int64_t chunk)
+{
+	const struct block *body = op_body(s->op);
+	int64_t points = chunk ? chunk : 1, repeated = 0, own = 1;
+
+	for (unsigned k = n + (chunk != 0); k < s->n_loop; k++)
+		points = times(points, extent_or(s->iv[k], 64));
+	for (const struct op *op = body->first; op != body->last;
+	     op = op->next) {
+		unsigned level = s->level[op->out[0].slot];
+
+		if (level >= n + (chunk != 0))
+			own += op_work(op);
+		else if (op->code == OP_nest_reduce)
+			repeated += op_work(op);
+	}
+	return repeated > times(points, own);
+}
+
+/* All loops but the innermost; one in lanes is cut when it is the only one or
+ * others run inside of it. */
+static void choose_tasks(struct sched *s)
+{
+	bool columns = s->vec_loop >= 0 && s->vec_loop + 1 < (int)s->n_loop;
+
+	s->n_par = s->n_loop ? s->n_loop - 1 : 0;
+	if (columns)
+		s->n_par = (unsigned)s->vec_loop;
+	while (s->n_par && repeats_folds(s, s->n_par, 0)) {
+		s->n_par--;
+		columns = false;
+	}
+	if (!columns && s->n_loop != 1)
+		return;
+	s->chunk = columns ? COLUMNS : CHUNK;
+	if (extent_or(s->iv[s->n_par], INT64_MAX) <= s->chunk ||
+	    repeats_folds(s, s->n_par, s->chunk))
+		s->chunk = 0;
 }
 
 /* ---- emission --------------------------------------------------------- */
@@ -400,16 +515,30 @@ static void emit_op(struct sched *s, struct op *op, bool lanes)
 		clone_op(&s->cl, &s->b, op);
 }
 
+/*
+ * The least extent of the loops that are yet to be opened and may have no
+ * points, or NULL.  The kernel's own are around this or have none.
+ */
+static const struct expr *empty_loops(const struct sched *s, unsigned level)
+{
+	unsigned own = s->n_par + (s->chunk != 0);
+	const struct expr *least = NULL;
+
+	for (unsigned k = level > own ? level : own; k < s->n_loop; k++) {
+		const struct expr *n = expr_atom(s->iv[k])->a;
+
+		least = least ? expr_min(s->ctx, least, n) : n;
+	}
+	return least;
+}
+
 static void emit_level(struct sched *s, unsigned level)
 {
 	struct block *body = op_body(s->op);
 	/* Folds run in lanes outside of a loop that does. */
 	bool lanes = s->vec_loop < 0 || level <= (unsigned)s->vec_loop;
 
-	/* The loops before the last one are around this or have no points. */
-	s->hoisted = level < s->n_loop && !s->chunks
-			     ? expr_atom(s->iv[s->n_loop - 1])->a
-			     : NULL;
+	s->hoisted = empty_loops(s, level);
 	for (struct op *op = body->first; op != body->last; op = op->next)
 		if (s->level[op->out[0].slot] == level)
 			emit_op(s, op, lanes);
@@ -433,37 +562,6 @@ static void emit_level(struct sched *s, unsigned level)
 	}
 }
 
-/* a * b for estimates: huge is huge. */
-static int64_t times(int64_t a, int64_t b)
-{
-	int64_t r;
-
-	return __builtin_mul_overflow(a, b, &r) || r > INT64_MAX / 4
-		       ? INT64_MAX / 4
-		       : r;
-}
-
-/* Scalar steps per point of the loops from `from` inwards; a guess for
- * symbolic extents. */
-static int64_t work(const struct block *b)
-{
-	int64_t n = 0;
-
-	for (const struct op *op = b->first; op; op = op->next) {
-		int64_t k = 1;
-
-		if (op->code == OP_nest_reduce) {
-			const struct block *r = op_body(op);
-
-			k = work(r);
-			for (unsigned i = 0; i < r->n_iv; i++)
-				k = times(k, extent_or(r->iv[i], 64));
-		}
-		n = n > INT64_MAX / 4 ? n : n + k;
-	}
-	return n;
-}
-
 static void emit_inner(struct sched *s, unsigned from)
 {
 	struct op *loops[MAX_RANK];
@@ -483,64 +581,57 @@ static void emit_inner(struct sched *s, unsigned from)
 		close_loop(s, loops[k], 0, NULL);
 }
 
-/* The kernel's own variables: all loops but the innermost; a single loop is
- * cut into chunks. */
+/* The first loop that is not the kernel's, over one chunk; the kernel's last
+ * variable counts these. */
+static struct op *open_chunk(struct sched *s, const struct expr *number)
+{
+	struct ctx *c = s->ctx;
+	const struct expr *all = s->iv[s->n_par], *iv;
+	const struct expr *lo = expr_scale(c, number, s->chunk);
+	const struct expr *left = expr_sub(c, expr_atom(all)->a, lo);
+	struct op *loop = open_loop(
+		s, expr_min(c, expr_const(c, s->chunk), left),
+		s->vec_loop == (int)s->n_par ? s->lanes : 1, 1, 0, NULL, &iv);
+
+	clone_iv(&s->cl, all, expr_add(c, lo, iv));
+	return loop;
+}
+
 static void emit_kernel(struct sched *s)
 {
 	struct ctx *c = s->ctx;
-	unsigned n_par = s->n_loop ? s->n_loop - 1 : 0;
 	int64_t per_point = work(op_body(s->op)), grain;
-	struct op *k;
-	struct block *kb;
+	struct op *k = build(&s->b, &(struct op_spec){ .code = OP_loop_kernel,
+						       .n_region = 1 });
+	struct block *kb = op_body(k);
+	unsigned own = s->n_par + (s->chunk != 0);
+	const struct expr *number = NULL;
+	struct op *loop = NULL;
 
-	for (unsigned i = n_par; i < s->n_loop; i++)
-		per_point = times(per_point, extent_or(s->iv[i], 256));
-	if (per_point < 1)
-		per_point = 1;
-	k = build(&s->b, &(struct op_spec){ .code = OP_loop_kernel,
-					    .n_region = 1 });
-	kb = op_body(k);
 	s->b.block = kb;
 	s->b.before = NULL;
-	if (s->n_loop == 1 && extent_or(s->iv[0], CHUNK + 1) > CHUNK) {
-		const struct expr *n = expr_atom(s->iv[0])->a, *lo, *iv, *ext;
-		const struct expr *size = expr_const(c, CHUNK);
-		struct op *loop;
-
-		lo = expr_scale(c,
-				block_add_iv(c, kb, expr_ceildiv(c, n, size)),
-				CHUNK);
-		ext = expr_min(c, size, expr_sub(c, n, lo));
-		s->chunks = true;
-		emit_level(s, 0);
-		loop = open_loop(s, ext, s->vec_loop == 0 ? s->lanes : 1, 1, 0,
-				 NULL, &iv);
-		clone_iv(&s->cl, s->iv[0], expr_add(c, lo, iv));
-		emit_level(s, 1);
+	for (unsigned i = 0; i < s->n_par; i++)
+		clone_iv(&s->cl, s->iv[i],
+			 block_add_iv(c, kb, expr_atom(s->iv[i])->a));
+	if (s->chunk)
+		number = block_add_iv(
+			c, kb,
+			expr_ceildiv(c, expr_atom(s->iv[s->n_par])->a,
+				     expr_const(c, s->chunk)));
+	for (unsigned i = 0; i < own; i++)
+		emit_level(s, i);
+	if (s->chunk)
+		loop = open_chunk(s, number);
+	emit_inner(s, own);
+	if (loop)
 		close_loop(s, loop, 0, NULL);
-		per_point = times(work(op_body(s->op)), CHUNK);
-	} else {
-		for (unsigned i = 0; i < n_par; i++)
-			clone_iv(&s->cl, s->iv[i],
-				 block_add_iv(c, kb, expr_atom(s->iv[i])->a));
-		for (unsigned i = 0; i < n_par; i++)
-			emit_level(s, i);
-		emit_inner(s, n_par);
-	}
-	grain = MIN_TASK / per_point;
+	for (unsigned i = own; i < s->n_loop; i++)
+		per_point = times(per_point, extent_or(s->iv[i], 256));
+	per_point = times(per_point, s->chunk ? s->chunk : 1);
+	grain = MIN_TASK / (per_point < 1 ? 1 : per_point);
 	op_set_int(c, k, A_grain, grain < 1 ? 1 : grain);
 	s->b.block = k->parent;
 	s->b.before = k->next;
-}
-
-static void order_loops(struct sched *s)
-{
-	struct block *body = op_body(s->op);
-	uint8_t order[MAX_RANK];
-
-	s->n_loop = memory_order(s->ctx, s->op, &s->op->out[0], order);
-	for (unsigned i = 0; i < s->n_loop; i++)
-		s->iv[i] = body->iv[order[i]];
 }
 
 struct value *new_buffer(struct builder *b, const struct value *like)
@@ -568,6 +659,7 @@ static void lower_compute(struct ctx *c, struct op *op,
 		order_loops(&s);
 		find_levels(&s);
 		choose_vector(&s);
+		choose_tasks(&s);
 		emit_kernel(&s);
 	}
 	for (unsigned i = 0; i < op->n_out; i++)

@@ -15,8 +15,8 @@
  * A producer is taken in only when that repeats no work worth mentioning:
  *  - moves (no arithmetic) by anyone, as long as indices stay affine;
  *  - pointwise producers with one consumer that reads each element about once;
- *  - producers with folds when the fold's variables are an outer prefix of the
- *    consumer's, or all of them; never one contraction into another fold.
+ *  - producers with folds when what the folds depend on are variables of the
+ *    consumer; never one contraction into another fold.
  */
 #include "passes/nest/body.h"
 
@@ -158,14 +158,29 @@ static bool reads_once(struct op *load, struct op *consumer)
 	return true;
 }
 
+static int64_t points_of(const struct block *b, uint32_t ivs)
+{
+	int64_t n = 1, k;
+
+	for (uint32_t i = 0; i < b->n_iv; i++)
+		if (ivs >> i & 1 &&
+		    (!expr_is_const(expr_atom(b->iv[i])->a, &k) ||
+		     __builtin_mul_overflow(n, k, &n)))
+			return -1;
+	return n;
+}
+
 /*
  * The producer's folds run for as many points as before: the dims that they
- * depend on are read at distinct variables of the consumer that come before
- * all others, or at all of its variables.
+ * depend on are read at distinct variables of the consumer, whose loops
+ * lower_loops puts around all others.  The consumer's own folds must not want
+ * others there.  Where there are few such points but many others, the
+ * consumer runs better by itself, on many threads.
  */
 static bool keeps_folds(const struct producer *p, const struct op *load,
 			const struct op *consumer)
 {
+	enum { FEW = 4, MANY = 1 << 16 };
 	const struct block *pb = op_body(p->op), *cb = op_body(consumer);
 	size_t n;
 	const struct expr *const *idx = op_exprs(load, A_idx, &n);
@@ -183,11 +198,17 @@ static bool keeps_folds(const struct producer *p, const struct op *load,
 			return false;
 		taken |= 1u << k;
 	}
-	/* A prefix: no real variable that is not taken precedes one. */
-	for (uint32_t k = 0; k < cb->n_iv; k++)
-		if (!(taken >> k & 1) && real >> k & 1 && taken >> k)
+	for (const struct op *op = cb->first; op; op = op->next) {
+		if (op->code != OP_nest_reduce)
+			continue;
+		uint32_t own = op_uses_ivs(op, cb) & real;
+
+		if ((own & taken) != own && (own & taken) != taken)
 			return false;
-	return true;
+	}
+	int64_t tasks = points_of(cb, taken), all = points_of(cb, real);
+
+	return tasks < 0 || tasks >= FEW || (all >= 0 && all < MANY);
 }
 
 /* Reads all of the producer's elements, each once, in any order: what a
