@@ -140,24 +140,24 @@ static bool nonneg(struct proof *p, const struct expr *e, int depth)
 		if (nonneg(p, a->a, depth - 2))
 			alt = a->a; /* x mod b <= x */
 		break;
-	case ATOM_DIV: {
-		int64_t b;
-
-		/* floor(x/b) <= x/b: multiply the whole claim by b. */
-		if (!expr_is_const(a->b, &b))
+	case ATOM_DIV:
+		/* The model may not mean a division by an empty dim. */
+		if (!nonneg(p, expr_addc(c, a->b, -1), depth - 2))
 			return false;
-		lo = NULL;
-		rest = expr_scale(c, rest, b);
-		if (up)
-			return nonneg(p,
-				      expr_add(c, rest,
-					       expr_mul(c, k,
-							expr_addc(c, a->a,
-								  1 - b))),
-				      depth - 1);
-		return nonneg(p, expr_add(c, rest, expr_mul(c, k, a->a)),
-			      depth - 1);
-	}
+		/* b > 0: multiply the whole claim by it. */
+		rest = expr_mul(c, rest, a->b);
+		if (expr_is(k, 1))
+			hi = a->a;
+		else if (expr_is(k, -1))
+			/* r >= floor(x/b) says the same as b*r + b - 1 >= x. */
+			hi = expr_sub(c, expr_addc(c, a->b, -1), a->a);
+		else
+			/* (x + 1 - b)/b <= floor(x/b) <= x/b */
+			hi = expr_mul(c, k,
+				      up ? expr_sub(c, expr_addc(c, a->a, 1),
+						    a->b)
+					 : a->a);
+		return nonneg(p, expr_add(c, rest, hi), depth - 1);
 	case ATOM_MIN:
 		if (up)
 			return nonneg(p,

@@ -212,6 +212,48 @@ struct cv cg_load(struct cg *g, struct op *op)
 	return r;
 }
 
+/* One element, when cond (NULL: always) holds. */
+static void store_one(struct cg *g, struct op *op, const struct expr *off,
+		      LLVMValueRef x, unsigned lane, LLVMValueRef cond)
+{
+	enum dtype dt = op->in[1].val->type->dtype;
+	LLVMBasicBlockRef then = NULL, next = NULL;
+
+	if (cond) {
+		then = cg_block(g, "lane");
+		next = cg_block(g, "next");
+		LLVMBuildCondBr(g->b, cond, then, next);
+		LLVMPositionBuilderAtEnd(g->b, then);
+	}
+	LLVMValueRef p = address(g, dt, op->in[1].val,
+				 cg_expr(g, op, off, lane));
+	LLVMValueRef st = LLVMBuildStore(g->b, x, p);
+
+	LLVMSetAlignment(st, (unsigned)dtype_size(dt));
+	if (next) {
+		LLVMBuildBr(g->b, next);
+		LLVMPositionBuilderAtEnd(g->b, next);
+	}
+}
+
+/* Lane by lane: those of the mask for which the guards hold. */
+static void store_lanes(struct cg *g, struct op *op, const struct expr *off,
+			LLVMValueRef x, struct cv cond)
+{
+	LLVMValueRef mask = cond.v ? cg_lanes(g, cond) : NULL;
+
+	if (g->mask)
+		mask = mask ? LLVMBuildAnd(g->b, mask, g->mask, "") : g->mask;
+	for (unsigned i = 0; i < g->lanes; i++) {
+		LLVMValueRef k = cg_int(g, i);
+
+		store_one(g, op, off, LLVMBuildExtractElement(g->b, x, k, ""),
+			  i,
+			  mask ? LLVMBuildExtractElement(g->b, mask, k, "")
+			       : NULL);
+	}
+}
+
 void cg_store(struct cg *g, struct op *op)
 {
 	struct cv v = cg_get(g, op->in[0].val);
@@ -222,25 +264,26 @@ void cg_store(struct cg *g, struct op *op)
 					       op_exprs(op, A_idx, &n));
 	const struct expr *step;
 	enum lane_class k = cg_lane_class(g, op, off, &step);
+	struct cv cond = guard_cond(g, op);
 	LLVMValueRef p, st;
 
 	if (k == LANE_SAME) {
 		if (v.vec)
 			bug(&g->c->diag, "lanes are stored to one element");
-		p = address(g, dt, buf, cg_expr(g, op, off, 0));
-		st = LLVMBuildStore(g->b, cg_to_mem(g, dt, v.v), p);
-		LLVMSetAlignment(st, (unsigned)dtype_size(dt));
+		if (cond.vec)
+			bug(&g->c->diag, "lanes guard one element");
+		store_one(g, op, off, cg_to_mem(g, dt, v.v), 0, cond.v);
 		return;
 	}
 	LLVMValueRef x = cg_to_mem(g, dt, cg_lanes(g, v));
 
-	if (k == LANE_UNIT && !g->mask) {
+	if (k == LANE_UNIT && !g->mask && !cond.v) {
 		p = address(g, dt, buf, cg_expr(g, op, off, 0));
 		st = LLVMBuildStore(g->b, x, p);
 		LLVMSetAlignment(st, (unsigned)dtype_size(dt));
 		return;
 	}
-	if (k == LANE_UNIT) {
+	if (k == LANE_UNIT && !cond.v) {
 		LLVMTypeRef over[] = { LLVMTypeOf(x), g->ptr };
 		unsigned id = LLVMLookupIntrinsicID("llvm.masked.store", 17);
 		LLVMValueRef arg[] = {
@@ -254,28 +297,5 @@ void cg_store(struct cg *g, struct op *op)
 			       arg, 4, "");
 		return;
 	}
-	for (unsigned i = 0; i < g->lanes; i++) {
-		LLVMBasicBlockRef then = NULL, next = NULL;
-
-		if (g->mask) {
-			then = cg_block(g, "lane");
-			next = cg_block(g, "next");
-			LLVMBuildCondBr(g->b,
-					LLVMBuildExtractElement(
-						g->b, g->mask, cg_int(g, i),
-						""),
-					then, next);
-			LLVMPositionBuilderAtEnd(g->b, then);
-		}
-		p = address(g, dt, buf, cg_expr(g, op, off, i));
-		st = LLVMBuildStore(g->b,
-				    LLVMBuildExtractElement(g->b, x,
-							    cg_int(g, i), ""),
-				    p);
-		LLVMSetAlignment(st, (unsigned)dtype_size(dt));
-		if (next) {
-			LLVMBuildBr(g->b, next);
-			LLVMPositionBuilderAtEnd(g->b, next);
-		}
-	}
+	store_lanes(g, op, off, x, cond);
 }

@@ -48,6 +48,7 @@ OP(mem_load, .level = LEVEL_LOOP,
 OP(mem_store, .level = LEVEL_LOOP, .impure = true,
 	.attr = {
 		ATTR(idx, AT_EXPRS),
+		ATTR(guard, AT_EXPRS),
 	});
 
 /*
