@@ -147,14 +147,14 @@ bool job_passes(struct job *job)
 /* What check_bounds found, for --verbose. */
 static void report_proofs(const struct op *func)
 {
-	const struct attr *list = op_attr(func, A_unproved_list);
+	const struct attr *list = op_attr(func, A_guarded_list);
 
-	fprintf(stderr, "dlcc: %lld accesses proved, %lld not\n",
+	fprintf(stderr, "dlcc: %lld accesses proved, %lld guarded\n",
 		(long long)(op_int(func, A_checked) -
-			    op_int(func, A_unproved)),
-		(long long)op_int(func, A_unproved));
+			    op_int(func, A_guarded)),
+		(long long)op_int(func, A_guarded));
 	for (size_t i = 0; list && i < list->n; i++)
-		fprintf(stderr, "dlcc: not proved: %s\n", list->strs[i]);
+		fprintf(stderr, "dlcc: guarded: %s\n", list->strs[i]);
 }
 
 bool job_compile(struct job *job, enum codegen_kind kind)

@@ -15,8 +15,8 @@ OP(core_func, .level = LEVEL_GRAPH | LEVEL_NEST | LEVEL_LOOP, .impure = true,
 		/* Accesses that check_bounds looked at, and how many of them
 		 * it could not prove. */
 		ATTR(checked, AT_INT),
-		ATTR(unproved, AT_INT),
-		ATTR(unproved_list, AT_STRS),
+		ATTR(guarded, AT_INT),
+		ATTR(guarded_list, AT_STRS),
 	});
 
 /* In the body of core.func, `names` are those of the model's outputs. */

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A register tile as plain loops, in which each load can have a guard of its
+ * own:
+ *
+ *	kern.contract(%a, %p) {origin = [m0, n0, left], mr, nr}
+ * ->	loop.for [m < mr] { loop.for [n < min(nr, left)] {
+ *	  %sum = loop.for [k..] { load %a, load %p, multiply, add }
+ *	  the body, with m0 + m and n0 + n
+ *	} }
+ *
+ * Slow, and the last resort: no index map that we make needs it.
+ */
+#include "passes/poly/prove.h"
+
+struct plain {
+	struct ctx *c;
+	struct builder b;
+	struct cloner cl;
+};
+
+static const struct expr *open_loop(struct plain *p, const struct expr *extent,
+				    struct value **acc)
+{
+	struct ctx *c = p->c;
+	struct named_attr attr[] = { { A_width, attr_int(c, 1) },
+				     { A_unroll, attr_int(c, 1) } };
+	const struct type *t = acc ? (*acc)->type : NULL;
+	struct op *loop = build(&p->b, &(struct op_spec){
+					       .code = OP_loop_for,
+					       .n_in = acc != NULL, .in = acc,
+					       .n_out = acc != NULL, .out = &t,
+					       .n_attr = 2, .attr = attr,
+					       .n_region = 1 });
+
+	p->b.block = op_body(loop);
+	p->b.before = NULL;
+	if (acc)
+		*acc = block_add_arg(c, p->b.block, t, NULL);
+	return block_add_iv(c, p->b.block, extent);
+}
+
+/* Ends the innermost open loop; its result when it carries a value. */
+static struct value *close_loop(struct plain *p, struct value *next)
+{
+	struct op *loop = op_parent(build(&p->b, &(struct op_spec){
+							 .code = OP_loop_yield,
+							 .n_in = next != NULL,
+							 .in = &next }));
+
+	p->b.block = loop->parent;
+	p->b.before = loop->next;
+	return next ? &loop->out[0] : NULL;
+}
+
+static struct value *op2(struct plain *p, enum opcode code, struct value *x,
+			 struct value *y)
+{
+	struct value *in[] = { x, y };
+
+	return &build(&p->b, &(struct op_spec){ .code = code, .n_in = 2,
+						.in = in, .n_out = 1,
+						.out = &x->type })->out[0];
+}
+
+/* The element of the tile's operand i, in the type of the sum. */
+static struct value *factor(struct plain *p, const struct op *op, unsigned i,
+			    const struct type *sum)
+{
+	struct ctx *c = p->c;
+	struct value *buf = op->in[i].val, *x;
+	const struct type *t = type_scalar(c, buf->type->dtype);
+	size_t n;
+	const struct expr *const *idx = op_exprs(op, i ? A_b_idx : A_a_idx, &n);
+	const struct expr *e[MAX_RANK];
+
+	for (size_t k = 0; k < n; k++)
+		e[k] = clone_expr(&p->cl, idx[k]);
+	struct named_attr attr = { A_idx, attr_exprs(c, n, e) };
+
+	x = &build(&p->b, &(struct op_spec){ .code = OP_mem_load, .n_in = 1,
+					     .in = &buf, .n_out = 1, .out = &t,
+					     .n_attr = 1,
+					     .attr = &attr })->out[0];
+	if (t == sum)
+		return x;
+	return &build(&p->b, &(struct op_spec){ .code = OP_arith_cast,
+						.n_in = 1, .in = &x,
+						.n_out = 1,
+						.out = &sum })->out[0];
+}
+
+static struct value *emit_sum(struct plain *p, const struct op *op)
+{
+	const struct block *b = op_body(op);
+	const struct type *t = b->arg[0]->type;
+	struct named_attr zero = { A_value, dtype_is_float(t->dtype)
+						    ? attr_float(p->c, 0)
+						    : attr_int(p->c, 0) };
+	struct value *sum = &build(&p->b, &(struct op_spec){
+						  .code = OP_arith_const,
+						  .n_out = 1, .out = &t,
+						  .n_attr = 1,
+						  .attr = &zero })->out[0];
+
+	for (uint32_t k = 2; k < b->n_iv; k++)
+		clone_iv(&p->cl, b->iv[k],
+			 open_loop(p, clone_expr(&p->cl,
+						 expr_atom(b->iv[k])->a),
+				   &sum));
+	sum = op2(p, OP_arith_add, sum,
+		  op2(p, OP_arith_mul, factor(p, op, 0, t),
+		      factor(p, op, 1, t)));
+	for (uint32_t k = 2; k < b->n_iv; k++)
+		sum = close_loop(p, sum);
+	return sum;
+}
+
+struct op *plain_contract(struct ctx *c, struct op *op)
+{
+	struct plain p = { .c = c, .b = { c, op->parent, op, op->loc },
+			   .cl = { .ctx = c } };
+	const struct block *b = op_body(op);
+	size_t n;
+	const struct expr *const *o = op_exprs(op, A_origin, &n);
+	const struct expr *nr = expr_const(c, op_int(op, A_nr)), *iv;
+	struct op *loop;
+
+	iv = open_loop(&p, expr_const(c, op_int(op, A_mr)), NULL);
+	loop = op->prev;
+	clone_iv(&p.cl, b->iv[0], expr_add(c, o[0], iv));
+	iv = open_loop(&p, expr_max(c, expr_const(c, 0), expr_min(c, nr, o[2])),
+		       NULL);
+	clone_iv(&p.cl, b->iv[1], expr_add(c, o[1], iv));
+	clone_value(&p.cl, b->arg[0], emit_sum(&p, op));
+	for (const struct op *x = b->first; x; x = x->next)
+		clone_op(&p.cl, &p.b, x);
+	close_loop(&p, NULL);
+	close_loop(&p, NULL);
+	cloner_free(&p.cl);
+	op_erase(op);
+	return loop;
+}
