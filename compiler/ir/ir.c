@@ -14,6 +14,7 @@ struct ctx *ctx_new(void)
 	memset(c, 0, sizeof(*c));
 	c->fold_steps = INT64_C(1000000000);
 	c->fold_bytes = INT64_C(256) << 20;
+	c->winograd = -1;
 	return c;
 }
 

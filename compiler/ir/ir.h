@@ -47,6 +47,8 @@ struct ctx {
 	const struct target *target;
 	/* Constant folding stops when either is used up (docs/ir.md). */
 	int64_t fold_steps, fold_bytes;
+	int winograd;		/* outputs of a tile's line; 0: none, -1: by
+				 * cost */
 };
 
 struct ctx *ctx_new(void);

@@ -17,27 +17,32 @@ static const struct isa isas[] = {
 	  .f16c = true, .fold_broadcast = false,
 	  .tile = { { 14, 2 }, { 12, 2 }, { 8, 3 }, { 6, 4 }, { 28, 1 } },
 	  .unroll_k = 1, .prefetch_bytes = 4096, .prefetch_rows = 12,
-	  .l1_bytes = 32768, .l2_bytes = 1048576 },
+	  .l1_bytes = 32768, .l2_bytes = 1048576,
+	  .dram_bytes_cycle = 8 },
 	{ .name = "avx2", .arch = "x86_64",
 	  .feature = { "avx2", "fma", "f16c" },
 	  .vector_bits = 256, .n_vregs = 16, .fma = true, .masked = false,
 	  .f16c = true,
 	  .tile = { { 6, 2 }, { 4, 3 }, { 5, 2 }, { 12, 1 } },
 	  .unroll_k = 2, .prefetch_bytes = 1024, .prefetch_rows = 4,
-	  .l1_bytes = 32768, .l2_bytes = 524288 },
+	  .l1_bytes = 32768, .l2_bytes = 524288,
+	  .dram_bytes_cycle = 6 },
 	{ .name = "sse2", .arch = "x86_64",
 	  .vector_bits = 128, .n_vregs = 16, .masked = false,
 	  .tile = { { 6, 2 }, { 3, 3 }, { 12, 1 } },
-	  .unroll_k = 1, .l1_bytes = 32768, .l2_bytes = 262144 },
+	  .unroll_k = 1, .l1_bytes = 32768, .l2_bytes = 262144,
+	  .dram_bytes_cycle = 4 },
 	{ .name = "neon", .arch = "aarch64",
 	  .vector_bits = 128, .n_vregs = 32, .fma = true, .masked = false,
 	  .f16c = true,
 	  .tile = { { 8, 3 }, { 6, 4 }, { 8, 2 }, { 16, 1 } },
-	  .unroll_k = 1, .l1_bytes = 32768, .l2_bytes = 262144 },
+	  .unroll_k = 1, .l1_bytes = 32768, .l2_bytes = 262144,
+	  .dram_bytes_cycle = 4 },
 	/* Any other CPU that LLVM knows: no vectors assumed. */
 	{ .name = "scalar", .arch = "", .vector_bits = 64,
 	  .n_vregs = 16, .tile = { { 4, 2 } }, .unroll_k = 1,
-	  .l1_bytes = 16384, .l2_bytes = 65536 },
+	  .l1_bytes = 16384, .l2_bytes = 65536,
+	  .dram_bytes_cycle = 2 },
 };
 
 unsigned target_lanes(const struct target *t, unsigned bits)
@@ -106,6 +111,23 @@ int64_t target_rows_cost(const struct target *t, int64_t rows, unsigned nv,
 		}
 	}
 	return best_cost == INT64_MAX ? 0 : best_cost;
+}
+
+/*
+ * The first tile of a panel waits for it; what the hardware reads ahead during
+ * the others is little, since they read the same panel again.  Narrow panels
+ * have fewer tiles: all rows in one of them is best.
+ */
+int64_t target_cold_cost(const struct target *t, int64_t rows, unsigned nv)
+{
+	unsigned mr;
+	int64_t cost = target_rows_cost(t, rows, nv, &mr), first, wait;
+
+	first = step_cost(rows < 0 || rows > mr ? mr : rows, nv);
+	wait = (int64_t)(nv * t->isa->vector_bits / 8 * 2 /
+			 t->isa->dram_bytes_cycle) -
+	       first - (cost - first) / 8;
+	return wait > 0 ? cost + wait : cost;
 }
 
 static bool starts(const char *s, const char *prefix)

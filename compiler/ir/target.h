@@ -35,6 +35,7 @@ struct isa {
 	 * panel; 0: the hardware does better alone. */
 	unsigned prefetch_bytes, prefetch_rows;
 	unsigned l1_bytes, l2_bytes;
+	double dram_bytes_cycle;	/* that one core reads */
 };
 
 struct target {
@@ -62,6 +63,8 @@ bool target_tile_fits(const struct target *t, unsigned bits, int64_t mr,
  */
 int64_t target_rows_cost(const struct target *t, int64_t rows, unsigned nv,
 			 unsigned *mr);
+/* The same where each panel comes from memory, once. */
+int64_t target_cold_cost(const struct target *t, int64_t rows, unsigned nv);
 
 /*
  * The target for LLVM's triple, CPU and attribute strings, with the first row

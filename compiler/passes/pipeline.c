@@ -35,7 +35,9 @@ static const char pipeline_o2[] =
 	"fuse,"
 	/* Fusion substitutes at whole elements. */
 	"split,"
-	/* Recognises what fusion has left as one statement. */
+	/* These recognise what fusion has left as one statement; the first
+	 * leaves contractions to the second. */
+	"winograd,"
 	"contract,"
 	/* Follows the layouts that contractions chose. */
 	"layout,"

@@ -68,6 +68,18 @@ def image():
         [weight("w", 48, 16, 3, 3), weight("v", 40, 48, 3, 3)])
 
 
+def tiles():
+    """Windows in strips of lines, of which the last has fewer."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["a"], pads=[1] * 4),
+        helper.make_node("Add", ["a", "x"], ["s"]),
+        helper.make_node("Relu", ["s"], ["y"])]
+    return helper.make_graph(
+        nodes, "tiles", [tensor("x", [2, 64, 75, 46])],
+        [tensor("y", [2, 64, 75, 46])],
+        [weight("w", 64, 64, 3, 3), weight("b", 64)])
+
+
 def main():
     if len(sys.argv) != 2:
         print(__doc__, file=sys.stderr)
@@ -75,7 +87,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         dlcc = objects.snapshot(os.path.abspath(sys.argv[1]), folder)
         names = []
-        for graph in (sequence(), image()):
+        for graph in (sequence(), image(), tiles()):
             path = os.path.join(folder, graph.name)
             onnx.save(helper.make_model(
                 graph, ir_version=9,

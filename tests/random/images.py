@@ -25,6 +25,8 @@ def window(g, x, dilate=True):
     kernel = [g.pick((1, 2, 3, 3, 5, 7)) for _ in range(n)]
     stride = [g.pick((1, 1, 2, 3)) for _ in range(n)]
     dilation = [g.pick((1, 1, 1, 2)) if dilate else 1 for _ in range(n)]
+    if dilate and g.maybe(0.3):
+        kernel, stride, dilation = [3] * n, [1] * n, [1] * n
     reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation)]
     begin = [g.random.randrange(0, (k + 1) // 2 + 1) for k in kernel]
     end = [g.random.randrange(0, (k + 1) // 2 + 1) for k in kernel]

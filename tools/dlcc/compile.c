@@ -64,6 +64,7 @@ bool job_import(struct job *job)
 	};
 
 	job->ctx = ctx_new();
+	job->ctx->winograd = o->winograd;
 	job->ctx->diag.file = o->model;
 	job->ctx->diag.bug_hook = bug_reproduce;
 	job->ctx->diag.bug_arg = job;

@@ -44,6 +44,7 @@ struct options {
 	const char *passes, *print_after, *data_root, *cc;
 	const char *blobs, *save_blobs;
 	int level;
+	int winograd;			/* as in struct ctx */
 	bool verify_each, time_passes, lenient, verbose;
 
 	const char **input;		/* "FILE" or "NAME=FILE" */

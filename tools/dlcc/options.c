@@ -172,6 +172,19 @@ static enum emit parse_emit(const char *s)
 	usage("--emit does not know '%s'", s);
 }
 
+static int parse_winograd(const char *s)
+{
+	static const struct {
+		const char *name;
+		int m;
+	} form[] = { { "auto", -1 }, { "off", 0 }, { "f2", 2 }, { "f4", 4 } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(form); i++)
+		if (!strcmp(s, form[i].name))
+			return form[i].m;
+	usage("--winograd does not know '%s'", s);
+}
+
 static void check_prefix(const char *s)
 {
 	bool ok = isalpha((unsigned char)*s);
@@ -226,6 +239,7 @@ static void set_option(struct options *o, struct arena *a, enum option_id id,
 	case OPT_LEVEL:
 		o->level = (int)parse_int("optimize", arg, 0, 3);
 		break;
+	case OPT_WINOGRAD: o->winograd = parse_winograd(arg); break;
 	case OPT_PASSES: o->passes = arg; break;
 	case OPT_PRINT_AFTER: o->print_after = arg; break;
 	case OPT_VERIFY_EACH: o->verify_each = true; break;
@@ -392,7 +406,7 @@ static void choose_output(struct options *o, struct arena *a)
 struct options options_parse(struct arena *a, int argc, char **argv)
 {
 	struct options o = {
-		.emit = EMIT_UNSET, .level = 2, .cc = "cc", .rtol = 1e-3,
+		.emit = EMIT_UNSET, .level = 2, .winograd = -1, .cc = "cc", .rtol = 1e-3,
 		.atol = 1e-7, .threads = 1, .print = 16,
 	};
 

@@ -17,5 +17,33 @@ void lower_load(struct cloner *cl, struct builder *b, struct op *op,
 /* A contraction whose columns are packed, as tiles; false when the statement
  * is none. */
 bool lower_contraction(struct ctx *c, struct op *op, struct value *into);
+/* A statement with `jam`, a block of points at a time; false when it cannot be
+ * written out. */
+bool lower_jam(struct ctx *c, struct op *op, struct value *into);
+/* Any statement with one result. */
+void lower_statement(struct ctx *c, struct op *op, struct value *into);
+
+/* ---- lower_strips.c ----------------------------------------------------- */
+
+enum { MAX_CHAIN = 4 };
+
+/* The statements that end with this one and are computed in strips, in their
+ * order, and how many; 0 when there are none. */
+unsigned strip_chain(struct op *last, struct op **chain);
+/* Is the statement lowered when the last of its chain is? */
+bool strip_later(struct op *op);
+/* The chain that ends with this statement; false when there is none. */
+bool lower_strips(struct ctx *c, struct op *last);
+
+/* ---- shared ------------------------------------------------------------- */
+
+/* How far a step of iv moves an access in memory: 0, 1 or more (2).  A dim
+ * that may broadcast is taken for one that does not. */
+int access_class(struct ctx *c, const struct value *buf,
+		 const struct expr *const *idx, const struct atom *iv);
+/* Opens a loop.for without carried values; the cursor moves into it. */
+struct op *for_open(struct builder *b, const struct expr *extent,
+		    unsigned width, const struct expr **iv);
+void for_close(struct builder *b, struct op *loop);
 
 #endif

@@ -303,30 +303,6 @@ static struct schedule choose_schedule(const struct tiling *t)
 
 /* ---- emission ------------------------------------------------------------------ */
 
-static struct op *open_for(struct tiling *t, const struct expr *extent,
-			   const struct expr **iv)
-{
-	struct ctx *c = t->ctx;
-	struct named_attr attr[] = { { A_width, attr_int(c, 1) },
-				     { A_unroll, attr_int(c, 1) } };
-	struct op *loop = build(&t->b, &(struct op_spec){
-					       .code = OP_loop_for,
-					       .n_attr = 2, .attr = attr,
-					       .n_region = 1 });
-
-	*iv = block_add_iv(c, op_body(loop), extent);
-	t->b.block = op_body(loop);
-	t->b.before = NULL;
-	return loop;
-}
-
-static void close_for(struct tiling *t, struct op *loop)
-{
-	build(&t->b, &(struct op_spec){ .code = OP_loop_yield });
-	t->b.block = loop->parent;
-	t->b.before = NULL;
-}
-
 /* Row and column variables of the statement in terms of one element m, n. */
 static void bind_element(struct tiling *t, struct cloner *cl,
 			 const struct expr *m, const struct expr *n)
@@ -459,13 +435,13 @@ static void emit_tiles(struct tiling *t, const struct expr *blocks,
 		} else {
 			count = expr_mul(c, count, last);
 		}
-		loop = open_for(t, count, &iv);
+		loop = for_open(&t->b, count, 1, &iv);
 		tile = expr_add(c, tile, iv);
 		emit_tile(t, seg[i].mr,
 			  expr_add(c, seg[i].first,
 				   expr_scale(c, tile, seg[i].mr)),
 			  panel);
-		close_for(t, loop);
+		for_close(&t->b, loop);
 	}
 }
 
@@ -509,7 +485,7 @@ static void emit_kernel(struct tiling *t)
 	t->b.before = NULL;
 	/* What runs inside of a point. */
 	if (s.order == ROWS_POINT) {
-		inside[n_in++] = open_for(t, panels, &panel);
+		inside[n_in++] = for_open(&t->b, panels, 1, &panel);
 		per_point *= s.columns * s.block;
 	} else {
 		per_point *= t->width *
@@ -522,13 +498,13 @@ static void emit_kernel(struct tiling *t)
 
 		if (!(t->con.rows >> d & 1) || is_row(t, body->iv[d]))
 			continue;
-		inside[n_in++] = open_for(t, expr_atom(body->iv[d])->a, &iv);
+		inside[n_in++] = for_open(&t->b, expr_atom(body->iv[d])->a, 1, &iv);
 		clone_iv(&t->cl, body->iv[d], iv);
 		per_point *= const_or(expr_atom(body->iv[d])->a, 1);
 	}
 	emit_tiles(t, blocks, mb, s.block, panel);
 	while (n_in > 0)
-		close_for(t, inside[--n_in]);
+		for_close(&t->b, inside[--n_in]);
 	/* About 10 us of work is worth a task. */
 	int64_t grain = 40000 / (per_point < 1 ? 1 : per_point);
 

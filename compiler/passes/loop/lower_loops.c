@@ -171,10 +171,8 @@ struct access_count {
 	int unit, strided;
 };
 
-/* How far a step of iv moves the load in memory: 0, 1 or more (2).  A dim
- * that may broadcast is taken for one that does not. */
-static int stride_class(struct ctx *c, const struct value *buf,
-			const struct expr *const *idx, const struct atom *iv)
+int access_class(struct ctx *c, const struct value *buf,
+		 const struct expr *const *idx, const struct atom *iv)
 {
 	unsigned r = buf->type->rank;
 
@@ -208,7 +206,7 @@ static void count_access(void *arg, struct op *op)
 
 	if (op->code != OP_nest_load)
 		return;
-	switch (stride_class(n->ctx, op->in[0].val, op_exprs(op, A_idx, &k),
+	switch (access_class(n->ctx, op->in[0].val, op_exprs(op, A_idx, &k),
 			     n->iv)) {
 	case 1: n->unit++; break;
 	case 2: n->strided++; break;
@@ -668,6 +666,13 @@ static void lower_compute(struct ctx *c, struct op *op,
 	op_erase(op);
 }
 
+void lower_statement(struct ctx *c, struct op *op, struct value *into)
+{
+	if (no_points(op_body(op)) ||
+	    (!lower_contraction(c, op, into) && !lower_jam(c, op, into)))
+		lower_compute(c, op, into ? &into : NULL);
+}
+
 /* ---- recurrences -------------------------------------------------------------- */
 
 static void lower_block(struct ctx *c, struct block *b);
@@ -781,10 +786,9 @@ static void lower_block(struct ctx *c, struct block *b)
 		next = op->next;
 		if (op->code == OP_core_scan)
 			lower_scan(c, op);
-		else if (op->code == OP_nest_compute &&
-			 (no_points(op_body(op)) ||
-			  !lower_contraction(c, op, NULL)))
-			lower_compute(c, op, NULL);
+		else if (op->code == OP_nest_compute && !strip_later(op) &&
+			 !lower_strips(c, op))
+			lower_statement(c, op, NULL);
 	}
 }
 

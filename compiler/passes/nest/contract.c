@@ -52,31 +52,32 @@ static int64_t rows_in_line(const struct contraction *con)
 	return rows;
 }
 
-/* Panel width: the tile whose padded columns and rows cost least. */
-static int64_t choose_width(struct ctx *c, const struct contraction *con)
+/* Does the packed operand come from memory, rather than a cache, each time? */
+static bool is_cold(struct ctx *c, const struct contraction *con)
 {
-	const struct isa *isa = c->target->isa;
-	const struct block *out = op_body(con->compute);
-	enum dtype t = con->fold->out[0].type->dtype;
-	int64_t lanes = target_lanes(c->target, dtype_info[t].bits);
-	int64_t n = const_or(expr_atom(out->iv[con->col])->a, 0);
-	int64_t best = isa->tile[0].nv * lanes, best_cost = INT64_MAX;
-	int64_t rows = rows_in_line(con);
+	const struct type *t = con->b->in[0].val->type;
+	int64_t n = const_or(type_elems(c, t), 0);
 
-	if (!con->rows) {
-		/* A matrix-vector product wants many independent sums. */
-		best = 4 * lanes;
-		while (best > lanes && n && best >= n + lanes)
-			best -= lanes;
-		return best;
-	}
-	for (int i = 0; i < MAX_TILES && isa->tile[i].mr && n; i++) {
+	return def_of(con->b->in[0].val, OP_core_const) &&
+	       n / 2 * (int64_t)dtype_size(t->dtype) > c->target->isa->l2_bytes;
+}
+
+int64_t contraction_width(const struct target *target, enum dtype t,
+			  int64_t rows, int64_t cols, bool cold)
+{
+	const struct isa *isa = target->isa;
+	int64_t lanes = target_lanes(target, dtype_info[t].bits);
+	int64_t best = isa->tile[0].nv * lanes, best_cost = INT64_MAX;
+
+	for (int i = 0; i < MAX_TILES && isa->tile[i].mr && cols; i++) {
 		unsigned mr, nv = isa->tile[i].nv;
-		int64_t nr = nv * lanes, cost;
+		int64_t nr = nv * lanes;
+		int64_t cost = target_rows_cost(target, rows, nv, &mr);
 
 		/* Rows of the same tile are counted over the same columns. */
-		cost = (n + nr - 1) / nr *
-		       target_rows_cost(c->target, rows, nv, &mr);
+		if (cold && rows > 0)
+			cost = target_cold_cost(target, rows, nv);
+		cost *= (cols + nr - 1) / nr;
 		if (rows < 0)
 			cost = cost * 64 / mr;
 		if (cost < best_cost) {
@@ -84,6 +85,23 @@ static int64_t choose_width(struct ctx *c, const struct contraction *con)
 			best = nr;
 		}
 	}
+	return best;
+}
+
+static int64_t choose_width(struct ctx *c, const struct contraction *con)
+{
+	const struct block *out = op_body(con->compute);
+	enum dtype t = con->fold->out[0].type->dtype;
+	int64_t lanes = target_lanes(c->target, dtype_info[t].bits);
+	int64_t n = const_or(expr_atom(out->iv[con->col])->a, 0);
+	int64_t best = 4 * lanes;
+
+	if (con->rows)
+		return contraction_width(c->target, t, rows_in_line(con), n,
+					 is_cold(c, con));
+	/* A matrix-vector product wants many independent sums. */
+	while (best > lanes && n && best >= n + lanes)
+		best -= lanes;
 	return best;
 }
 
@@ -439,43 +457,6 @@ static bool copy_rows(struct ctx *c, struct contraction *con)
 	return true;
 }
 
-/* The columns go innermost in memory. */
-static void set_layout(struct ctx *c, struct contraction *con)
-{
-	struct value *y = &con->compute->out[0];
-	const struct atom *col = expr_atom(op_body(con->compute)->iv[con->col]);
-	const struct expr *const *at = point_index(con->compute);
-	unsigned rank = y->type->rank, k = 0, last = rank;
-	uint8_t perm[MAX_RANK];
-
-	if (y->layout)
-		return;
-	for (unsigned i = 0; i < rank; i++)
-		if (last == rank && expr_uses(at[i], col))
-			last = i;
-		else
-			perm[k++] = (uint8_t)i;
-	perm[k] = (uint8_t)last;
-	/* Row-major stays unsaid when nothing is padded. */
-	const struct layout *l = layout_make(c, y->type, perm);
-	bool plain = !l->pad;
-
-	for (unsigned i = 0; i < rank; i++)
-		plain &= perm[i] == i;
-	if (!plain)
-		y->layout = l;
-}
-
-static bool is_returned(const struct value *v)
-{
-	for (const struct use *u = v->uses; u; u = u->next)
-		if (u->user->code == OP_core_return ||
-		    u->user->code == OP_nest_yield ||
-		    u->user->code == OP_core_scan)
-			return true;
-	return false;
-}
-
 static void contract_block(struct ctx *c, struct block *b)
 {
 	for (struct op *op = b->first; op; op = op->next) {
@@ -483,14 +464,14 @@ static void contract_block(struct ctx *c, struct block *b)
 
 		if (op->code == OP_core_scan)
 			contract_block(c, op_body(op));
-		if (op->code != OP_nest_compute ||
+		if (op->code != OP_nest_compute || op_has(op, A_panel) ||
 		    !contraction_match(c, op, &con) ||
 		    !copy_rows(c, &con))
 			continue;
 		if (!contraction_match(c, op, &con))
 			continue;
-		if (!is_returned(&op->out[0]))
-			set_layout(c, &con);
+		if (!value_is_returned(&op->out[0]))
+			contraction_set_layout(c, &con);
 		pack_columns(c, &con);
 	}
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "passes/nest/contraction.h"
 
+#include "ir/layout.h"
 #include "passes/nest/body.h"
 
 struct mask {
@@ -146,4 +147,40 @@ bool contraction_match(struct ctx *c, struct op *compute,
 	con->col = (unsigned)highest(con->cols);
 	(void)c;
 	return true;
+}
+
+void contraction_set_layout(struct ctx *c, const struct contraction *con)
+{
+	struct value *y = &con->compute->out[0];
+	const struct atom *col = expr_atom(op_body(con->compute)->iv[con->col]);
+	const struct expr *const *at = point_index(con->compute);
+	unsigned rank = y->type->rank, k = 0, last = rank;
+	uint8_t perm[MAX_RANK];
+
+	if (y->layout)
+		return;
+	for (unsigned i = 0; i < rank; i++)
+		if (last == rank && expr_uses(at[i], col))
+			last = i;
+		else
+			perm[k++] = (uint8_t)i;
+	perm[k] = (uint8_t)last;
+	/* Row-major stays unsaid when nothing is padded. */
+	const struct layout *l = layout_make(c, y->type, perm);
+	bool plain = !l->pad;
+
+	for (unsigned i = 0; i < rank; i++)
+		plain &= perm[i] == i;
+	if (!plain)
+		y->layout = l;
+}
+
+bool value_is_returned(const struct value *v)
+{
+	for (const struct use *u = v->uses; u; u = u->next)
+		if (u->user->code == OP_core_return ||
+		    u->user->code == OP_nest_yield ||
+		    u->user->code == OP_core_scan)
+			return true;
+	return false;
 }

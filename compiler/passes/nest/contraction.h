@@ -12,6 +12,8 @@
 
 #include "ir/op.h"
 
+struct target;
+
 struct contraction {
 	struct op *compute, *fold;
 	struct op *a, *b;		/* loads; b is the operand to pack */
@@ -24,4 +26,12 @@ struct contraction {
 /* False when the statement is no contraction worth a kernel. */
 bool contraction_match(struct ctx *c, struct op *compute,
 		       struct contraction *con);
+/* Panel width: the tile whose padded columns and rows cost least.  rows < 0: not
+ * known; cols 0: not known; cold: the panels come from memory. */
+int64_t contraction_width(const struct target *target, enum dtype t,
+			  int64_t rows, int64_t cols, bool cold);
+/* The columns go innermost in memory. */
+void contraction_set_layout(struct ctx *c, const struct contraction *con);
+/* Does the value leave its block, so that it has to be row-major? */
+bool value_is_returned(const struct value *v);
 #endif

@@ -19,6 +19,12 @@ OP(nest_compute, .level = LEVEL_NEST,
 		/* Which element a point is, where that is not its variables
 		 * themselves (pass split). */
 		ATTR(idx, AT_EXPRS),
+		/* For each dim how many points are written out at once; 1 or
+		 * the whole of a dim's points (pass winograd). */
+		ATTR(jam, AT_INTS),
+		/* How many statements that read this one follow, then pairs
+		 * of a dim and how much of it is computed before they are. */
+		ATTR(strip, AT_INTS),
 	});
 
 /* A fold in row-major order over the body's iteration variables; operands are

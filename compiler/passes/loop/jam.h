@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Statements of which several points are written out at once: lower_jam.c makes
+ * the loops, jam_points.c what is inside of them. */
+#ifndef PASSES_LOOP_JAM_H
+#define PASSES_LOOP_JAM_H
+
+#include "passes/pass.h"
+
+enum {
+	MAX_POINTS = 64,	/* of a block */
+	MAX_TERMS = 4096,	/* of sums inside of one another */
+	MAX_FOLDS = 32,
+	MAX_USED = 12,		/* variables that a sum depends on */
+};
+
+/* A sum with the variables that change while it is written out. */
+struct sum_use {
+	const struct op *op;
+	unsigned n;
+	const struct atom *iv[MAX_USED];
+};
+
+struct jam {
+	struct ctx *ctx;
+	struct op *op;			/* the nest.compute */
+	struct builder b;
+	struct cloner cl;
+	struct map seen;		/* ops of the innermost loop, by content */
+	struct map sums;		/* values of sums in that loop */
+	struct sum_use use[MAX_FOLDS];	/* by op->slot */
+	unsigned n_use;
+	struct value *out;
+	const int64_t *jam;		/* by dim */
+	unsigned lane_dim;		/* runs in lanes, is never jammed */
+	/* The block at hand: base[d] + 0 .. size[d]-1 in dim d. */
+	const struct expr *base[MAX_RANK];
+	int64_t size[MAX_RANK];
+};
+
+/* Can the body be written out?  Fills `use`. */
+bool jam_possible(struct jam *j);
+/* The points of the block at hand, each ending in a store. */
+void jam_points(struct jam *j);
+
+#endif

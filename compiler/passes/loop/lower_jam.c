@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A statement with `jam` is computed for several points at once, written out:
+ *
+ *	%y = nest.compute {jam = [2, 1]} [i < 8, j < N] { f(i, j) }
+ * ->
+ *	loop.kernel [i < 4] {
+ *	  loop.for [j < N] {width = 16} {
+ *	    y[2*i, j] = f(2*i, j); y[2*i + 1, j] = f(2*i + 1, j)
+ *	  }
+ *	}
+ *
+ * Folds are sums over a few known points and are written out as well.  Elements
+ * of constants become numbers, products with 0 are left out, and what several
+ * points have in common is computed once: sums of sums over sparse constant
+ * matrices become the few operations of a fast transform, row pass and column
+ * pass.  Points beyond the last whole block get blocks of their own size.
+ */
+#include "ir/op.h"
+#include "ir/target.h"
+#include "passes/loop/jam.h"
+#include "passes/loop/lower.h"
+
+enum { MIN_TASK = 16384 };	/* scalar steps worth a task of the pool */
+
+static bool can_jam(struct jam *j)
+{
+	const struct block *b = op_body(j->op);
+	size_t n;
+	int64_t extent, points = 1;
+
+	j->jam = op_ints(j->op, A_jam, &n);
+	if (!n || n != b->n_iv || j->op->n_out != 1 ||
+	    op_has(j->op, A_idx))
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		if (j->jam[i] < 1 || j->jam[i] > MAX_POINTS ||
+		    (j->jam[i] > 1 &&
+		     !expr_is_const(expr_atom(b->iv[i])->a, &extent)))
+			return false;
+		points *= j->jam[i];
+		if (points > MAX_POINTS)
+			return false;
+	}
+	return jam_possible(j);
+}
+
+static void emit_block(struct jam *j)
+{
+	const struct block *body = op_body(j->op);
+	const struct expr *iv;
+	struct block *inner;
+	struct op *loop = for_open(
+		&j->b, expr_atom(body->iv[j->lane_dim])->a,
+		target_lanes(j->ctx->target,
+			     dtype_info[j->op->out[0].type->dtype].bits),
+		&iv);
+
+	clone_iv(&j->cl, body->iv[j->lane_dim], iv);
+	inner = j->b.block;
+	jam_points(j);
+	for_close(&j->b, loop);
+	erase_dead(inner);
+}
+
+/* ---- loops -------------------------------------------------------------------------- */
+
+/* Blocks in dims from d on; `at` are the kernel's variables, NULL where a dim
+ * has one block. */
+static void emit_dims(struct jam *j, unsigned d,
+		      const struct expr *const *at)
+{
+	struct ctx *c = j->ctx;
+	const struct block *body = op_body(j->op);
+	int64_t extent, m;
+	const struct expr *whole, *iv;
+	struct op *loop;
+
+	while (d < body->n_iv && j->jam[d] == 1)
+		d++;
+	if (d == body->n_iv) {
+		emit_block(j);
+		return;
+	}
+	m = j->jam[d];
+	expr_is_const(expr_atom(body->iv[d])->a, &extent);
+	j->base[d] = at[d] ? expr_scale(c, at[d], m) : expr_const(c, 0);
+	j->size[d] = extent < m ? extent : m;
+	if (extent % m == 0 || extent < m) {
+		emit_dims(j, d + 1, at);
+		return;
+	}
+	/* 1 in a whole block, 0 in the last one. */
+	whole = expr_min(c, expr_const(c, 1),
+			 expr_sub(c, expr_const(c, extent / m), at[d]));
+	loop = for_open(&j->b, whole, 1, &iv);
+	emit_dims(j, d + 1, at);
+	for_close(&j->b, loop);
+	j->base[d] = expr_const(c, extent - extent % m);
+	j->size[d] = extent % m;
+	loop = for_open(&j->b, expr_sub(c, expr_const(c, 1), whole), 1, &iv);
+	emit_dims(j, d + 1, at);
+	for_close(&j->b, loop);
+}
+
+struct unit_loads {
+	struct jam *j;
+	const struct atom *iv;
+	unsigned n;
+};
+
+static void count_unit(void *arg, struct op *op)
+{
+	struct unit_loads *u = arg;
+	size_t n;
+
+	if (op->code == OP_nest_load)
+		u->n += access_class(u->j->ctx, op->in[0].val,
+				     op_exprs(op, A_idx, &n), u->iv) == 1;
+}
+
+/* The dim that most loads are in order of; the innermost in memory of the
+ * result among several. */
+static bool choose_lanes(struct jam *j)
+{
+	struct block *body = op_body(j->op);
+	int best = -1;
+
+	for (unsigned i = body->n_iv; i-- > 0;) {
+		const struct layout *l = j->op->out[0].layout;
+		unsigned d = l ? l->perm[i] : i;
+		struct unit_loads u = { j, expr_atom(body->iv[d]), 0 };
+
+		if (j->jam[d] > 1)
+			continue;
+		block_walk(body, count_unit, &u);
+		if ((int)u.n > best) {
+			best = (int)u.n;
+			j->lane_dim = d;
+		}
+	}
+	return best >= 0;
+}
+
+static int64_t clamped(const struct expr *e)
+{
+	int64_t n;
+
+	if (!expr_is_const(e, &n))
+		n = 64;
+	return n < 1 ? 1 : n > 1 << 20 ? 1 << 20 : n;
+}
+
+bool lower_jam(struct ctx *c, struct op *op, struct value *into)
+{
+	struct jam j = { .ctx = c, .op = op, .cl = { .ctx = c },
+			 .b = { c, op->parent, op, op->loc } };
+	const struct expr *at[MAX_RANK] = { NULL }, *n;
+	const struct block *body = op_body(op);
+	const struct layout *l = op->out[0].layout;
+	int64_t per_point = 4;
+
+	if (!op_has(op, A_jam) || !can_jam(&j) || !choose_lanes(&j))
+		return false;
+	j.out = into ? into : new_buffer(&j.b, &op->out[0]);
+	struct op *k = build(&j.b, &(struct op_spec){ .code = OP_loop_kernel,
+						      .n_region = 1 });
+
+	for (unsigned i = 0; i < body->n_iv; i++) {
+		unsigned d = l ? l->perm[i] : i;
+
+		n = expr_atom(body->iv[d])->a;
+		if (j.jam[d] > 1) {
+			per_point *= j.jam[d];
+			n = expr_ceildiv(c, n, expr_const(c, j.jam[d]));
+			if (expr_is(n, 1))
+				continue;
+		} else if (d == j.lane_dim) {
+			per_point *= clamped(n);
+			continue;
+		}
+		at[d] = block_add_iv(c, op_body(k), n);
+		if (j.jam[d] == 1)
+			clone_iv(&j.cl, body->iv[d], at[d]);
+	}
+	j.b.block = op_body(k);
+	j.b.before = NULL;
+	emit_dims(&j, 0, at);
+	op_set_int(c, k, A_grain,
+		   per_point < MIN_TASK ? MIN_TASK / per_point : 1);
+	value_replace(&op->out[0], j.out);
+	cloner_free(&j.cl);
+	op_erase(op);
+	return true;
+}
+
+/* ---- loops inside of a kernel ------------------------------------------------- */
+
+struct op *for_open(struct builder *b, const struct expr *extent,
+		    unsigned width, const struct expr **iv)
+{
+	struct ctx *c = b->ctx;
+	struct named_attr attr[] = { { A_width, attr_int(c, width) },
+				     { A_unroll, attr_int(c, 1) } };
+	struct op *loop = build(b, &(struct op_spec){ .code = OP_loop_for,
+						      .n_attr = 2,
+						      .attr = attr,
+						      .n_region = 1 });
+
+	*iv = block_add_iv(c, op_body(loop), extent);
+	b->block = op_body(loop);
+	b->before = NULL;
+	return loop;
+}
+
+void for_close(struct builder *b, struct op *loop)
+{
+	build(b, &(struct op_spec){ .code = OP_loop_yield });
+	b->block = loop->parent;
+	b->before = NULL;
+}

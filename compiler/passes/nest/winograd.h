@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What recognition, choice and weights of pass winograd share. */
+#ifndef PASSES_NEST_WINOGRAD_H
+#define PASSES_NEST_WINOGRAD_H
+
+#include "passes/nest/body.h"
+#include "passes/nest/contraction.h"
+
+enum { MAX_TAPS = 6 };
+
+/*
+ * F(m x m, 3 x 3) for n = m + 2: y = A'((G w G') . (B' x B))A, with B' = s r
+ * and A' = p q as sparse factors.
+ */
+struct winograd {
+	unsigned m;
+	double g[MAX_TAPS][3];
+	double s[MAX_TAPS][MAX_TAPS], r[MAX_TAPS][MAX_TAPS];	/* n x n */
+	double p[MAX_TAPS][MAX_TAPS];				/* m x n */
+	double q[MAX_TAPS][MAX_TAPS];				/* n x n */
+};
+
+/* A contraction over windows of 3 x 3 and one channel. */
+struct windows {
+	struct contraction con;
+	unsigned row[2];	/* the statement's variables that move them */
+	unsigned tap[2], channel;	/* the fold's variables */
+	unsigned index[2];	/* the row operand's indices */
+	int64_t size[2], c_in, c_out;
+	/* The weight of c_out, c_in, tap 0, tap 1 in the constant. */
+	int64_t step[4], base;
+	const struct winograd *f;
+	int64_t tiles;		/* to compute at once */
+};
+
+/* m = 2 or 4. */
+const struct winograd *winograd_form(int m);
+/* The cheapest form on this target whose weights are not larger than that; NULL
+ * where the windows are best left. */
+const struct winograd *winograd_choose(struct ctx *c, const struct windows *wn,
+				       int64_t most_bytes);
+/* Size of the transformed weights. */
+int64_t winograd_bytes(const struct winograd *f, const struct windows *wn);
+/* G w G' as a constant in panels of that width: [n, n, panel, c_in, column]. */
+struct value *winograd_weights(struct builder *b, const struct windows *wn,
+			       int64_t width);
+/* Tiles whose intermediate tensors suit the caches. */
+int64_t winograd_tiles(const struct ctx *c, const struct windows *wn);
+/* Images and lines of tiles in a strip, each 0 where all are in one; the tiles
+ * of a strip. */
+int64_t winograd_strip(const struct windows *wn, int images_dim,
+		       int64_t *images, int64_t *lines);
+
+#endif
