@@ -16,7 +16,7 @@ static const struct isa isas[] = {
 	  .vector_bits = 512, .n_vregs = 32, .fma = true, .masked = true,
 	  .f16c = true, .fold_broadcast = false,
 	  .tile = { { 14, 2 }, { 12, 2 }, { 8, 3 }, { 6, 4 }, { 28, 1 } },
-	  .unroll_k = 1, .prefetch_bytes = 4096, .prefetch_rows = 12,
+	  .unroll_k = 1, .prefetch_bytes = 8192, .prefetch_rows = 12,
 	  .l1_bytes = 32768, .l2_bytes = 1048576,
 	  .dram_bytes_cycle = 8 },
 	{ .name = "avx2", .arch = "x86_64",
