@@ -114,18 +114,20 @@ int64_t target_rows_cost(const struct target *t, int64_t rows, unsigned nv,
 }
 
 /*
- * The first tile of a panel waits for it; what the hardware reads ahead during
- * the others is little, since they read the same panel again.  Narrow panels
- * have fewer tiles: all rows in one of them is best.
+ * The first tile of a panel waits for it, unless the tile reads ahead; what the
+ * hardware reads ahead during the others is little, since they read the same
+ * panel again.  Narrow panels have fewer tiles: all rows in one of them is best.
  */
 int64_t target_cold_cost(const struct target *t, int64_t rows, unsigned nv)
 {
+	const struct isa *isa = t->isa;
 	unsigned mr;
 	int64_t cost = target_rows_cost(t, rows, nv, &mr), first, wait;
 
+	if (isa->prefetch_bytes && mr >= isa->prefetch_rows)
+		return cost;
 	first = step_cost(rows < 0 || rows > mr ? mr : rows, nv);
-	wait = (int64_t)(nv * t->isa->vector_bits / 8 * 2 /
-			 t->isa->dram_bytes_cycle) -
+	wait = (int64_t)(nv * isa->vector_bits / 8 * 2 / isa->dram_bytes_cycle) -
 	       first - (cost - first) / 8;
 	return wait > 0 ? cost + wait : cost;
 }
