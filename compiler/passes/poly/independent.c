@@ -214,7 +214,7 @@ static bool is_plain(const struct prover *p, const struct store *s,
 	return false;
 }
 
-/* A loop that has no say in the indices must not run twice. */
+/* A loop that has no say in the indices must not run twice: plain ones. */
 static bool runs_once(const struct prover *p, const struct part *part)
 {
 	for (size_t i = 0; i < p->vars.n; i++)
@@ -257,13 +257,16 @@ static bool store_once(struct prover *p, const struct store *s,
 	for (unsigned i = 0; i < n && ok; i++) {
 		if (is_plain(p, s, &part[i]) && !want_plain)
 			continue;
-		if (!part[i].indices) {
-			ok = runs_once(p, &part[i]);
+		if (!part[i].indices && runs_once(p, &part[i]))
 			continue;
-		}
+		/* Without indices: is there more than one point? */
 		isl_map *m = part_map(p, s, &part[i]);
 
 		ok = is_true(isl_map_is_injective(m));
+		if (!part[i].indices) {
+			isl_map_free(m);
+			continue;
+		}
 		e->indices[e->n] = part[i].indices;
 		e->set[e->n++] = isl_map_range(m);
 	}
