@@ -30,16 +30,29 @@ struct checker {
 
 /* ---- claims ------------------------------------------------------------------ */
 
-/* Is there a variable below a multiple of b? */
+/*
+ * Is a multiple of b above 0, since a variable is below it?  Or below all of
+ * the extents around, which is a multiple of b by what a call checked: the
+ * elements of what is reshaped.
+ */
 static bool some_loop_runs(const struct prover *p, const struct expr *b)
 {
+	struct ctx *c = p->c;
+	const struct expr *all = expr_const(c, 1);
+
 	for (size_t i = 0; i < p->vars.n; i++) {
 		const struct atom *a = p->vars.v[i].atom;
 
-		if (a && expr_exact_div(p->c, a->a, b) &&
-		    !uses_loose(p, expr_of_atom(p->c, a)))
+		if (!a || uses_loose(p, expr_of_atom(c, a)))
+			continue;
+		if (expr_exact_div(c, a->a, b))
 			return true;
+		all = expr_mul(c, all, a->a);
 	}
+	for (size_t i = 0; i < p->equal.n; i++)
+		if (expr_exact_div(c, expr_sub(c, all, p->equal.v[i]), b) ||
+		    expr_exact_div(c, expr_add(c, all, p->equal.v[i]), b))
+			return true;
 	return false;
 }
 
@@ -127,7 +140,7 @@ static bool proved(struct prover *p, const struct expr *e)
 		if (expr_ge0(p->c, e))
 			return true;
 		e = multiplied_out(p->c, e);
-		if (expr_ge0(p->c, e))
+		if (known_ge0(p, e))
 			return true;
 	}
 	return holds(p, e);
@@ -183,6 +196,9 @@ static void not_proved(struct checker *k, struct op *op, const char *what,
 	const char *how = guard_access(p, op, bad, used, d, &hopeless);
 
 	isl_set_free(bad);
+	/* With all that is known there may be nothing wrong. */
+	if (how && !*how)
+		return;
 	if (hopeless) {
 		refuse(k, op, what);
 		return;
@@ -495,6 +511,7 @@ static void add_facts(struct checker *k, const struct op *check)
 		vec_push(&k->p.facts, e[i]);
 	e = op_exprs(check, A_zero, &n);
 	for (size_t i = 0; i < n; i++) {
+		vec_push(&k->p.equal, e[i]);
 		vec_push(&k->p.facts, e[i]);
 		vec_push(&k->p.facts, expr_scale(k->p.c, e[i], -1));
 	}
@@ -503,7 +520,7 @@ static void add_facts(struct checker *k, const struct op *check)
 /* Facts stay for all that follows in the block and what is inside of it. */
 static void check_all(struct checker *k, struct block *b)
 {
-	size_t facts = k->p.facts.n;
+	size_t facts = k->p.facts.n, equal = k->p.equal.n;
 
 	for (struct op *op = b->first; op; op = op->next) {
 		switch ((int)op->code) {
@@ -518,6 +535,7 @@ static void check_all(struct checker *k, struct block *b)
 		}
 	}
 	k->p.facts.n = facts;
+	k->p.equal.n = equal;
 }
 
 static void set_list(struct checker *k, struct op *func)

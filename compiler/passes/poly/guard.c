@@ -226,12 +226,14 @@ static const char *check_call(struct prover *p, struct op *op, isl_set *bad,
 	for (size_t i = 0; i < k.nonneg.n; i++)
 		k.ok &= !expr_is_poison(k.nonneg.v[i]);
 	*hopeless = k.ok && is_hopeless(&k);
-	if (k.ok && !*hopeless) {
+	if (k.ok && !k.nonneg.n) {
+		how = "";
+	} else if (k.ok && !*hopeless) {
 		struct builder b = before_kernel(c, op);
 		struct named_attr attr = {
 			A_nonneg, attr_exprs(c, k.nonneg.n, k.nonneg.v)
 		};
-		const char *text = k.nonneg.n ? expr_str(c, k.nonneg.v[0]) : "";
+		const char *text = expr_str(c, k.nonneg.v[0]);
 
 		build(&b, &(struct op_spec){ .code = OP_core_check,
 					     .n_attr = 1, .attr = &attr });

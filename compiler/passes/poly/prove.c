@@ -26,6 +26,7 @@ void prover_free(struct prover *p)
 	vec_free(&p->loose);
 	vec_free(&p->params);
 	vec_free(&p->facts);
+	vec_free(&p->equal);
 	map_free(&p->ranges);
 	map_free(&p->joined);
 	isl_ctx_free(p->isl);

@@ -51,6 +51,7 @@ struct prover {
 	VEC(const struct atom *) loose;	/* may be beyond their extents */
 	VEC(struct param) params;
 	VEC(const struct expr *) facts;	/* that calls checked: each >= 0 */
+	VEC(const struct expr *) equal;	/* and those of them that are 0 */
 	struct map joined;		/* computed dims, see broadcast.c */
 	struct map ranges;		/* atom serial -> struct range */
 	const struct op *op;		/* whose operands are meant */
@@ -155,8 +156,9 @@ enum independence check_stores(struct prover *p, struct op *kernel,
 
 /*
  * Makes an access safe of which `bad` are the points outside of the buffer's
- * dim d, a matter of the variables in `used`.  Says what was done; NULL when
- * nothing can be, or when it is *hopeless: all calls would go wrong.
+ * dim d, a matter of the variables in `used`.  Says what was done, "" when
+ * nothing had to be; NULL when nothing can be, or when it is *hopeless: all
+ * calls would go wrong.
  */
 const char *guard_access(struct prover *p, struct op *op, isl_set *bad,
 			 uint64_t used, size_t d, bool *hopeless);
