@@ -21,8 +21,6 @@
 #include "passes/nest/body.h"
 #include "passes/nest/contraction.h"
 
-enum { FEW_CHANNELS = 8 };
-
 static int64_t const_or(const struct expr *e, int64_t other)
 {
 	int64_t k;
@@ -131,44 +129,6 @@ static bool reads_constants(struct op *load)
 	return def_of(load->in[0].val, OP_core_const);
 }
 
-/* Substitutes variables of the statement in a copied load. */
-struct rename {
-	struct ctx *ctx;
-	const struct expr *from[4 * MAX_RANK], *to[4 * MAX_RANK];
-	unsigned n;
-};
-
-static const struct expr *renamed(void *arg, const struct atom *a)
-{
-	struct rename *r = arg;
-
-	for (unsigned i = 0; i < r->n; i++)
-		if (expr_atom(r->from[i]) == a)
-			return r->to[i];
-	return NULL;
-}
-
-/* The load reads another tensor, which may hold the widened values. */
-static void replace_load(struct ctx *c, struct op *load, struct value *tensor,
-			 unsigned n, const struct expr *const *idx)
-{
-	struct builder b = { c, load->parent, load, load->loc };
-	const struct type *t = type_scalar(c, tensor->type->dtype);
-	struct value *old = t == load->out[0].type ? &load->out[0]
-						   : product_factor(load);
-	struct named_attr attr = { A_idx, attr_exprs(c, n, idx) };
-	struct op *op = build(&b, &(struct op_spec){ .code = OP_nest_load,
-						     .n_in = 1, .in = &tensor,
-						     .n_out = 1, .out = &t,
-						     .n_attr = 1,
-						     .attr = &attr });
-
-	value_replace(old, &op->out[0]);
-	if (old->def != load)
-		op_erase(old->def);
-	op_erase(load);
-}
-
 /* Does one of the fold's own variables (a channel) run along the innermost
  * dim of the row operand in memory? */
 static bool channels_last(const struct contraction *con)
@@ -228,7 +188,7 @@ static void pack_columns(struct ctx *c, struct contraction *con)
 			     con->compute->loc };
 	struct lower lo = { .b = b };
 	const struct expr *dim[2 * MAX_RANK], *at[2 * MAX_RANK];
-	struct rename rn = { .ctx = c };
+	struct rename rn = { .n = 0 };
 	int64_t panel_width = choose_width(c, con);
 	const struct expr *width = expr_const(c, panel_width);
 	const struct expr *n = out->iv[con->col], *cols = expr_atom(n)->a;
@@ -276,7 +236,7 @@ static void pack_columns(struct ctx *c, struct contraction *con)
 	const struct expr *e[MAX_RANK], *guard;
 
 	for (size_t i = 0; i < n_idx; i++)
-		e[i] = expr_subst(c, idx[i], renamed, &rn);
+		e[i] = expr_subst(c, idx[i], expr_renamed, &rn);
 	guard = expr_addc(c, expr_sub(c, cols, col), -1);
 	struct value *zero = s_const(&lo, from, 0);
 	struct value *v = nest_load_guarded(&lo, con->b->in[0].val, e, 1,
@@ -298,7 +258,7 @@ static void pack_columns(struct ctx *c, struct contraction *con)
 	}
 	struct op *mul = product_factor(con->b)->uses->user;
 
-	replace_load(c, con->b, packed, rank, at);
+	contraction_replace_load(c, con->b, packed, rank, at);
 	/* The packed operand becomes the second factor. */
 	if (mul->in[0].val != product_factor(con->a)) {
 		struct value *p = mul->in[0].val;
@@ -307,154 +267,6 @@ static void pack_columns(struct ctx *c, struct contraction *con)
 		op_set_in(mul, 1, p);
 	}
 	op_set_int(c, con->compute, A_panel, panel_width);
-}
-
-/*
- * Copies the row operand: one dim for each of its indices, as long as the
- * index's values reach, guards and all.  The copy holds half floats widened:
- * the kernel spreads each element over the lanes of a vector.
- */
-static bool copy_rows(struct ctx *c, struct contraction *con)
-{
-	struct builder b = { c, con->compute->parent, con->compute,
-			     con->compute->loc };
-	struct lower lo = { .b = b };
-	struct value *src = con->a->in[0].val;
-	enum dtype acc = con->fold->out[0].type->dtype;
-	const struct block *out = op_body(con->compute);
-	const struct block *kb = op_body(con->fold);
-	const struct expr *dim[MAX_RANK], *at[MAX_RANK], *low[MAX_RANK];
-	size_t n, n_guard;
-	const struct expr *const *idx = op_exprs(con->a, A_idx, &n);
-	bool affine = true;
-
-	op_exprs(con->a, A_guard, &n_guard);
-	if (con->a->n_in > 2)
-		return false;
-	for (size_t i = 0; i < n; i++)
-		affine &= expr_is_affine(idx[i]);
-	if (affine && !n_guard && src->type->dtype == acc)
-		return true;
-	if (!affine) {
-		/* One dim per variable that the operand uses. */
-		struct rename rn = { .ctx = c };
-		unsigned rank = 0;
-		const struct block *bs[] = { out, kb };
-
-		for (int w = 0; w < 2; w++)
-			for (uint32_t i = 0; i < bs[w]->n_iv; i++) {
-				bool used = false;
-
-				for (size_t j = 0; j < n; j++)
-					used |= expr_uses(
-						idx[j],
-						expr_atom(bs[w]->iv[i]));
-				if (!used)
-					continue;
-				if (rank == MAX_RANK)
-					return false;
-				rn.from[rank] = at[rank] = bs[w]->iv[i];
-				dim[rank++] = expr_atom(bs[w]->iv[i])->a;
-			}
-		rn.n = rank;
-		const struct type *t = type_tensor(c, acc, rank, dim);
-		struct nest s = nest_begin(&lo, 1, &t);
-		const struct expr *e[MAX_RANK], *g[MAX_RANK * 2];
-		const struct expr *const *guard = op_exprs(con->a, A_guard,
-							   &n_guard);
-
-		memcpy(rn.to, s.iv, rank * sizeof(*rn.to));
-		for (size_t i = 0; i < n; i++)
-			e[i] = expr_subst(c, idx[i], renamed, &rn);
-		for (size_t i = 0; i < n_guard; i++)
-			g[i] = expr_subst(c, guard[i], renamed, &rn);
-		struct value *zero = s_const(&lo, src->type->dtype, 0);
-		struct value *v = nest_load_guarded(&lo, src, e,
-						    (unsigned)n_guard, g, zero);
-		struct value *copy;
-
-		v = s_cast(&lo, acc, v);
-		nest_end(&lo, &s, 1, &v, &copy);
-		erase_dead(op_body(s.op));
-		replace_load(c, con->a, copy, rank, at);
-		return true;
-	}
-	/* The other value must be 0 for the copy to be zero-padded. */
-	struct op *other = n_guard ? def_of(con->a->in[1].val, OP_arith_const)
-				   : NULL;
-
-	if (n_guard && (!other || op_attr(other, A_value)->f != 0))
-		return false;
-	int last = -1;
-
-	for (size_t i = 0; i < n; i++) {
-		/* From the smallest to the largest value of the index. */
-		const struct expr *lo_e = expr_const(c, 0), *hi = lo_e;
-
-		for (uint32_t k = 0; k < idx[i]->n; k++) {
-			const struct term *t = &idx[i]->term[k];
-
-			if (!t->n) {
-				lo_e = expr_addc(c, lo_e, t->coef);
-				hi = expr_addc(c, hi, t->coef);
-				continue;
-			}
-			if (t->n != 1 || t->atom[0]->kind != ATOM_IV)
-				return false;
-			const struct expr *top = expr_scale(
-				c, expr_addc(c, t->atom[0]->a, -1), t->coef);
-
-			if (t->coef > 0)
-				hi = expr_add(c, hi, top);
-			else
-				lo_e = expr_add(c, lo_e, top);
-		}
-		int64_t pad;
-
-		if (!expr_is_const(lo_e, &pad))
-			return false;
-		low[i] = lo_e;
-		dim[i] = expr_addc(c, expr_sub(c, hi, lo_e), 1);
-		at[i] = expr_sub(c, idx[i], lo_e);
-		for (uint32_t k = 0; k < kb->n_iv; k++)
-			if (!(con->window >> k & 1) &&
-			    expr_uses(idx[i], expr_atom(kb->iv[k])))
-				last = (int)i;
-	}
-	const struct type *t = type_tensor(c, acc, (unsigned)n, dim);
-	struct nest s = nest_begin(&lo, 1, &t);
-	const struct expr *e[MAX_RANK], *g[2 * MAX_RANK];
-	unsigned ng = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		e[i] = expr_add(c, s.iv[i], low[i]);
-		g[ng++] = e[i];
-		g[ng++] = expr_addc(c, expr_sub(c, src->type->dim[i], e[i]),
-				    -1);
-	}
-	struct value *zero = s_const(&lo, src->type->dtype, 0);
-	struct value *v = nest_load_guarded(&lo, src, e, ng, g, zero), *copy;
-
-	v = s_cast(&lo, acc, v);
-	nest_end(&lo, &s, 1, &v, &copy);
-	erase_dead(op_body(s.op));
-	/* A few channels would make short rows: they stay outside. */
-	int64_t channels;
-
-	if (last >= 0 && (size_t)last + 1 != n &&
-	    !(expr_is_const(dim[last], &channels) &&
-	      channels < FEW_CHANNELS)) {
-		uint8_t perm[MAX_RANK];
-		unsigned k = 0;
-
-		for (unsigned i = 0; i < n; i++)
-			if ((int)i != last)
-				perm[k++] = (uint8_t)i;
-		perm[k] = (uint8_t)last;
-		copy->layout = layout_make(c, copy->type, perm);
-	}
-	replace_load(c, con->a, copy, (unsigned)n, at);
-	return true;
 }
 
 static void contract_block(struct ctx *c, struct block *b)
@@ -466,7 +278,7 @@ static void contract_block(struct ctx *c, struct block *b)
 			contract_block(c, op_body(op));
 		if (op->code != OP_nest_compute || op_has(op, A_panel) ||
 		    !contraction_match(c, op, &con) ||
-		    !copy_rows(c, &con))
+		    !contraction_copy_rows(c, &con))
 			continue;
 		if (!contraction_match(c, op, &con))
 			continue;

@@ -184,3 +184,34 @@ bool value_is_returned(const struct value *v)
 			return true;
 	return false;
 }
+
+const struct expr *expr_renamed(void *arg, const struct atom *a)
+{
+	const struct rename *r = arg;
+
+	for (unsigned i = 0; i < r->n; i++)
+		if (expr_atom(r->from[i]) == a)
+			return r->to[i];
+	return NULL;
+}
+
+void contraction_replace_load(struct ctx *c, struct op *load,
+			      struct value *tensor, unsigned n,
+			      const struct expr *const *idx)
+{
+	struct builder b = { c, load->parent, load, load->loc };
+	const struct type *t = type_scalar(c, tensor->type->dtype);
+	struct value *old = t == load->out[0].type ? &load->out[0]
+						   : product_factor(load);
+	struct named_attr attr = { A_idx, attr_exprs(c, n, idx) };
+	struct op *op = build(&b, &(struct op_spec){ .code = OP_nest_load,
+						     .n_in = 1, .in = &tensor,
+						     .n_out = 1, .out = &t,
+						     .n_attr = 1,
+						     .attr = &attr });
+
+	value_replace(old, &op->out[0]);
+	if (old->def != load)
+		op_erase(old->def);
+	op_erase(load);
+}

@@ -32,6 +32,25 @@ int64_t contraction_width(const struct target *target, enum dtype t,
 			  int64_t rows, int64_t cols, bool cold);
 /* The columns go innermost in memory. */
 void contraction_set_layout(struct ctx *c, const struct contraction *con);
+/*
+ * Copies the row operand where a kernel could not read it: one dim for each of
+ * its indices, as long as the index's values reach, guards and all.  The copy
+ * holds half floats widened: the kernel spreads each element over the lanes of
+ * a vector.  False where that cannot be done.
+ */
+bool contraction_copy_rows(struct ctx *c, struct contraction *con);
+
+/* Substitutes variables in a copied load; expr_subst() calls expr_renamed(). */
+struct rename {
+	const struct expr *from[4 * MAX_RANK], *to[4 * MAX_RANK];
+	unsigned n;
+};
+const struct expr *expr_renamed(void *arg, const struct atom *a);
+/* The factor reads another tensor, which may hold the widened values. */
+void contraction_replace_load(struct ctx *c, struct op *load,
+			      struct value *tensor, unsigned n,
+			      const struct expr *const *idx);
 /* Does the value leave its block, so that it has to be row-major? */
 bool value_is_returned(const struct value *v);
+
 #endif

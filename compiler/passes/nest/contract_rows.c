@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The row operand of a contraction, copied where a kernel cannot read it. */
+#include <string.h>
+
+#include "ir/layout.h"
+#include "passes/nest/body.h"
+#include "passes/nest/contraction.h"
+
+enum { FEW_CHANNELS = 8 };
+
+/* The statement that makes the copy, and how the kernel reads it. */
+struct copy {
+	struct contraction *con;
+	struct lower lo;
+	unsigned rank;
+	const struct expr *dim[MAX_RANK], *at[MAX_RANK];
+	const struct expr *src[MAX_RANK];	/* where an element comes from */
+	unsigned n_guard;
+	const struct expr *guard[2 * MAX_RANK];
+};
+
+static struct nest copy_begin(struct copy *cp)
+{
+	enum dtype acc = cp->con->fold->out[0].type->dtype;
+	const struct type *t = type_tensor(cp->lo.b.ctx, acc, cp->rank,
+					   cp->dim);
+
+	return nest_begin(&cp->lo, 1, &t);
+}
+
+static struct value *copy_end(struct copy *cp, struct nest *s)
+{
+	struct value *from = cp->con->a->in[0].val;
+	struct value *zero = s_const(&cp->lo, from->type->dtype, 0), *to;
+	struct value *v = nest_load_guarded(&cp->lo, from, cp->src,
+					    cp->n_guard, cp->guard, zero);
+
+	v = s_cast(&cp->lo, cp->con->fold->out[0].type->dtype, v);
+	nest_end(&cp->lo, s, 1, &v, &to);
+	erase_dead(op_body(s->op));
+	contraction_replace_load(cp->lo.b.ctx, cp->con->a, to, cp->rank,
+				 cp->at);
+	return to;
+}
+
+/* One dim per variable that the operand uses. */
+static bool copy_by_variable(struct copy *cp)
+{
+	const struct contraction *con = cp->con;
+	struct ctx *c = cp->lo.b.ctx;
+	const struct block *bs[] = { op_body(con->compute),
+				     op_body(con->fold) };
+	struct rename rn = { .n = 0 };
+	size_t n, n_guard;
+	const struct expr *const *idx = op_exprs(con->a, A_idx, &n);
+	const struct expr *const *guard = op_exprs(con->a, A_guard, &n_guard);
+
+	for (int w = 0; w < 2; w++)
+		for (uint32_t i = 0; i < bs[w]->n_iv; i++) {
+			const struct expr *iv = bs[w]->iv[i];
+			bool used = false;
+
+			for (size_t j = 0; j < n; j++)
+				used |= expr_uses(idx[j], expr_atom(iv));
+			if (!used)
+				continue;
+			if (cp->rank == MAX_RANK)
+				return false;
+			rn.from[cp->rank] = cp->at[cp->rank] = iv;
+			cp->dim[cp->rank++] = expr_atom(iv)->a;
+		}
+	struct nest s = copy_begin(cp);
+
+	rn.n = cp->rank;
+	memcpy(rn.to, s.iv, cp->rank * sizeof(*rn.to));
+	for (size_t i = 0; i < n; i++)
+		cp->src[i] = expr_subst(c, idx[i], expr_renamed, &rn);
+	for (size_t i = 0; i < n_guard; i++)
+		cp->guard[i] = expr_subst(c, guard[i], expr_renamed, &rn);
+	cp->n_guard = (unsigned)n_guard;
+	copy_end(cp, &s);
+	return true;
+}
+
+/* The smallest and the largest value of a sum of variables. */
+static bool reach(struct ctx *c, const struct expr *e, const struct expr **lo,
+		  const struct expr **hi)
+{
+	*lo = *hi = expr_const(c, 0);
+	for (uint32_t k = 0; k < e->n; k++) {
+		const struct term *t = &e->term[k];
+
+		if (!t->n) {
+			*lo = expr_addc(c, *lo, t->coef);
+			*hi = expr_addc(c, *hi, t->coef);
+			continue;
+		}
+		if (t->n != 1 || t->atom[0]->kind != ATOM_IV)
+			return false;
+		const struct expr *top = expr_scale(
+			c, expr_addc(c, t->atom[0]->a, -1), t->coef);
+
+		if (t->coef > 0)
+			*hi = expr_add(c, *hi, top);
+		else
+			*lo = expr_add(c, *lo, top);
+	}
+	return true;
+}
+
+/* The last index with a variable of the fold that moves no window: channels;
+ * -1 without one. */
+static int channel_index(const struct contraction *con)
+{
+	const struct block *kb = op_body(con->fold);
+	size_t n;
+	const struct expr *const *idx = op_exprs(con->a, A_idx, &n);
+
+	for (size_t i = n; i-- > 0;)
+		for (uint32_t k = 0; k < kb->n_iv; k++)
+			if (!(con->window >> k & 1) &&
+			    expr_uses(idx[i], expr_atom(kb->iv[k])))
+				return (int)i;
+	return -1;
+}
+
+/* Channels go innermost; a few would make short rows and stay outside. */
+static void set_copy_layout(const struct copy *cp, struct value *to,
+			    int channel)
+{
+	int64_t channels;
+	uint8_t perm[MAX_RANK];
+	unsigned k = 0;
+
+	if (channel < 0 || (unsigned)channel + 1 == cp->rank ||
+	    (expr_is_const(cp->dim[channel], &channels) &&
+	     channels < FEW_CHANNELS))
+		return;
+	for (unsigned i = 0; i < cp->rank; i++)
+		if ((int)i != channel)
+			perm[k++] = (uint8_t)i;
+	perm[k] = (uint8_t)channel;
+	to->layout = layout_make(cp->lo.b.ctx, to->type, perm);
+}
+
+/* One dim per index, with the padding in it. */
+static bool copy_by_index(struct copy *cp)
+{
+	struct contraction *con = cp->con;
+	struct ctx *c = cp->lo.b.ctx;
+	const struct type *from = con->a->in[0].val->type;
+	const struct expr *low[MAX_RANK], *hi;
+	size_t n;
+	const struct expr *const *idx = op_exprs(con->a, A_idx, &n);
+	int channel = channel_index(con);
+	int64_t pad;
+
+	for (size_t i = 0; i < n; i++) {
+		if (!reach(c, idx[i], &low[i], &hi) ||
+		    !expr_is_const(low[i], &pad))
+			return false;
+		cp->dim[i] = expr_addc(c, expr_sub(c, hi, low[i]), 1);
+		cp->at[i] = expr_sub(c, idx[i], low[i]);
+	}
+	cp->rank = (unsigned)n;
+	struct nest s = copy_begin(cp);
+
+	for (size_t i = 0; i < n; i++) {
+		const struct expr *e = expr_add(c, s.iv[i], low[i]);
+
+		cp->src[i] = e;
+		cp->guard[cp->n_guard++] = e;
+		cp->guard[cp->n_guard++] =
+			expr_addc(c, expr_sub(c, from->dim[i], e), -1);
+	}
+	set_copy_layout(cp, copy_end(cp, &s), channel);
+	return true;
+}
+
+bool contraction_copy_rows(struct ctx *c, struct contraction *con)
+{
+	struct copy cp = { .con = con, .lo.b = { c, con->compute->parent,
+						 con->compute,
+						 con->compute->loc } };
+	size_t n, n_guard;
+	const struct expr *const *idx = op_exprs(con->a, A_idx, &n);
+	bool affine = true;
+
+	op_exprs(con->a, A_guard, &n_guard);
+	if (con->a->n_in > 2)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		affine &= expr_is_affine(idx[i]);
+	if (affine && !n_guard && con->a->in[0].val->type->dtype ==
+					  con->fold->out[0].type->dtype)
+		return true;
+	if (!affine)
+		return copy_by_variable(&cp);
+	/* The other value must be 0 for the copy to be zero-padded. */
+	struct op *other = n_guard ? def_of(con->a->in[1].val, OP_arith_const)
+				   : NULL;
+
+	if (n_guard && (!other || op_attr(other, A_value)->f != 0))
+		return false;
+	return copy_by_index(&cp);
+}
