@@ -100,7 +100,7 @@ static bool spin_until(struct pool *p, ready_fn *ready)
 	return false;
 }
 
-/* ---- chunks ----------------------------------------------------------- */
+/* ---- chunks --------------------------------------------------------- */
 
 static bool claim_chunk(struct pool *p, uint32_t *left)
 {
@@ -143,7 +143,7 @@ static void run_chunks(struct pool *p)
 	}
 }
 
-/* ---- workers ---------------------------------------------------------- */
+/* ---- workers -------------------------------------------------------- */
 
 static bool has_work(struct pool *p)
 {
@@ -207,7 +207,7 @@ static void wake_workers(struct pool *p, uint32_t n_chunks)
 	pthread_mutex_unlock(&p->lock);
 }
 
-/* ---- calls ------------------------------------------------------------ */
+/* ---- calls ---------------------------------------------------------- */
 
 static bool all_done(struct pool *p)
 {
@@ -312,7 +312,7 @@ static void pool_for(struct dlrt_pool *self,
 	atomic_store(&p->busy, false);
 }
 
-/* ---- life ------------------------------------------------------------- */
+/* ---- life ----------------------------------------------------------- */
 
 static unsigned count_cpus(void)
 {

@@ -17,7 +17,8 @@ enum { ALIGN = 16, MIN_BLOCK = 1 << 16 };
 
 static NORETURN void out_of_memory(size_t size)
 {
-	fprintf(stderr, "dlcc: error: out of memory (%zu bytes wanted)\n", size);
+	fprintf(stderr, "dlcc: error: out of memory (%zu bytes wanted)\n",
+		size);
 	exit(EXIT_LIMIT);
 }
 

@@ -62,7 +62,7 @@ uint64_t fnv_bytes(uint64_t h, const void *p, size_t n)
 	return h;
 }
 
-/* ---- SipHash-1-3 (Aumasson and Bernstein, 2012) ------------------------- */
+/* ---- SipHash-1-3 (Aumasson and Bernstein, 2012) --------------------- */
 
 static uint64_t rotl(uint64_t x, unsigned n)
 {
@@ -116,7 +116,7 @@ uint64_t hash_bytes(uint64_t h, const void *p, size_t n)
 	return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
-/* ---- interning ---------------------------------------------------------- */
+/* ---- interning ------------------------------------------------------ */
 
 void *intern_find(const struct map *m, uint64_t hash, intern_eq_fn *eq,
 		  const void *key)

@@ -33,6 +33,7 @@ static inline void *vec_grow(void *v, size_t n, size_t *cap, size_t size)
 	((vec)->v = vec_grow((vec)->v, (vec)->n, &(vec)->cap,         \
 			     sizeof(*(vec)->v)),                      \
 	 (vec)->v[(vec)->n++] = (x))
-#define vec_free(vec) (free((vec)->v), (vec)->v = NULL, (vec)->n = (vec)->cap = 0)
+#define vec_free(vec) \
+	(free((vec)->v), (vec)->v = NULL, (vec)->n = (vec)->cap = 0)
 
 #endif

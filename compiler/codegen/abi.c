@@ -82,7 +82,7 @@ static const char *ident_new(struct names *ns, const char *name, size_t index)
 	return ident;
 }
 
-/* ---- dims ------------------------------------------------------------- */
+/* ---- dims ----------------------------------------------------------- */
 
 struct describe {
 	struct ctx *ctx;
@@ -172,7 +172,7 @@ static void describe_dims(struct describe *d, struct abi_tensor *t,
 	t->sized = s.yes && !expr_is_poison(t->elems);
 }
 
-/* ---- tensors ---------------------------------------------------------- */
+/* ---- tensors -------------------------------------------------------- */
 
 static bool check_tensor(struct describe *d, const struct loc *loc,
 			 const struct value *v, const char *what)

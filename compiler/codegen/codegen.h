@@ -17,7 +17,7 @@ enum codegen_kind {
 	CODEGEN_BC,	/* LLVM's bitcode */
 };
 
-/* ---- the interface of a model ----------------------------------------- */
+/* ---- the interface of a model --------------------------------------- */
 
 struct abi_tensor {
 	const char *name;	/* as in the ONNX file; any bytes but NUL */
@@ -57,7 +57,7 @@ void abi_finish(struct abi *abi, const struct module *m);
 /* The text of the header, malloc'ed; also sets abi->model_symbol. */
 char *header_emit(struct ctx *c, struct abi *abi);
 
-/* ---- machine code ----------------------------------------------------- */
+/* ---- machine code --------------------------------------------------- */
 
 /* LLVM's triple, CPU ("native": this one) and attributes; each may be NULL.
  * NULL after a diagnostic. */

@@ -42,7 +42,7 @@ static const char *to_upper(struct arena *a, const char *s)
 	return up;
 }
 
-/* ---- expressions in C ------------------------------------------------- */
+/* ---- expressions in C ----------------------------------------------- */
 
 static void put_expr(struct header *h, const struct expr *e);
 
@@ -148,7 +148,7 @@ static void put_calls(struct header *h)
 	fputc('\n', h->f);
 }
 
-/* ---- names and sizes -------------------------------------------------- */
+/* ---- names and sizes ------------------------------------------------ */
 
 /* Octal escapes end after three digits, so no later character joins them, and
  * no trigraph, quote or line end is left. */
@@ -279,7 +279,7 @@ static void put_sizes(struct header *h)
 		put_tensor(h, "out", &abi->out[i]);
 }
 
-/* ---- functions -------------------------------------------------------- */
+/* ---- functions ------------------------------------------------------ */
 
 static void put_dims_array(struct header *h)
 {
@@ -449,7 +449,7 @@ static void put_run(struct header *h)
 	fputs(");\n}\n\n", h->f);
 }
 
-/* ---- the file --------------------------------------------------------- */
+/* ---- the file ------------------------------------------------------- */
 
 static void put_shapes(struct header *h, const char *dir,
 		       const struct abi_tensor *t)

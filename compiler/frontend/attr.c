@@ -100,7 +100,7 @@ const Onnx__AttributeProto *attr_named(const struct frame *frame,
 	return NULL;
 }
 
-/* ---- values -------------------------------------------------------------- */
+/* ---- values --------------------------------------------------------- */
 
 static struct attr *list_new(struct ctx *c, enum attr_kind kind, size_t n)
 {
@@ -185,7 +185,7 @@ const struct attr *attr_import(struct importer *im,
 	return NULL;
 }
 
-/* ---- Constant ------------------------------------------------------------ */
+/* ---- Constant ------------------------------------------------------- */
 
 /* n < 0: a scalar. */
 static const struct tensor_value *

@@ -19,7 +19,7 @@ struct check {
 	const struct frame *frame;
 };
 
-/* ---- names --------------------------------------------------------------- */
+/* ---- names ---------------------------------------------------------- */
 
 static bool is_defined(const struct names *n, const char *name)
 {
@@ -68,7 +68,7 @@ static bool undefined(struct check *k, Onnx__NodeProto *const *node, size_t n,
 			  brief(k->im, name));
 }
 
-/* ---- nodes --------------------------------------------------------------- */
+/* ---- nodes ---------------------------------------------------------- */
 
 static bool check_graph(struct check *k, const Onnx__GraphProto *g,
 			const struct names *up);
@@ -207,7 +207,7 @@ static bool check_nodes(struct check *k, struct names *names,
 	return true;
 }
 
-/* ---- graphs and functions ------------------------------------------------ */
+/* ---- graphs and functions ------------------------------------------- */
 
 static bool check_initializers(struct check *k, const Onnx__GraphProto *g,
 			       struct names *names)
@@ -284,7 +284,7 @@ static bool check_function(struct importer *im, const struct function *fn)
 	return ok;
 }
 
-/* ---- the size after inlining --------------------------------------------- */
+/* ---- the size after inlining ---------------------------------------- */
 
 static bool count_nodes(struct importer *im, Onnx__NodeProto *const *node,
 			size_t n, unsigned depth, uint64_t *count,
@@ -383,7 +383,7 @@ static bool check_size(struct importer *im)
 	return true;
 }
 
-/* ---- versions, functions, interface -------------------------------------- */
+/* ---- versions, functions, interface --------------------------------- */
 
 static bool check_imports(struct importer *im,
 			  Onnx__OperatorSetIdProto *const *set, size_t n)

@@ -48,7 +48,7 @@ static bool bad(struct importer *im, const struct request *r,
 			  brief(im, r->location ? r->location : ""), why);
 }
 
-/* ---- the request --------------------------------------------------------- */
+/* ---- the request ---------------------------------------------------- */
 
 /* Digits only: no sign, space, exponent or other base. */
 static bool parse_decimal(const char *s, int64_t *v)
@@ -126,7 +126,7 @@ static const char *location_fault(const char *s)
 	return NULL;
 }
 
-/* ---- the directory ------------------------------------------------------- */
+/* ---- the directory -------------------------------------------------- */
 
 static char *directory_of(struct importer *im, const char *path)
 {
@@ -176,7 +176,7 @@ static bool root_open(struct importer *im, const struct request *r)
 			     strerror(errno)));
 }
 
-/* ---- files --------------------------------------------------------------- */
+/* ---- files ---------------------------------------------------------- */
 
 static bool file_reopen(struct importer *im, const struct request *r,
 			struct file *f)
@@ -266,7 +266,7 @@ static bool verify_checksum(struct importer *im, const struct request *r,
 	return true;
 }
 
-/* ---- ranges -------------------------------------------------------------- */
+/* ---- ranges --------------------------------------------------------- */
 
 static int range_eq(const void *obj, const void *key)
 {

@@ -64,7 +64,7 @@ static size_t trimmed(char *const *name, size_t n)
 	return n;
 }
 
-/* ---- ops ----------------------------------------------------------------- */
+/* ---- ops ------------------------------------------------------------ */
 
 static bool convert_attrs(struct importer *im, const struct frame *frame,
 			  const Onnx__NodeProto *node, const struct loc *loc,
@@ -232,7 +232,7 @@ static bool build_constant(struct importer *im, const struct body *b,
 	return true;
 }
 
-/* ---- calls --------------------------------------------------------------- */
+/* ---- calls ---------------------------------------------------------- */
 
 static bool build_nodes(struct importer *im, const struct body *b);
 
@@ -275,7 +275,7 @@ static bool build_call(struct importer *im, const struct body *b,
 	return ok;
 }
 
-/* ---- graphs -------------------------------------------------------------- */
+/* ---- graphs --------------------------------------------------------- */
 
 static char **output_names(struct importer *im, const Onnx__GraphProto *g)
 {
@@ -410,7 +410,7 @@ static bool build_nodes(struct importer *im, const struct body *b)
 	return true;
 }
 
-/* ---- the model's interface ----------------------------------------------- */
+/* ---- the model's interface ------------------------------------------ */
 
 static bool build_inputs(struct importer *im, struct module *m,
 			 struct scope *scope, const Onnx__GraphProto *g)

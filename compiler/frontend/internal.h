@@ -31,7 +31,7 @@ enum {
 #define MAX_EXTERNAL_FILE (INT64_C(64) << 30)
 #define MAX_EXTERNAL_TOTAL (INT64_C(256) << 30)
 
-/* ---- files (file.c): the only place that opens one ----------------------- */
+/* ---- files (file.c): the only place that opens one ------------------ */
 
 struct file {
 	int fd; /* -1: none */
@@ -58,7 +58,7 @@ bool model_file_read(const struct file *f, void *dst, int64_t offset,
 		     int64_t size);
 void file_close(struct file *f);
 
-/* ---- the wire (scan.c, unpack.c) ----------------------------------------- */
+/* ---- the wire (scan.c, unpack.c) ------------------------------------ */
 
 /*
  * Walks a serialised message without recursion or allocation and refuses what
@@ -84,7 +84,7 @@ struct budget {
 Onnx__ModelProto *model_read(struct ctx *c, const char *path,
 			     struct budget *budget);
 
-/* ---- the importer -------------------------------------------------------- */
+/* ---- the importer --------------------------------------------------- */
 
 struct function {
 	const Onnx__FunctionProto *proto;

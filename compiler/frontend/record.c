@@ -40,7 +40,7 @@ bool is_if(const Onnx__NodeProto *node)
 	return is_standard(node, "If");
 }
 
-/* ---- which nodes matter -------------------------------------------------- */
+/* ---- which nodes matter --------------------------------------------- */
 
 static void use_name(struct importer *im, struct map *used, const char *name)
 {
@@ -108,7 +108,7 @@ bool *live_nodes(struct importer *im, Onnx__NodeProto *const *node, size_t n,
 	return live;
 }
 
-/* ---- what is not supported ----------------------------------------------- */
+/* ---- what is not supported ------------------------------------------ */
 
 struct missing {
 	const Onnx__NodeProto *node; /* the first one */

@@ -58,7 +58,7 @@ static bool read_header(struct importer *im, const Onnx__TensorProto *t,
 	return true;
 }
 
-/* ---- typed lists --------------------------------------------------------- */
+/* ---- typed lists ---------------------------------------------------- */
 
 enum list { LIST_FLOAT, LIST_DOUBLE, LIST_INT32, LIST_INT64, LIST_UINT64 };
 
@@ -195,7 +195,7 @@ static bool import_list(struct importer *im, const Onnx__TensorProto *t,
 	return true;
 }
 
-/* ---- raw bytes ----------------------------------------------------------- */
+/* ---- raw bytes ------------------------------------------------------ */
 
 static bool import_raw(struct importer *im, Onnx__TensorProto *t,
 		       const struct tensor_header *h, void **data,

@@ -37,7 +37,7 @@ static const char *kind_name(Onnx__TypeProto__ValueCase kind)
 	return "of no known kind";
 }
 
-/* ---- symbolic dims ------------------------------------------------------- */
+/* ---- symbolic dims -------------------------------------------------- */
 
 /* v7 and the like are numbers that are read at run time (infer_bind()). */
 static bool is_taken_name(const char *s)
@@ -119,7 +119,7 @@ bool dims_all_used(struct importer *im)
 	return true;
 }
 
-/* ---- types of inputs ----------------------------------------------------- */
+/* ---- types of inputs ------------------------------------------------ */
 
 static bool input_error(struct importer *im, const char *name,
 			enum exit_code code, const char *what)
@@ -220,7 +220,7 @@ const struct type *input_type(struct importer *im,
 	return input_size_check(im, name, r) ? r : NULL;
 }
 
-/* ---- claims about outputs ------------------------------------------------ */
+/* ---- claims about outputs ------------------------------------------- */
 
 /* The dim depends on values that the model computes: what the file says of
  * its size is checked in each run. */

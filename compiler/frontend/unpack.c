@@ -6,7 +6,7 @@
 
 #include "frontend/internal.h"
 
-/* ---- memory of the unpacked message -------------------------------------- */
+/* ---- memory of the unpacked message --------------------------------- */
 
 /* Each allocation knows its size, so that freeing gives it back. */
 enum { HEADER = 16 };
@@ -40,7 +40,7 @@ static void budget_free(void *arg, void *p)
 	free(start);
 }
 
-/* ---- what a file that is no model may be --------------------------------- */
+/* ---- what a file that is no model may be ---------------------------- */
 
 struct magic {
 	unsigned at, n;
@@ -79,7 +79,7 @@ static const char *file_kind(const uint8_t *p, size_t size)
 	return NULL;
 }
 
-/* ---- reading ------------------------------------------------------------- */
+/* ---- reading -------------------------------------------------------- */
 
 static uint8_t *file_load(struct ctx *c, const char *path, size_t *size)
 {

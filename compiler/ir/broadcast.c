@@ -108,10 +108,7 @@ bool broadcast_covers(const struct expr *r, const struct expr *e)
 
 const struct expr *broadcast_step(struct ctx *c, const struct expr *dim)
 {
-	const struct expr *more = expr_addc(c, dim, -1);
-
-	return expr_dim(c, expr_min(c, expr_max(c, more, expr_const(c, 0)),
-				    expr_const(c, 1)));
+	return expr_dim(c, expr_is_pos(c, expr_addc(c, dim, -1)));
 }
 
 bool broadcast_is_step(const struct expr *e)
@@ -137,7 +134,7 @@ const struct expr *broadcast_index(struct ctx *c, const struct expr *dim,
 	return expr_mul(c, iv, broadcast_step(c, dim));
 }
 
-/* ---- inference -------------------------------------------------------- */
+/* ---- inference ------------------------------------------------------ */
 
 static bool mismatch(struct infer *in, const struct type *t, unsigned i,
 		     const struct expr *d)

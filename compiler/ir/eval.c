@@ -53,7 +53,7 @@ int64_t eval_budget(const struct ctx *c)
 	return c->fold_steps;
 }
 
-/* ---- index expressions ------------------------------------------------ */
+/* ---- index expressions ---------------------------------------------- */
 
 static bool atom_value(void *arg, const struct atom *a, int64_t *v)
 {
@@ -111,7 +111,7 @@ static struct sval eval_expr(struct eval *ev, const struct op *op,
 	return (struct sval){ .e = e };
 }
 
-/* ---- bodies ----------------------------------------------------------- */
+/* ---- bodies --------------------------------------------------------- */
 
 static struct tens *tens_of(struct eval *ev, const struct value *v)
 {
@@ -407,7 +407,8 @@ static bool copy_affine(struct eval *ev, struct op *op)
 	size_t ng;
 
 	if (ev->symbolic || op->n_out != 1 || op_has(op, A_idx) ||
-	    ld->code != OP_nest_load || ld->next != b->last || b->last->in[0].val != &ld->out[0] ||
+	    ld->code != OP_nest_load || ld->next != b->last ||
+	    b->last->in[0].val != &ld->out[0] ||
 	    (op_exprs(ld, A_guard, &ng), ng) ||
 	    !(src = tens_of(ev, ld->in[0].val)) || !src->t.data)
 		return false;
@@ -722,7 +723,7 @@ enum eval_result eval_op(struct ctx *c, struct op *op, const struct tensor *in,
 	return ev.env.err;
 }
 
-/* ---- statements --------------------------------------------------------- */
+/* ---- statements ----------------------------------------------------- */
 
 static bool no_symbol(void *arg, const struct atom *a, int64_t *v)
 {
@@ -797,7 +798,7 @@ enum eval_result eval_compute(struct ctx *c, struct op *op, struct tensor *out,
 	return eval_statement(c, op, &constants, out, arena);
 }
 
-/* ---- known elements --------------------------------------------------- */
+/* ---- known elements ------------------------------------------------- */
 
 enum { MAX_KNOWN = 64 };
 
@@ -826,12 +827,12 @@ static void know_const(struct ctx *c, struct value *v)
 		k->elem = NEW_ARRAY(&c->perm, k->n + 1, const struct expr *);
 		for (size_t i = 0; i < k->n; i++)
 			k->elem[i] = expr_const(
-				c, scalar_load(v->type->dtype,
-					       (const char *)a->tensor.blob
-							       .data +
-						       i * dtype_size(
-								   v->type->dtype))
-					   .i);
+				c,
+				scalar_load(
+					v->type->dtype,
+					(const char *)a->tensor.blob.data +
+						i * dtype_size(v->type->dtype))
+					.i);
 		v->known = k;
 	}
 }

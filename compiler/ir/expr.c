@@ -13,7 +13,7 @@
 
 enum { MAX_TERMS = 256, MAX_DIM_DEPTH = 4000 };
 
-/* ---- atoms ------------------------------------------------------------ */
+/* ---- atoms ---------------------------------------------------------- */
 
 static int atom_eq(const void *obj, const void *key)
 {
@@ -43,7 +43,7 @@ static const struct atom *intern_atom(struct ctx *c, struct atom key)
 	return a;
 }
 
-/* ---- expressions ------------------------------------------------------ */
+/* ---- expressions ---------------------------------------------------- */
 
 static int expr_eq(const void *obj, const void *key)
 {
@@ -91,7 +91,7 @@ static const struct expr *intern_expr(struct ctx *c, uint32_t n,
 	return e;
 }
 
-static const struct expr *of_atom(struct ctx *c, const struct atom *a)
+const struct expr *expr_of_atom(struct ctx *c, const struct atom *a)
 {
 	struct term t = { 1, 1, &a };
 
@@ -100,7 +100,8 @@ static const struct expr *of_atom(struct ctx *c, const struct atom *a)
 
 static const struct expr *poison(struct ctx *c)
 {
-	return of_atom(c, intern_atom(c, (struct atom){ .kind = ATOM_POISON }));
+	return expr_of_atom(
+		c, intern_atom(c, (struct atom){ .kind = ATOM_POISON }));
 }
 
 bool expr_is_poison(const struct expr *e)
@@ -119,14 +120,14 @@ const struct expr *expr_const(struct ctx *c, int64_t k)
 const struct expr *expr_sym(struct ctx *c, const char *name)
 {
 	name = ctx_intern(c, name, strlen(name));
-	return of_atom(c, intern_atom(c, (struct atom){ .kind = ATOM_SYM,
+	return expr_of_atom(c, intern_atom(c, (struct atom){ .kind = ATOM_SYM,
 							.name = name }));
 }
 
 const struct expr *expr_sym_signed(struct ctx *c, const char *name)
 {
 	name = ctx_intern(c, name, strlen(name));
-	return of_atom(c, intern_atom(c, (struct atom){ .kind = ATOM_SYM,
+	return expr_of_atom(c, intern_atom(c, (struct atom){ .kind = ATOM_SYM,
 							.id = 1,
 							.name = name }));
 }
@@ -182,17 +183,12 @@ const struct expr *expr_dim(struct ctx *c, const struct expr *e)
 	expr_visit(def, visit_depth, &key.depth);
 	if (++key.depth > MAX_DIM_DEPTH)
 		return poison(c);
-	return of_atom(c, intern_atom(c, key));
-}
-
-const struct expr *expr_of_atom(struct ctx *c, const struct atom *a)
-{
-	return of_atom(c, a);
+	return expr_of_atom(c, intern_atom(c, key));
 }
 
 const struct expr *expr_iv(struct ctx *c, const struct expr *extent)
 {
-	return of_atom(c, intern_atom(c, (struct atom){ .kind = ATOM_IV,
+	return expr_of_atom(c, intern_atom(c, (struct atom){ .kind = ATOM_IV,
 							.id = ++c->n_ivs,
 							.a = extent }));
 }
@@ -200,7 +196,7 @@ const struct expr *expr_iv(struct ctx *c, const struct expr *extent)
 const struct expr *expr_arg(struct ctx *c, unsigned index,
 			    const struct expr *extent)
 {
-	return of_atom(c, intern_atom(c, (struct atom){ .kind = ATOM_ARG,
+	return expr_of_atom(c, intern_atom(c, (struct atom){ .kind = ATOM_ARG,
 							.id = index,
 							.a = extent }));
 }
@@ -208,7 +204,7 @@ const struct expr *expr_arg(struct ctx *c, unsigned index,
 const struct expr *expr_val(struct ctx *c, struct value *v,
 			    const struct expr *extent)
 {
-	return of_atom(c, intern_atom(c, (struct atom){ .kind = ATOM_VAL,
+	return expr_of_atom(c, intern_atom(c, (struct atom){ .kind = ATOM_VAL,
 							.a = extent,
 							.val = v }));
 }
@@ -252,7 +248,7 @@ static const struct expr *join_div_mod(struct ctx *c, const struct expr *e)
 			if (m->kind != ATOM_MOD)
 				continue;
 			r = without(c, &e->term[i], j, e->term[i].coef);
-			div = of_atom(c, intern_atom(c, (struct atom){
+			div = expr_of_atom(c, intern_atom(c, (struct atom){
 							.kind = ATOM_DIV,
 							.a = m->a,
 							.b = m->b }));
@@ -268,7 +264,7 @@ static const struct expr *join_div_mod(struct ctx *c, const struct expr *e)
 				/* One at a time: their sum would join. */
 				const struct expr *rest = expr_sub(
 					c, expr_sub(c, e, want),
-					expr_mul(c, r, of_atom(c, m)));
+					expr_mul(c, r, expr_of_atom(c, m)));
 
 				return expr_add(c, rest,
 						expr_mul(c, r, m->a));
@@ -432,7 +428,7 @@ bool expr_linear(struct ctx *c, const struct expr *e, const struct atom *a,
 	return true;
 }
 
-/* ---- division --------------------------------------------------------- */
+/* ---- division ------------------------------------------------------- */
 
 /* t / d for single terms; false when it is not exact. */
 static bool term_div(struct ctx *c, const struct term *t, const struct term *d,
@@ -544,7 +540,7 @@ const struct expr *expr_div(struct ctx *c, const struct expr *a,
 		if (q->n)
 			return expr_add(c, q, expr_div(c, r, b));
 	}
-	return of_atom(c, intern_atom(c, (struct atom){ .kind = ATOM_DIV,
+	return expr_of_atom(c, intern_atom(c, (struct atom){ .kind = ATOM_DIV,
 							.a = a, .b = b }));
 }
 
@@ -575,7 +571,7 @@ const struct expr *expr_mod(struct ctx *c, const struct expr *a,
 		if (m && m->kind == ATOM_MOD && expr_exact_div(c, m->b, b))
 			return expr_mod(c, m->a, b);
 	}
-	return of_atom(c, intern_atom(c, (struct atom){ .kind = ATOM_MOD,
+	return expr_of_atom(c, intern_atom(c, (struct atom){ .kind = ATOM_MOD,
 							.a = a, .b = b }));
 }
 
@@ -600,7 +596,7 @@ static const struct expr *minmax(struct ctx *c, enum atom_kind kind,
 		a = b;
 		b = t;
 	}
-	return of_atom(c, intern_atom(c, (struct atom){ .kind = kind,
+	return expr_of_atom(c, intern_atom(c, (struct atom){ .kind = kind,
 							.a = a, .b = b }));
 }
 

@@ -5,10 +5,10 @@
  *
  * An expression is a polynomial with 64-bit coefficients over atoms: symbolic
  * and computed dims, iteration variables, run-time values, and floor-div, mod,
- * min, max of other expressions.  Expressions are interned per context in a normal form,
- * so equal ones are the same pointer.  They never overflow silently: a result
- * beyond 63 bits becomes the poison expression, whose constant is refused by
- * expr_is_const() and by every size check.
+ * min, max of other expressions.  Expressions are interned per context in a
+ * normal form, so equal ones are the same pointer.  They never overflow
+ * silently: a result beyond 63 bits becomes the poison expression, whose
+ * constant is refused by expr_is_const() and by every size check.
  */
 #ifndef IR_EXPR_H
 #define IR_EXPR_H
@@ -25,8 +25,8 @@ struct expr;
 enum atom_kind {
 	ATOM_SYM,	/* a symbolic dim: >= 0 unless id is 1 */
 	ATOM_IV,	/* iteration variable; 0 <= iv < extent */
-	ATOM_ARG,	/* the id-th operand of the op that holds the expression,
-			 * an i64 scalar; 0 <= arg < extent when it has one */
+	ATOM_ARG,	/* the id-th operand of the op that holds the
+			 * expression, an i64 scalar; 0 <= arg < extent when it has one */
 	ATOM_VAL,	/* the same as a value, while a body is being built */
 	ATOM_DIM,	/* a computed dim: a symbol whose value is that of a,
 			 * >= 0; id is 1 when that depends on signed symbols */
@@ -56,7 +56,7 @@ struct term {
 
 struct expr {
 	uint32_t serial;
-	uint32_t n;			/* terms; the zero expression has none */
+	uint32_t n;			/* terms; zero has none */
 	struct term *term;		/* constant first, then by atoms */
 };
 

@@ -203,7 +203,8 @@ static const char *dim_text(struct ctx *c, const struct atom *a,
 static const char *atom_text(struct ctx *c, const struct atom *a,
 			     const struct expr_names *n)
 {
-	static const char *const fn[] = { [ATOM_DIV] = "div", [ATOM_MOD] = "mod",
+	static const char *const fn[] = { [ATOM_DIV] = "div",
+					  [ATOM_MOD] = "mod",
 					  [ATOM_MIN] = "min",
 					  [ATOM_MAX] = "max" };
 	const struct expr *x = a->a, *y = a->b;

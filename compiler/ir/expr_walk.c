@@ -80,7 +80,7 @@ bool expr_uses(const struct expr *e, const struct atom *a)
 	return f.found;
 }
 
-/* ---- substitution ----------------------------------------------------- */
+/* ---- substitution --------------------------------------------------- */
 
 struct subst {
 	struct ctx *c;
@@ -157,7 +157,7 @@ const struct expr *expr_subst_all(struct ctx *c, const struct expr *e,
 	return r;
 }
 
-/* ---- evaluation ------------------------------------------------------- */
+/* ---- evaluation ----------------------------------------------------- */
 
 struct dim_value {
 	int64_t v;

@@ -77,7 +77,7 @@ bool infer_dims_agree(struct infer *in, const struct expr *a,
 	return infer_same_dim(in, &a, b, what);
 }
 
-/* ---- axes ------------------------------------------------------------- */
+/* ---- axes ----------------------------------------------------------- */
 
 bool infer_axis(struct infer *in, int64_t axis, unsigned rank, unsigned *out)
 {

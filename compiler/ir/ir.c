@@ -54,7 +54,7 @@ const char *ctx_intern(struct ctx *c, const char *s, size_t len)
 	return found;
 }
 
-/* ---- types ------------------------------------------------------------ */
+/* ---- types ---------------------------------------------------------- */
 
 static int type_eq(const void *obj, const void *key)
 {
@@ -144,7 +144,7 @@ bool type_is_static(const struct type *t)
 	return true;
 }
 
-/* ---- graph ------------------------------------------------------------ */
+/* ---- graph ---------------------------------------------------------- */
 
 struct block *block_new(struct ctx *c, struct region *parent)
 {
@@ -329,13 +329,14 @@ struct module *module_new(struct ctx *c, const char *name)
 	m->ctx = c;
 	m->name = name;
 	m->levels = LEVEL_GRAPH;
-	m->func = build(&b, &(struct op_spec){ .code = OP_core_func,
-					       .out = (const struct type *[1]){ 0 },
-					       .n_region = 1 });
+	m->func = build(&b,
+			&(struct op_spec){ .code = OP_core_func,
+					   .out = (const struct type *[1]){ 0 },
+					   .n_region = 1 });
 	return m;
 }
 
-/* ---- attributes ------------------------------------------------------- */
+/* ---- attributes ----------------------------------------------------- */
 
 static struct attr *new_attr(struct ctx *c, enum attr_kind kind, size_t n)
 {

@@ -34,7 +34,7 @@ enum attr_name {
 
 enum { MAX_RANK = 32 };
 
-/* ---- the context ------------------------------------------------------ */
+/* ---- the context ---------------------------------------------------- */
 
 struct target;
 
@@ -56,7 +56,7 @@ void ctx_free(struct ctx *c);
 /* The one copy of a string. */
 const char *ctx_intern(struct ctx *c, const char *s, size_t len);
 
-/* ---- types ------------------------------------------------------------ */
+/* ---- types ---------------------------------------------------------- */
 
 enum type_kind {
 	TY_TENSOR,	/* immutable value (graph, nest) or buffer (loop) */
@@ -81,7 +81,7 @@ const char *type_str(struct ctx *c, const struct type *t);
 const struct expr *type_elems(struct ctx *c, const struct type *t);
 bool type_is_static(const struct type *t);
 
-/* ---- data ------------------------------------------------------------- */
+/* ---- data ----------------------------------------------------------- */
 
 /* Constant bytes in row-major order, mapped or owned by somebody else. */
 struct blob {
@@ -100,7 +100,7 @@ struct layout {
 	uint32_t pad;
 };
 
-/* ---- attributes ------------------------------------------------------- */
+/* ---- attributes ----------------------------------------------------- */
 
 enum attr_kind {
 	AT_INT, AT_FLOAT, AT_STR, AT_INTS, AT_FLOATS, AT_STRS,
@@ -131,7 +131,7 @@ struct named_attr {
 	const struct attr *val;
 };
 
-/* ---- values, ops, blocks ---------------------------------------------- */
+/* ---- values, ops, blocks -------------------------------------------- */
 
 struct op;
 struct block;
@@ -247,7 +247,7 @@ void block_walk(struct block *b, walk_fn *fn, void *arg);
  * their slots. */
 void block_number(struct block *b, uint32_t *n);
 
-/* ---- attributes of ops ------------------------------------------------ */
+/* ---- attributes of ops ---------------------------------------------- */
 
 const struct attr *op_attr(const struct op *op, enum attr_name name);
 /* The default from the op's record when it is not set. */
@@ -274,7 +274,7 @@ const struct attr *attr_exprs(struct ctx *c, size_t n,
 const struct attr *attr_tensor(struct ctx *c, const struct type *t,
 			       struct blob b);
 
-/* ---- building --------------------------------------------------------- */
+/* ---- building ------------------------------------------------------- */
 
 /* A cursor: new ops go into `block`, before `before` (NULL: at the end). */
 struct builder {
@@ -321,7 +321,7 @@ bool value_const(const struct value *v, struct blob *data);
  * definition mentions; in the temp arena. */
 const struct atom **module_dims(const struct module *m, size_t *n);
 
-/* ---- text and checks -------------------------------------------------- */
+/* ---- text and checks ------------------------------------------------ */
 
 /* The whole module as .dl text, malloc'ed; the caller frees it. */
 char *module_print(const struct module *m);

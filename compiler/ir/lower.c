@@ -275,7 +275,7 @@ struct value *nest_value(struct lower *lo, const struct expr *e)
 	return &op->out[0];
 }
 
-/* ---- scalars ---------------------------------------------------------- */
+/* ---- scalars -------------------------------------------------------- */
 
 static struct value *scalar_op(struct lower *lo, enum opcode code, unsigned n,
 			       struct value *const *in, enum dtype t,
@@ -356,7 +356,7 @@ struct value *g_op(struct lower *lo, enum opcode code, unsigned n_in,
 	return build_op(&lo->b, code, n_in, in, n_attr, attr);
 }
 
-/* ---- dispatch --------------------------------------------------------- */
+/* ---- dispatch ------------------------------------------------------- */
 
 static bool lower_scalar(struct lower *lo)
 {

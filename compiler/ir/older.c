@@ -45,7 +45,8 @@ bool older_attr_to_input(struct older *o, enum attr_name name, unsigned i)
 		return older_error(o, "has input %u and attribute '%s'", i,
 				   attr_names[name]);
 	if (a->kind != AT_INTS)
-		return older_error(o, "attribute '%s' is not a list of integers",
+		return older_error(o,
+				   "attribute '%s' is not a list of integers",
 				   attr_names[name]);
 	while (o->n_in <= i)
 		o->in[o->n_in++] = NULL;

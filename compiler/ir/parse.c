@@ -24,7 +24,7 @@ struct text_vec {
 	size_t n, cap;
 };
 
-/* ---- values ----------------------------------------------------------- */
+/* ---- values --------------------------------------------------------- */
 
 static bool value_details(struct parser *p, struct value *v)
 {
@@ -128,7 +128,7 @@ static bool arguments(struct parser *p, struct block *b)
 	return true;
 }
 
-/* ---- ops -------------------------------------------------------------- */
+/* ---- ops ------------------------------------------------------------ */
 
 static bool block_body(struct parser *p, struct block *b);
 
@@ -328,7 +328,7 @@ static bool block_body(struct parser *p, struct block *b)
 	return true;
 }
 
-/* ---- modules ---------------------------------------------------------- */
+/* ---- modules -------------------------------------------------------- */
 
 /* "-> (types)" must be what core.return gives. */
 static bool check_return(struct parser *p, const struct module *m, size_t n,

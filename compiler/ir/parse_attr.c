@@ -6,7 +6,7 @@
 #include "base/vec.h"
 #include "ir/parse.h"
 
-/* ---- types ------------------------------------------------------------ */
+/* ---- types ---------------------------------------------------------- */
 
 static bool dtype_word(struct parser *p, enum dtype *t)
 {
@@ -108,7 +108,7 @@ const struct layout *parse_layout(struct parser *p, const struct type *t)
 	return parse_expect(p, '}') ? l : NULL;
 }
 
-/* ---- numbers ---------------------------------------------------------- */
+/* ---- numbers -------------------------------------------------------- */
 
 bool parse_int(struct parser *p, int64_t *v)
 {
@@ -174,7 +174,7 @@ static bool element(struct parser *p, enum dtype t, char *out)
 	return true;
 }
 
-/* ---- constants -------------------------------------------------------- */
+/* ---- constants ------------------------------------------------------ */
 
 /* Bytes of a type with static shape; false when it is not or too large. */
 static bool static_size(struct parser *p, const struct type *t, size_t *size)
@@ -300,7 +300,7 @@ static const struct attr *tensor(struct parser *p, bool is_dense)
 	return attr_tensor(p->c, t, b);
 }
 
-/* ---- attributes ------------------------------------------------------- */
+/* ---- attributes ----------------------------------------------------- */
 
 static const struct attr *int_list(struct parser *p)
 {

@@ -21,7 +21,7 @@ bool parse_error(struct parser *p, const char *fmt, ...)
 	return diag_error(&p->c->diag, EXIT_MODEL, &p->at, "%s", text);
 }
 
-/* ---- tokens ----------------------------------------------------------- */
+/* ---- tokens --------------------------------------------------------- */
 
 static int peek(const struct parser *p)
 {
@@ -91,8 +91,9 @@ static void lex_number(struct parser *p)
 		p->u = 0;
 		for (stop = buf + (p->hex ? 2 : 0); isxdigit((uint8_t)*stop);
 		     stop++) {
-			unsigned digit = *stop <= '9' ? (unsigned)*stop - '0'
-						      : (*stop | 32u) - 'a' + 10;
+			unsigned digit = *stop <= '9'
+						 ? (unsigned)*stop - '0'
+						 : (*stop | 32u) - 'a' + 10;
 
 			if (digit >= base)
 				break;
@@ -238,7 +239,7 @@ struct name *parse_name_new(struct parser *p, struct map *m, const char *text)
 	return n;
 }
 
-/* ---- expressions ------------------------------------------------------ */
+/* ---- expressions ---------------------------------------------------- */
 
 static const struct expr *checked(struct parser *p, const struct expr *e)
 {

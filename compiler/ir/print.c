@@ -91,7 +91,7 @@ static void put_value(struct printer *p, const struct value *v)
 		put(p, "none");
 }
 
-/* ---- attributes ------------------------------------------------------- */
+/* ---- attributes ----------------------------------------------------- */
 
 /* The shortest decimal that reads back as the same element; raw bits when
  * there is none (a NaN with a payload). */
@@ -240,7 +240,7 @@ static void put_attrs(struct printer *p, const struct op *op)
 		put(p, "}");
 }
 
-/* ---- types, ops, blocks ----------------------------------------------- */
+/* ---- types, ops, blocks --------------------------------------------- */
 
 static void put_type(struct printer *p, const struct type *t)
 {
@@ -473,7 +473,7 @@ char *op_print(struct ctx *c, const struct op *op)
 	return printer_done(&p);
 }
 
-/* ---- the sidecar ------------------------------------------------------ */
+/* ---- the sidecar ---------------------------------------------------- */
 
 struct blob_writer {
 	struct printer out;

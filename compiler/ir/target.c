@@ -116,7 +116,7 @@ int64_t target_rows_cost(const struct target *t, int64_t rows, unsigned nv,
 /*
  * The first tile of a panel waits for it, unless the tile reads ahead; what the
  * hardware reads ahead during the others is little, since they read the same
- * panel again.  Narrow panels have fewer tiles: all rows in one of them is best.
+ * panel again.  Narrow panels have fewer tiles: all rows in one is best.
  */
 int64_t target_cold_cost(const struct target *t, int64_t rows, unsigned nv)
 {
@@ -127,7 +127,8 @@ int64_t target_cold_cost(const struct target *t, int64_t rows, unsigned nv)
 	if (isa->prefetch_bytes && mr >= isa->prefetch_rows)
 		return cost;
 	first = step_cost(rows < 0 || rows > mr ? mr : rows, nv);
-	wait = (int64_t)(nv * isa->vector_bits / 8 * 2 / isa->dram_bytes_cycle) -
+	wait = (int64_t)(nv * isa->vector_bits / 8 * 2 /
+			 isa->dram_bytes_cycle) -
 	       first - (cost - first) / 8;
 	return wait > 0 ? cost + wait : cost;
 }

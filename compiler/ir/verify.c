@@ -23,7 +23,7 @@ bool verify_error(struct verifier *v, const struct op *op, const char *fmt, ...)
 	    text, op_print(c, op));
 }
 
-/* ---- inference -------------------------------------------------------- */
+/* ---- inference ------------------------------------------------------ */
 
 static bool types_agree(const struct type *a, const struct type *b, bool *exact)
 {
@@ -105,7 +105,7 @@ bool op_check(struct ctx *c, struct op *op, bool *exact)
 	return ok;
 }
 
-/* ---- expressions ------------------------------------------------------ */
+/* ---- expressions ---------------------------------------------------- */
 
 struct atom_check {
 	struct verifier *v;
@@ -170,7 +170,7 @@ static bool check_type(struct verifier *v, const struct op *op,
 	return true;
 }
 
-/* ---- structure -------------------------------------------------------- */
+/* ---- structure ------------------------------------------------------ */
 
 static bool collect(struct verifier *v, const struct op *op, struct value *x)
 {

@@ -23,7 +23,7 @@ static bool is_tensor(const struct type *t)
 	return t && t->kind == TY_TENSOR;
 }
 
-/* ---- scalars ---------------------------------------------------------- */
+/* ---- scalars -------------------------------------------------------- */
 
 enum scalar_rule {
 	NOT_SCALAR,
@@ -109,7 +109,7 @@ static bool scalar(struct verifier *v, const struct op *op,
 	return true;
 }
 
-/* ---- bodies ----------------------------------------------------------- */
+/* ---- bodies --------------------------------------------------------- */
 
 /* The yield that ends the op's only region, or NULL after an error. */
 static struct op *yield_of(struct verifier *v, const struct op *op, unsigned n)
@@ -305,7 +305,7 @@ static bool index_value(struct verifier *v, const struct op *op)
 	return true;
 }
 
-/* ---- loop level ------------------------------------------------------- */
+/* ---- loop level ----------------------------------------------------- */
 
 static bool store(struct verifier *v, const struct op *op)
 {
@@ -495,7 +495,7 @@ static bool loop(struct verifier *v, const struct op *op)
 	}
 }
 
-/* ---- core ops --------------------------------------------------------- */
+/* ---- core ops ------------------------------------------------------- */
 
 static bool func(struct verifier *v, const struct op *op)
 {

@@ -64,8 +64,9 @@ struct op *clone_op(struct cloner *cl, struct builder *b, const struct op *op)
 	for (unsigned i = 0; i < op->n_out; i++)
 		out[i] = op->out[i].type;
 	for (unsigned i = 0; i < op->n_attr; i++)
-		attr[i] = (struct named_attr){ op->attr[i].name,
-					       clone_attr(cl, op->attr[i].val) };
+		attr[i] =
+			(struct named_attr){ op->attr[i].name,
+					     clone_attr(cl, op->attr[i].val) };
 	const struct loc *loc = b->loc;
 
 	b->loc = op->loc;

@@ -53,7 +53,7 @@ const char *pipeline_text(int level);
 /* One line per pass: name, summary, parameters. */
 void pipeline_list(FILE *out);
 
-/* ---- what passes share ------------------------------------------------ */
+/* ---- what passes share ---------------------------------------------- */
 
 /* Copies of ops with values and variables replaced (passes/clone.c). */
 struct cloner {

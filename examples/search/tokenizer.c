@@ -34,7 +34,7 @@ struct words {
 	size_t n, max;
 };
 
-/* ---- vocabulary ------------------------------------------------------- */
+/* ---- vocabulary ----------------------------------------------------- */
 
 static uint32_t hash(const char *prefix, const char *text, size_t size)
 {
@@ -130,7 +130,7 @@ void vocabulary_free(struct vocabulary *v)
 	free(v);
 }
 
-/* ---- characters ------------------------------------------------------- */
+/* ---- characters ----------------------------------------------------- */
 
 /* Decodes one character; a byte that begins none is U+FFFD. */
 static uint32_t utf8_take(const char **text)
@@ -182,7 +182,7 @@ static const char *fold(uint32_t c)
 	return lo < COUNT(folds) && folds[lo].from == c ? folds[lo].to : NULL;
 }
 
-/* ---- words ------------------------------------------------------------ */
+/* ---- words ---------------------------------------------------------- */
 
 static void id_add(struct words *w, int64_t id)
 {

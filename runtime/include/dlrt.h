@@ -84,7 +84,7 @@ struct dlrt_model {
 	int32_t (*invoke)(const struct dlrt_call *call);
 };
 
-/* ---- libdlrt ---------------------------------------------------------- */
+/* ---- libdlrt -------------------------------------------------------- */
 
 #if defined(__GNUC__)
 #define DLRT_API __attribute__((visibility("default")))

@@ -116,7 +116,7 @@ static size_t dtype_size(int64_t dtype)
 	fail("dtype %" PRId64 " has no known size", dtype);
 }
 
-/* ---- buffers between guard pages -------------------------------------- */
+/* ---- buffers between guard pages ------------------------------------ */
 
 static struct region *region_new(size_t bytes, size_t align, bool at_end,
 				 unsigned char fill, const char *what,
@@ -169,7 +169,7 @@ static void regions_free(void)
 	n_regions = 0;
 }
 
-/* ---- files ------------------------------------------------------------ */
+/* ---- files ---------------------------------------------------------- */
 
 static unsigned char *file_read(const char *path)
 {
@@ -230,7 +230,7 @@ static void put(FILE *f, int64_t v)
 	fwrite(&v, sizeof(v), 1, f);
 }
 
-/* ---- a case ----------------------------------------------------------- */
+/* ---- a case --------------------------------------------------------- */
 
 struct run {
 	const struct dlrt_model *model;

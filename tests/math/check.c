@@ -169,7 +169,7 @@ static void run64(const struct row *r, const struct block *b,
 	}
 }
 
-/* ---- operands --------------------------------------------------------- */
+/* ---- operands ------------------------------------------------------- */
 
 static const double special[] = {
 	0.0, -0.0, 1, -1, 0.5, -0.5, 2, -2, 3, -3, 1.5, -1.5, 2.5, -2.5,
@@ -338,7 +338,7 @@ static bool check_far(const struct row *r, const bool *able)
 	return ok;
 }
 
-/* ---- results ---------------------------------------------------------- */
+/* ---- results -------------------------------------------------------- */
 
 static bool report(const struct row *r, bool wide, const bool *able,
 		   const struct worst *w)

@@ -46,7 +46,7 @@ static enum verdict say(const char *what, const char *detail, enum verdict v)
 	return v;
 }
 
-/* ---- names ------------------------------------------------------------ */
+/* ---- names ---------------------------------------------------------- */
 
 static struct value *lookup(const struct run *r, const char *text)
 {
@@ -65,7 +65,7 @@ static void define(struct run *r, const char *text, struct value *v)
 	r->name[r->n_name++] = (struct name){ text, v };
 }
 
-/* ---- tensors ---------------------------------------------------------- */
+/* ---- tensors -------------------------------------------------------- */
 
 static size_t typed_count(const Onnx__TensorProto *p, enum dtype t)
 {
@@ -176,7 +176,7 @@ static const struct attr *read_tensor(struct run *r, const char *kind,
 	return a;
 }
 
-/* ---- nodes ------------------------------------------------------------ */
+/* ---- nodes ---------------------------------------------------------- */
 
 static const struct attr *convert_attr(struct ctx *c,
 				       const Onnx__AttributeProto *p)
@@ -384,7 +384,7 @@ static enum verdict run_node(struct run *r, const Onnx__NodeProto *node)
 	return fold(r, op, node);
 }
 
-/* ---- comparison ------------------------------------------------------- */
+/* ---- comparison ----------------------------------------------------- */
 
 static bool close_to(enum dtype t, union scalar got, union scalar want)
 {
@@ -431,7 +431,7 @@ static enum verdict compare(struct run *r, const struct attr *want,
 	return PASS;
 }
 
-/* ---- cases ------------------------------------------------------------ */
+/* ---- cases ---------------------------------------------------------- */
 
 static bool is_initializer(const Onnx__GraphProto *g, const char *name)
 {

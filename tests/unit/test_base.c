@@ -125,7 +125,7 @@ Test(vec, grows)
 	vec_free(&v);
 }
 
-/* ---- element types ---------------------------------------------------- */
+/* ---- element types -------------------------------------------------- */
 
 /* IEEE 754 binary interchange by its definition, in integers and ldexp. */
 static double half_value(unsigned h, int frac, int bias)

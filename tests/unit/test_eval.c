@@ -259,9 +259,11 @@ Test(eval, elements_of_shapes_are_known)
 	struct module *m = parse(
 		"func @t(%x: tensor<[N,M,3] f32>) -> (tensor<[2] i64>) {\n"
 		"%s = onnx.Shape(%x) : tensor<[3] i64>\n"
-		"%i = core.const {value = dense<[1] i64, 0>} : tensor<[1] i64>\n"
+		"%i = core.const {value = dense<[1] i64, 0>} : tensor<[1] "
+		"i64>\n"
 		"%n = onnx.Gather(%s, %i) : tensor<[1] i64>\n"
-		"%k = core.const {value = dense<[1] i64, 4>} : tensor<[1] i64>\n"
+		"%k = core.const {value = dense<[1] i64, 4>} : tensor<[1] "
+		"i64>\n"
 		"%p = onnx.Mul(%n, %k) : tensor<[1] i64>\n"
 		"%c = onnx.Concat(%p, %k) {axis = 0} : tensor<[2] i64>\n"
 		"core.return(%c) }");

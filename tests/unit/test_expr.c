@@ -234,7 +234,7 @@ Test(expr, proofs_that_ops_rely_on)
 	cr_assert(expr_ge0(c, expr_sub(c, expr_addc(c, N, 1), ADD(I, J))));
 }
 
-/* ---- random trees ----------------------------------------------------- */
+/* ---- random trees --------------------------------------------------- */
 
 enum { LEAF, PLUS, MINUS, TIMES, DIV, MOD, MIN, MAX, N_KINDS };
 enum { N_ATOMS = 7, MAX_NODES = 64 };

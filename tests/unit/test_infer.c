@@ -75,7 +75,7 @@ Test(infer, broadcasts_of_symbols)
 	z = build_op(&b, OP_Add, VALUES(x, y), 0, NULL);
 	cr_assert_eq(checks(), 1);
 	cr_assert(broadcast_covers(z->type->dim[0], x->type->dim[0]));
-	/* Either order is the same dim, and what took part joins for nothing. */
+	/* Either order is the same dim; what took part joins for nothing. */
 	cr_assert_eq(build_op(&b, OP_Add, VALUES(y, x), 0, NULL)->type,
 		     z->type);
 	cr_assert_eq(build_op(&b, OP_Mul, VALUES(x, z), 0, NULL)->type,

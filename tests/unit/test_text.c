@@ -58,7 +58,8 @@ static const char sample[] =
 	" : tensor<[3] f32>\n"
 	"  %h = core.const {value = dense<[2,1] f16, 0.1, -inf>}"
 	" : tensor<[2,1] f16>\n"
-	"  %bb = core.const {value = dense<[2] bool, 1, 0>} : tensor<[2] bool>\n"
+	"  %bb = core.const {value = dense<[2] bool, 1, 0>} : tensor<[2] "
+	"bool>\n"
 	"  %u = core.const {value = dense<[] u64, 18446744073709551615>}"
 	" : tensor<[] u64>\n"
 	"  %l = core.const {value = dense<[1] i64, -9223372036854775808>}"
@@ -179,7 +180,7 @@ Test(text, blobs_come_from_a_sidecar)
 	unlink(path);
 }
 
-/* ---- refusals --------------------------------------------------------- */
+/* ---- refusals ------------------------------------------------------- */
 
 #define BODY(args, ops) \
 	"func @main(" args ") -> () {\n" ops "\n  core.return\n}\n"

@@ -10,7 +10,8 @@
 
 static const char text[] =
 	"func @main(%x: tensor<[N,3] f32>) -> (tensor<[N,3] f32>) {\n"
-	"  %c = core.const {value = dense<[3] f32, 1, 2, 3>} : tensor<[3] f32>\n"
+	"  %c = core.const {value = dense<[3] f32, 1, 2, 3>} : tensor<[3] "
+	"f32>\n"
 	"  %1 = onnx.Add(%x, %c) : tensor<[N,3] f32>\n"
 	"  %2 = nest.compute [i0 < N, i1 < 3] {\n"
 	"    %a = nest.load(%1) {idx = [i0, i1]} : f32\n"

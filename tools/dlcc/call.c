@@ -68,7 +68,7 @@ static void guarded_free(struct guarded *g)
 	g->map = NULL;
 }
 
-/* ---- sizes ------------------------------------------------------------ */
+/* ---- sizes ---------------------------------------------------------- */
 
 struct call {
 	struct run *r;
@@ -136,7 +136,7 @@ static bool all_sized(struct run *r)
 	return true;
 }
 
-/* ---- buffers ---------------------------------------------------------- */
+/* ---- buffers -------------------------------------------------------- */
 
 /* Timing wants what a program would have; a test the tightest fit. */
 static size_t tensor_align(struct run *r, enum dtype t)
@@ -239,7 +239,7 @@ static void call_free(struct call *c)
 	guarded_free(&c->workspace);
 }
 
-/* ---- calls ------------------------------------------------------------ */
+/* ---- calls ---------------------------------------------------------- */
 
 static int64_t now_ns(void)
 {

@@ -11,7 +11,7 @@
 #include "ir/text.h"
 #include "passes/pass.h"
 
-/* ---- reading ---------------------------------------------------------- */
+/* ---- reading -------------------------------------------------------- */
 
 static bool has_suffix(const char *s, const char *suffix)
 {
@@ -78,7 +78,7 @@ bool job_import(struct job *job)
 	return job->m;
 }
 
-/* ---- the pipeline ----------------------------------------------------- */
+/* ---- the pipeline --------------------------------------------------- */
 
 static void show_progress(void *arg, const char *pass, unsigned i, unsigned n)
 {
@@ -207,7 +207,7 @@ void job_free(struct job *job)
 		ctx_free(job->ctx);
 }
 
-/* ---- files ------------------------------------------------------------ */
+/* ---- files ---------------------------------------------------------- */
 
 enum { MAX_FILES = 4 };
 

@@ -63,7 +63,7 @@ struct options options_parse(struct arena *a, int argc, char **argv);
 /* response.c: the arguments with each @FILE replaced by what it holds. */
 char **response_expand(struct arena *a, int *argc, char **argv);
 
-/* ---- compile.c -------------------------------------------------------- */
+/* ---- compile.c ------------------------------------------------------ */
 
 /* A model on its way; filled by the functions below, in their order. */
 struct job {
@@ -94,13 +94,13 @@ void job_free(struct job *job);
 
 int compile_main(const struct options *o);
 
-/* ---- bug.c ------------------------------------------------------------ */
+/* ---- bug.c ---------------------------------------------------------- */
 
 /* The diag.bug_hook of a job: writes the module as it was before the pass
  * that failed, and how to get there. */
 void bug_reproduce(void *job);
 
-/* ---- output.c --------------------------------------------------------- */
+/* ---- output.c ------------------------------------------------------- */
 
 /*
  * A file in the making: written beside its final place, put there by
@@ -128,13 +128,13 @@ bool same_file(const char *a, const char *b);
 /* All bytes and a NUL behind them. */
 char *file_read(struct arena *a, const char *path, size_t *size);
 
-/* ---- link.c ----------------------------------------------------------- */
+/* ---- link.c --------------------------------------------------------- */
 
 /* cc -shared: makes a shared object of one object.  Fatal on failure. */
 void link_shared(const struct options *o, const char *object,
 		 const char *shared);
 
-/* ---- run.c ------------------------------------------------------------ */
+/* ---- run.c ---------------------------------------------------------- */
 
 int run_main(const struct options *o);
 

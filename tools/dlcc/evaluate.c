@@ -45,7 +45,7 @@ bool eval_prepare(struct run *r)
 	return true;
 }
 
-/* ---- values ----------------------------------------------------------- */
+/* ---- values --------------------------------------------------------- */
 
 struct machine {
 	struct ctx *ctx;
@@ -110,7 +110,7 @@ static struct tensor const_tensor(const struct op *op)
 	return t;
 }
 
-/* ---- ops -------------------------------------------------------------- */
+/* ---- ops ------------------------------------------------------------ */
 
 static bool retype(struct machine *m, struct op *op)
 {
@@ -138,7 +138,7 @@ static bool eval_error(struct machine *m, const struct op *op,
 			  "the evaluator cannot run it");
 }
 
-/* ---- statements ------------------------------------------------------- */
+/* ---- statements ----------------------------------------------------- */
 
 static bool outer_tensor(void *arg, const struct value *v, struct tensor *t)
 {
@@ -219,7 +219,7 @@ static bool statement_step(struct machine *m, struct op *op, int32_t *status)
 	return true;
 }
 
-/* ---- the model -------------------------------------------------------- */
+/* ---- the model ------------------------------------------------------ */
 
 static bool step(struct machine *m, struct op *op, int32_t *status)
 {

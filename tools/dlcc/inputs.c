@@ -42,7 +42,7 @@ const char *type_text(struct run *r, const struct dlrt_tensor *t)
 	return arena_fmt(&r->a, "%s]", s);
 }
 
-/* ---- one input -------------------------------------------------------- */
+/* ---- one input ------------------------------------------------------ */
 
 static bool fits(struct run *r, const struct dlrt_tensor *type,
 		 const struct tensor *t)
@@ -77,7 +77,7 @@ static void set_input(struct run *r, uint32_t i, const char *path)
 	r->in[i] = t;
 }
 
-/* ---- random numbers --------------------------------------------------- */
+/* ---- random numbers ------------------------------------------------- */
 
 /* splitmix64 (Steele, Lea, Flood 2014). */
 static uint64_t next_random(uint64_t *state)
@@ -135,7 +135,7 @@ static void random_input(struct run *r, uint32_t i)
 	r->in[i] = t;
 }
 
-/* ---- all of them ------------------------------------------------------ */
+/* ---- all of them ---------------------------------------------------- */
 
 static void dims_from_options(struct run *r)
 {

@@ -22,7 +22,7 @@ bool is_object(const char *path)
 	return ends_with(path, ".o") || ends_with(path, ".so");
 }
 
-/* ---- the table's name ------------------------------------------------- */
+/* ---- the table's name ----------------------------------------------- */
 
 struct elf {
 	const char *path, *data;
@@ -107,7 +107,7 @@ static const char *find_model(struct run *r, const char *path)
 	return found;
 }
 
-/* ---- loading ---------------------------------------------------------- */
+/* ---- loading -------------------------------------------------------- */
 
 static const char *to_shared(struct run *r)
 {

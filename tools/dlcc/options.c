@@ -56,7 +56,7 @@ NORETURN static void usage(const char *fmt, ...)
 	exit(EXIT_USAGE);
 }
 
-/* ---- what options print ----------------------------------------------- */
+/* ---- what options print --------------------------------------------- */
 
 NORETURN static void finish_stdout(void)
 {
@@ -126,7 +126,7 @@ NORETURN static void list_passes(void)
 	finish_stdout();
 }
 
-/* ---- parsing ---------------------------------------------------------- */
+/* ---- parsing -------------------------------------------------------- */
 
 static int64_t parse_int(const char *option, const char *s, int64_t lo,
 			 int64_t hi)
@@ -359,7 +359,7 @@ static void parse_all(struct options *o, struct arena *a, int argc,
 	o->model = argv[optind];
 }
 
-/* ---- what follows from the options ------------------------------------ */
+/* ---- what follows from the options ---------------------------------- */
 
 static bool ends_with(const char *s, const char *suffix)
 {
@@ -406,8 +406,14 @@ static void choose_output(struct options *o, struct arena *a)
 struct options options_parse(struct arena *a, int argc, char **argv)
 {
 	struct options o = {
-		.emit = EMIT_UNSET, .level = 2, .winograd = -1, .cc = "cc", .rtol = 1e-3,
-		.atol = 1e-7, .threads = 1, .print = 16,
+		.emit = EMIT_UNSET,
+		.level = 2,
+		.winograd = -1,
+		.cc = "cc",
+		.rtol = 1e-3,
+		.atol = 1e-7,
+		.threads = 1,
+		.print = 16,
 	};
 
 	argv = response_expand(a, &argc, argv);

@@ -79,7 +79,7 @@ void results_save(struct run *r)
 			     &r->out[i], r->out_type[i].name);
 }
 
-/* ---- comparing -------------------------------------------------------- */
+/* ---- comparing ------------------------------------------------------ */
 
 struct difference {
 	size_t n;		/* elements that differ */

@@ -21,7 +21,7 @@ struct run {
 	struct tensor *want;		/* of --data, or NULL */
 };
 
-/* ---- inputs.c --------------------------------------------------------- */
+/* ---- inputs.c ------------------------------------------------------- */
 
 /* Fills in[], want[] and dim[] from files, else from random numbers. */
 void run_inputs(struct run *r);
@@ -29,7 +29,7 @@ void run_inputs(struct run *r);
 const char *tensor_text(struct arena *a, const struct tensor *t);
 const char *type_text(struct run *r, const struct dlrt_tensor *t);
 
-/* ---- load.c ----------------------------------------------------------- */
+/* ---- load.c --------------------------------------------------------- */
 
 struct loaded {
 	void *handle;
@@ -42,19 +42,19 @@ struct loaded model_load(struct run *r);
 /* Whether the path names an object rather than a model. */
 bool is_object(const char *path);
 
-/* ---- call.c ----------------------------------------------------------- */
+/* ---- call.c --------------------------------------------------------- */
 
 /* Calls the compiled model; fills out[] and returns its status. */
 int32_t run_call(struct run *r, const struct loaded *l);
 
-/* ---- evaluate.c ------------------------------------------------------- */
+/* ---- evaluate.c ----------------------------------------------------- */
 
 /* Imports the model and describes its interface. */
 bool eval_prepare(struct run *r);
 /* Runs the reference evaluator; false after a diagnostic. */
 bool eval_run(struct run *r, int32_t *status);
 
-/* ---- results.c -------------------------------------------------------- */
+/* ---- results.c ------------------------------------------------------ */
 
 void results_print(struct run *r);
 void results_save(struct run *r);

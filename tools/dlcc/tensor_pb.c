@@ -94,7 +94,7 @@ static struct field_data get_field(struct reader *r)
 	return f;
 }
 
-/* ---- the fields of a tensor ------------------------------------------- */
+/* ---- the fields of a tensor ----------------------------------------- */
 
 struct values {
 	struct tensor *t;
@@ -217,7 +217,7 @@ struct tensor pb_decode(const char *path, const unsigned char *p, size_t n,
 	return t;
 }
 
-/* ---- writing ---------------------------------------------------------- */
+/* ---- writing -------------------------------------------------------- */
 
 static void write_varint(FILE *f, uint64_t v)
 {

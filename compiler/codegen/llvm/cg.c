@@ -95,8 +95,8 @@ void cg_add_attr(struct cg *g, LLVMValueRef fn, const char *name,
 	else
 		a = LLVMCreateEnumAttribute(
 			g->lc, LLVMGetEnumAttributeKindForName(name, n), 0);
-	LLVMAddAttributeAtIndex(fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
-				a);
+	LLVMAddAttributeAtIndex(
+		fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, a);
 }
 
 void cg_remove_attr(struct cg *g, LLVMValueRef fn, const char *name)

@@ -64,7 +64,7 @@ struct cg {
 	uint32_t node;			/* of the op, for the status */
 };
 
-/* ---- cg.c ------------------------------------------------------------- */
+/* ---- cg.c ----------------------------------------------------------- */
 
 LLVMTypeRef cg_type(struct cg *g, enum dtype t);	/* in registers */
 LLVMTypeRef cg_mem_type(struct cg *g, enum dtype t);	/* in memory */
@@ -83,7 +83,7 @@ void cg_add_attr(struct cg *g, LLVMValueRef fn, const char *name,
 LLVMValueRef cg_new_function(struct cg *g, const char *name, LLVMTypeRef ty);
 void cg_remove_attr(struct cg *g, LLVMValueRef fn, const char *name);
 
-/* ---- index.c ------------------------------------------------------------ */
+/* ---- index.c -------------------------------------------------------- */
 
 /* Value of e for a lane of the current group. */
 LLVMValueRef cg_expr(struct cg *g, const struct op *op, const struct expr *e,
@@ -98,7 +98,7 @@ struct cv cg_expr_lanes(struct cg *g, const struct op *op,
 /* Mask of the first n lanes, n an i64. */
 LLVMValueRef cg_first_lanes(struct cg *g, LLVMValueRef n);
 
-/* ---- half.c --------------------------------------------------------------- */
+/* ---- half.c --------------------------------------------------------- */
 
 bool cg_is_vec(LLVMValueRef v);
 /* The type with this element and the shape of v. */
@@ -114,12 +114,12 @@ LLVMValueRef cg_rounded(struct cg *g, enum dtype t, LLVMValueRef x);
 LLVMValueRef cg_from_mem(struct cg *g, enum dtype t, LLVMValueRef x);
 LLVMValueRef cg_to_mem(struct cg *g, enum dtype t, LLVMValueRef x);
 
-/* ---- access.c ------------------------------------------------------------- */
+/* ---- access.c ------------------------------------------------------- */
 
 struct cv cg_load(struct cg *g, struct op *op);
 void cg_store(struct cg *g, struct op *op);
 
-/* ---- scalar.c ------------------------------------------------------------- */
+/* ---- scalar.c ------------------------------------------------------- */
 
 void cg_scalar_op(struct cg *g, struct op *op);
 LLVMValueRef cg_arith2(struct cg *g, enum opcode code, enum dtype t,
@@ -127,17 +127,17 @@ LLVMValueRef cg_arith2(struct cg *g, enum opcode code, enum dtype t,
 /* Raises a status when cond (i1, or lanes of it) holds. */
 void cg_raise(struct cg *g, LLVMValueRef cond, int status);
 
-/* ---- loop.c ------------------------------------------------------------ */
+/* ---- loop.c --------------------------------------------------------- */
 
 void cg_op(struct cg *g, struct op *op);
 void cg_block_ops(struct cg *g, struct block *b);
 void cg_kernel(struct cg *g, struct kernel *k, unsigned number);
 
-/* ---- contract.c --------------------------------------------------------- */
+/* ---- contract.c ----------------------------------------------------- */
 
 void cg_contract(struct cg *g, struct op *op);
 
-/* ---- weights.c ---------------------------------------------------------- */
+/* ---- weights.c ------------------------------------------------------ */
 
 /* The global with all constants, and where each is in it. */
 void weights_emit(struct cg *g, LLVMTargetMachineRef tm,
@@ -145,7 +145,7 @@ void weights_emit(struct cg *g, LLVMTargetMachineRef tm,
 /* Adds their bytes to what LLVM made of the module, or to the side file. */
 void weights_finish(struct cg *g, struct codegen_out *out);
 
-/* ---- dims.c ------------------------------------------------------------- */
+/* ---- dims.c --------------------------------------------------------- */
 
 /* The model's symbolic dims, from an array of i64 in the ABI's order. */
 void cg_bind_dims(struct cg *g, LLVMValueRef dims);
@@ -169,7 +169,7 @@ LLVMValueRef cg_checked(struct cg *g, const char *name, LLVMValueRef a,
 LLVMValueRef cg_checked_expr(struct cg *g, const struct expr *e,
 			     LLVMValueRef *over);
 
-/* ---- cpu.c -------------------------------------------------------------- */
+/* ---- cpu.c ---------------------------------------------------------- */
 
 /* A function that runs before the CPU is known to fit. */
 LLVMValueRef cg_baseline_function(struct cg *g, const char *name,
@@ -177,12 +177,12 @@ LLVMValueRef cg_baseline_function(struct cg *g, const char *name,
 /* i1 function(): has the CPU what the object needs?  NULL when all have. */
 LLVMValueRef cg_cpu_function(struct cg *g);
 
-/* ---- table.c ------------------------------------------------------------ */
+/* ---- table.c -------------------------------------------------------- */
 
 /* The model's table, of the invoke and workspace functions. */
 void cg_table(struct cg *g);
 
-/* ---- entry.c ------------------------------------------------------------ */
+/* ---- entry.c -------------------------------------------------------- */
 
 /* The invoke and workspace functions, and the table. */
 bool cg_entry(struct cg *g);

@@ -29,7 +29,7 @@ struct kern {
 	unsigned mr, nv, lanes, nr;
 	enum dtype dt, panel;		/* of sums and rows; of the panel */
 	LLVMTypeRef elem, vec, panel_elem;
-	const struct expr *a_off, *b_off;	/* at row m0, column n0, k = 0 */
+	const struct expr *a_off, *b_off;	/* at row m0, column n0, k 0 */
 	LLVMValueRef row_off[MAX_ROWS];		/* in elements */
 	int64_t row_const[MAX_ROWS];
 	bool rows_const;
@@ -38,7 +38,7 @@ struct kern {
 	LLVMValueRef sum[MAX_SUMS];
 };
 
-/* ---- index maps ------------------------------------------------------------- */
+/* ---- index maps ----------------------------------------------------- */
 
 struct at_origin {
 	const struct atom *iv;
@@ -129,7 +129,7 @@ static void plan(struct kern *kn)
 	}
 }
 
-/* ---- one step of k ------------------------------------------------------------- */
+/* ---- one step of k -------------------------------------------------- */
 
 static LLVMValueRef element(struct kern *kn, LLVMTypeRef elem,
 			    LLVMValueRef base, int64_t k)
@@ -235,7 +235,7 @@ static void k_step(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
 	}
 }
 
-/* ---- loops over k ---------------------------------------------------------------- */
+/* ---- loops over k --------------------------------------------------- */
 
 /*
  * A counted loop that carries the sums and both pointers; `unroll` steps of
@@ -321,7 +321,7 @@ static void k_nest(struct kern *kn, unsigned depth, LLVMValueRef pa,
 	}
 }
 
-/* ---- what follows the sum ----------------------------------------------------------- */
+/* ---- what follows the sum ------------------------------------------- */
 
 static void bind(struct cg *g, const struct expr *iv, LLVMValueRef v)
 {
@@ -555,7 +555,7 @@ static void epilogue(struct kern *kn)
 	LLVMPositionBuilderAtEnd(g->b, done);
 }
 
-/* ---- the function ------------------------------------------------------------------ */
+/* ---- the function --------------------------------------------------- */
 
 static void tile_body(struct kern *kn)
 {

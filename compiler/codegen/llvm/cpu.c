@@ -20,7 +20,7 @@ LLVMValueRef cg_baseline_function(struct cg *g, const char *name,
 	return fn;
 }
 
-/* ---- asking ----------------------------------------------------------- */
+/* ---- asking --------------------------------------------------------- */
 
 struct asking {
 	struct cg *g;

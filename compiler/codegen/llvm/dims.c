@@ -2,7 +2,7 @@
 /* The dims that the caller gives, and sizes made of them. */
 #include "codegen/llvm/cg.h"
 
-/* ---- the dims --------------------------------------------------------- */
+/* ---- the dims ------------------------------------------------------- */
 
 void cg_bind_dims(struct cg *g, LLVMValueRef dims)
 {
@@ -132,7 +132,7 @@ LLVMValueRef cg_any_negative(struct cg *g)
 	return bad;
 }
 
-/* ---- sizes ------------------------------------------------------------ */
+/* ---- sizes ---------------------------------------------------------- */
 
 LLVMValueRef cg_checked(struct cg *g, const char *name, LLVMValueRef a,
 			LLVMValueRef b, LLVMValueRef *over)

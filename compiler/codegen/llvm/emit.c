@@ -43,7 +43,7 @@ static void init_types(struct cg *g)
 	g->ptr = LLVMPointerTypeInContext(c, 0);
 }
 
-/* ---- the machine ---------------------------------------------------------------- */
+/* ---- the machine ---------------------------------------------------- */
 
 static LLVMTargetMachineRef machine(struct cg *g)
 {

@@ -150,7 +150,8 @@ static void run_kernel(struct entry *e, struct op *op)
 		LLVMValueRef v = map_get(&g->atoms, a->serial);
 
 		if (!v)
-			bug(&g->c->diag, "a kernel needs %s%s, which is unknown",
+			bug(&g->c->diag,
+			    "a kernel needs %s%s, which is unknown",
 			    a->kind == ATOM_SYM ? a->name : "a variable",
 			    a->kind == ATOM_SYM ? "" : " of no loop around it");
 		PUT(v);
@@ -363,8 +364,9 @@ static void check_buffer(struct entry *e, struct op *op)
 
 	if (!late && !expr_is_late(off))
 		return;
-	LLVMValueRef end = cg_checked(g, "llvm.sadd.with.overflow",
-				   cg_checked_expr(g, off, &over), bytes, &over);
+	LLVMValueRef end =
+		cg_checked(g, "llvm.sadd.with.overflow",
+			   cg_checked_expr(g, off, &over), bytes, &over);
 
 	bad = LLVMBuildOr(g->b, over,
 			  LLVMBuildICmp(g->b, LLVMIntUGT, end,

@@ -13,8 +13,9 @@ bool cg_is_vec(LLVMValueRef v)
 /* The type with this element and the shape of v. */
 LLVMTypeRef cg_like(LLVMValueRef v, LLVMTypeRef elem)
 {
-	return cg_is_vec(v) ? LLVMVectorType(elem, LLVMGetVectorSize(LLVMTypeOf(v)))
-			 : elem;
+	return cg_is_vec(v)
+		       ? LLVMVectorType(elem, LLVMGetVectorSize(LLVMTypeOf(v)))
+		       : elem;
 }
 
 LLVMValueRef cg_konst(LLVMValueRef as, LLVMTypeRef elem, int64_t k)
@@ -53,13 +54,15 @@ static LLVMValueRef to_bf16(struct cg *g, LLVMValueRef x)
 		b, LLVMBuildLShr(b, u, cg_konst(x, g->i32, 16), ""),
 		cg_konst(x, g->i32, 1), "");
 	LLVMValueRef r = LLVMBuildAdd(
-		b, u, LLVMBuildAdd(b, odd, cg_konst(x, g->i32, 0x7fff), ""), "");
+		b, u, LLVMBuildAdd(b, odd, cg_konst(x, g->i32, 0x7fff), ""),
+		"");
 	LLVMValueRef nan = LLVMBuildFCmp(b, LLVMRealUNO, x, x, "");
 
-	r = LLVMBuildSelect(b, nan,
-			    LLVMBuildOr(b, u, cg_konst(x, g->i32, 0x400000), ""),
-			    r, "");
-	return LLVMBuildTrunc(b, LLVMBuildLShr(b, r, cg_konst(x, g->i32, 16), ""),
+	r = LLVMBuildSelect(
+		b, nan, LLVMBuildOr(b, u, cg_konst(x, g->i32, 0x400000), ""), r,
+		"");
+	return LLVMBuildTrunc(b,
+			      LLVMBuildLShr(b, r, cg_konst(x, g->i32, 16), ""),
 			      cg_like(x, g->i16), "");
 }
 
@@ -93,7 +96,8 @@ static LLVMValueRef to_f16_soft(struct cg *g, LLVMValueRef x)
 
 	n = LLVMBuildLShr(b, LLVMBuildSub(b, n, K(0x38000000), ""), K(13), "");
 	LLVMValueRef f = LLVMBuildBitCast(b, a, cg_like(x, g->f32), "");
-	LLVMValueRef d = LLVMBuildFAdd(b, f, cg_float_const(x, g->f32, 0.5), "");
+	LLVMValueRef d =
+		LLVMBuildFAdd(b, f, cg_float_const(x, g->f32, 0.5), "");
 
 	d = LLVMBuildSub(b, LLVMBuildBitCast(b, d, cg_like(x, i32), ""),
 			 K(0x3f000000), "");
@@ -105,8 +109,8 @@ static LLVMValueRef to_f16_soft(struct cg *g, LLVMValueRef x)
 	r = LLVMBuildSelect(b, big, K(0x7c00), r, "");
 	r = LLVMBuildSelect(b, nan, K(0x7e00), r, "");
 #undef K
-	return LLVMBuildTrunc(b, LLVMBuildOr(b, r, sign, ""), cg_like(x, g->i16),
-			      "");
+	return LLVMBuildTrunc(b, LLVMBuildOr(b, r, sign, ""),
+			      cg_like(x, g->i16), "");
 }
 
 static LLVMValueRef from_f16_soft(struct cg *g, LLVMValueRef h)

@@ -86,8 +86,9 @@ static LLVMValueRef emit_atom(struct cg *g, const struct op *op,
 	if (a->kind == ATOM_MIN || a->kind == ATOM_MAX) {
 		LLVMValueRef lt = LLVMBuildICmp(g->b, LLVMIntSLT, x, y, "");
 
-		return a->kind == ATOM_MIN ? LLVMBuildSelect(g->b, lt, x, y, "")
-					   : LLVMBuildSelect(g->b, lt, y, x, "");
+		return a->kind == ATOM_MIN
+			       ? LLVMBuildSelect(g->b, lt, x, y, "")
+			       : LLVMBuildSelect(g->b, lt, y, x, "");
 	}
 	int64_t k;
 

@@ -8,7 +8,7 @@
 
 #include "codegen/llvm/cg.h"
 
-/* ---- loops ---------------------------------------------------------------- */
+/* ---- loops ---------------------------------------------------------- */
 
 struct carried {
 	unsigned n;
@@ -94,7 +94,7 @@ static LLVMValueRef counted(struct cg *g, struct op *loop, LLVMValueRef from,
 	return iv;
 }
 
-/* ---- folds in lanes --------------------------------------------------------- */
+/* ---- folds in lanes ------------------------------------------------- */
 
 static struct op *combiner(struct op *loop)
 {
@@ -281,7 +281,7 @@ void cg_block_ops(struct cg *g, struct block *b)
 		cg_op(g, op);
 }
 
-/* ---- kernels ---------------------------------------------------------------- */
+/* ---- kernels -------------------------------------------------------- */
 
 struct collect {
 	struct cg *g;
@@ -363,8 +363,8 @@ static LLVMValueRef slot(struct cg *g, LLVMValueRef args, unsigned i,
 	LLVMValueRef node = LLVMMDNodeInContext(g->lc, NULL, 0);
 
 	/* The argument block does not change while the kernel runs. */
-	LLVMSetMetadata(v, LLVMGetMDKindIDInContext(g->lc, "invariant.load", 14),
-			node);
+	LLVMSetMetadata(
+		v, LLVMGetMDKindIDInContext(g->lc, "invariant.load", 14), node);
 	return v;
 }
 

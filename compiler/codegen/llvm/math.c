@@ -8,7 +8,7 @@
 
 #include "codegen/llvm/math_emit.h"
 
-/* ---- types and constants ---------------------------------------------- */
+/* ---- types and constants -------------------------------------------- */
 
 static struct math make(LLVMBuilderRef b, LLVMContextRef c, bool wide,
 			unsigned lanes)
@@ -66,7 +66,7 @@ val m_int(const struct math *m, uint64_t v)
 	return LLVMConstShuffleVector(one, LLVMGetPoison(m->bits), mask);
 }
 
-/* ---- arithmetic ------------------------------------------------------- */
+/* ---- arithmetic ----------------------------------------------------- */
 
 val m_add(const struct math *m, val a, val b)
 {
@@ -149,7 +149,7 @@ val m_poly_n(const struct math *m, val x, size_t n, const double *c)
 	return r;
 }
 
-/* ---- comparisons and choice ------------------------------------------- */
+/* ---- comparisons and choice ----------------------------------------- */
 
 val m_lt(const struct math *m, val a, val b)
 {
@@ -190,7 +190,7 @@ val m_clamp(const struct math *m, val x, double lo, double hi)
 	return m_select(m, m_gt(m, l, x), l, x);
 }
 
-/* ---- bits ------------------------------------------------------------- */
+/* ---- bits ----------------------------------------------------------- */
 
 val m_bits(const struct math *m, val x)
 {
@@ -279,7 +279,7 @@ val m_split(const struct math *m, val x, double low, val *k)
 	return m_float(m, m_iadd(m, i, m_int(m, from)));
 }
 
-/* ---- rounding --------------------------------------------------------- */
+/* ---- rounding ------------------------------------------------------- */
 
 LLVMValueRef emit_round(LLVMBuilderRef b, enum opcode code, LLVMValueRef x,
 			bool has_sse41)
@@ -308,7 +308,7 @@ LLVMValueRef emit_round(LLVMBuilderRef b, enum opcode code, LLVMValueRef x,
 	return m_select(m, m_lt(m, a, limit), m_copysign(m, r, x), x);
 }
 
-/* ---- choice of the function ------------------------------------------- */
+/* ---- choice of the function ----------------------------------------- */
 
 typedef val unary(const struct math *m, val x);
 

@@ -92,7 +92,7 @@ val m_scale(const struct math *m, val p, val ti);
 /* x = m * 2^k with m in [low, 2 low) for positive finite x. */
 val m_split(const struct math *m, val x, double low, val *k);
 
-/* ---- the functions, of the width in their name or of any --------------- */
+/* ---- the functions, of the width in their name or of any ------------ */
 
 val m_exp(const struct math *m, val x);
 val m_log(const struct math *m, val x);

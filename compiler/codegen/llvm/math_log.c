@@ -100,7 +100,7 @@ val m_log1p(const struct math *m, val x)
 	return log_special(m, x, m_fp(m, -1), r);
 }
 
-/* ---- pow -------------------------------------------------------------- */
+/* ---- pow ------------------------------------------------------------ */
 
 static val invert(const struct math *m, val cond)
 {

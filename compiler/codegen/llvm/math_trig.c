@@ -122,7 +122,7 @@ static val cos_kernel_f32(const struct math *m, const struct angle *a)
 		      -0.5, 1);
 }
 
-/* ---- sin, cos, tan ---------------------------------------------------- */
+/* ---- sin, cos, tan -------------------------------------------------- */
 
 /* What each is made of, for the type of m. */
 struct parts {
@@ -177,7 +177,7 @@ val m_tan(const struct math *m, val x)
 	return m_to(m, flip(&p.m, r, p.quarters, 0));
 }
 
-/* ---- inverses --------------------------------------------------------- */
+/* ---- inverses ------------------------------------------------------- */
 
 /*
  * atan(a) = atan(c) + atan((a - c) / (1 + a c)) with c one of 0, 1/2, 1, 3/2

@@ -8,7 +8,7 @@
 #include "codegen/llvm/math.h"
 #include "dlrt.h"
 
-/* ---- status --------------------------------------------------------------- */
+/* ---- status --------------------------------------------------------- */
 
 void cg_raise(struct cg *g, LLVMValueRef cond, int status)
 {
@@ -54,7 +54,7 @@ static void index_check(struct cg *g, struct op *op)
 	cg_set(g, &op->out[0], LLVMBuildSelect(g->b, bad, zero, x, ""), vec);
 }
 
-/* ---- arithmetic ------------------------------------------------------------ */
+/* ---- arithmetic ----------------------------------------------------- */
 
 static LLVMValueRef int_div(struct cg *g, enum opcode code, enum dtype t,
 			    LLVMValueRef a, LLVMValueRef d)
@@ -94,7 +94,8 @@ static LLVMValueRef int_shift(struct cg *g, enum opcode code, enum dtype t,
 	unsigned bits = dtype_info[t].bits;
 	LLVMValueRef ok = LLVMBuildICmp(b, LLVMIntULT, n, cg_konst(a, et, bits),
 					"");
-	LLVMValueRef k = LLVMBuildSelect(b, ok, n, cg_konst(a, et, bits - 1), "");
+	LLVMValueRef k =
+		LLVMBuildSelect(b, ok, n, cg_konst(a, et, bits - 1), "");
 
 	if (code == OP_arith_shr && dtype_is_signed(t))
 		return LLVMBuildAShr(b, a, k, "");
@@ -229,8 +230,8 @@ static LLVMValueRef float_rem(struct cg *g, LLVMValueRef x, LLVMValueRef y)
 	/* s = |y| with the exponent of r, halved when that is too much; a
 	 * denormal |y| is subtracted as it is. */
 	LLVMTypeRef vit = cg_like(x, it);
-	LLVMValueRef mant = LLVMBuildAnd(
-		b, LLVMBuildBitCast(b, ay, vit, ""), cg_konst(x, it, ~expo), "");
+	LLVMValueRef mant = LLVMBuildAnd(b, LLVMBuildBitCast(b, ay, vit, ""),
+					 cg_konst(x, it, ~expo), "");
 	LLVMValueRef er = LLVMBuildAnd(b, LLVMBuildBitCast(b, r, vit, ""),
 				       cg_konst(x, it, expo), "");
 	LLVMValueRef ey = LLVMBuildAnd(b, LLVMBuildBitCast(b, ay, vit, ""),

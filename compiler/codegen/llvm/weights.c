@@ -58,7 +58,7 @@ static void list_parts(const struct cg *g, struct parts *parts)
 	}
 }
 
-/* ---- the global ------------------------------------------------------- */
+/* ---- the global ----------------------------------------------------- */
 
 /* Does the machine make objects that weights_append() can complete? */
 static bool is_elf64(struct cg *g, LLVMTargetMachineRef tm)
@@ -126,7 +126,7 @@ void weights_emit(struct cg *g, LLVMTargetMachineRef tm,
 	LLVMSetSection(g->weights, empty_section);
 }
 
-/* ---- the object ------------------------------------------------------- */
+/* ---- the object ----------------------------------------------------- */
 
 /* LLVM's own output is trusted to be well-formed. */
 static Elf64_Shdr *find_section(char *obj, const char *name)

@@ -25,7 +25,7 @@ struct jam {
 	struct op *op;			/* the nest.compute */
 	struct builder b;
 	struct cloner cl;
-	struct map seen;		/* ops of the innermost loop, by content */
+	struct map seen;		/* the innermost loop's ops, by content */
 	struct map sums;		/* values of sums in that loop */
 	struct sum_use use[MAX_FOLDS];	/* by op->slot */
 	unsigned n_use;

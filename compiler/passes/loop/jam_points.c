@@ -17,7 +17,7 @@ struct sum_value {
 	struct value *value;
 };
 
-/* ---- can it be done? ----------------------------------------------------------- */
+/* ---- can it be done? ------------------------------------------------ */
 
 static struct value *addend(const struct op *sum)
 {
@@ -131,7 +131,7 @@ bool jam_possible(struct jam *j)
 	return can_write_out(b, 1) && find_uses(j, b);
 }
 
-/* ---- scalars, each once -------------------------------------------------------- */
+/* ---- scalars, each once --------------------------------------------- */
 
 static bool attrs_equal(const struct attr *a, const struct attr *b)
 {
@@ -241,7 +241,8 @@ static struct value *const_at(struct jam *j, const struct op *load)
 		return NULL;
 	for (size_t i = 0; i < n; i++) {
 		if (!expr_is_const(t->type->dim[i], &dim) ||
-		    !expr_is_const(clone_expr(&j->cl, idx[i]), &k))
+		    !expr_is_const(clone_expr(&j->cl, idx[i]), &k) || k < 0 ||
+		    k >= dim)
 			return NULL;
 		at = at * dim + k;
 	}
@@ -453,7 +454,7 @@ static struct value *value_at(struct jam *j, struct value *v)
 					 .n_attr = op->n_attr, .attr = attr });
 }
 
-/* ---- the order of the points ----------------------------------------------------- */
+/* ---- the order of the points ---------------------------------------- */
 
 /* Does the sum's own body, its inner sums aside, use the variable? */
 static bool sum_takes(const struct op *sum, const struct atom *iv)

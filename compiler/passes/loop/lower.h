@@ -23,7 +23,7 @@ bool lower_jam(struct ctx *c, struct op *op, struct value *into);
 /* Any statement with one result. */
 void lower_statement(struct ctx *c, struct op *op, struct value *into);
 
-/* ---- lower_strips.c ----------------------------------------------------- */
+/* ---- lower_strips.c ------------------------------------------------- */
 
 enum { MAX_CHAIN = 4 };
 
@@ -35,7 +35,7 @@ bool strip_later(struct op *op);
 /* The chain that ends with this statement; false when there is none. */
 bool lower_strips(struct ctx *c, struct op *last);
 
-/* ---- shared ------------------------------------------------------------- */
+/* ---- shared --------------------------------------------------------- */
 
 /* How far a step of iv moves an access in memory: 0, 1 or more (2).  A dim
  * that may broadcast is taken for one that does not. */

@@ -50,7 +50,7 @@ struct segment {
 	const struct expr *first, *count;
 };
 
-/* ---- rows ------------------------------------------------------------------- */
+/* ---- rows ----------------------------------------------------------- */
 
 struct stride_check {
 	struct tiling *t;
@@ -173,7 +173,7 @@ static bool is_row(const struct tiling *t, const struct expr *iv)
 	return false;
 }
 
-/* ---- tiles ------------------------------------------------------------------- */
+/* ---- tiles ---------------------------------------------------------- */
 
 static unsigned choose_mr(const struct tiling *t)
 {
@@ -301,7 +301,7 @@ static struct schedule choose_schedule(const struct tiling *t)
 	return s;
 }
 
-/* ---- emission ------------------------------------------------------------------ */
+/* ---- emission ------------------------------------------------------- */
 
 /* Row and column variables of the statement in terms of one element m, n. */
 static void bind_element(struct tiling *t, struct cloner *cl,
@@ -474,8 +474,9 @@ static void emit_kernel(struct tiling *t)
 
 		if (d != t->con.col && !is_row(t, body->iv[d]) &&
 		    (s.order != PANEL_POINT || !(t->con.rows >> d & 1)))
-			clone_iv(&t->cl, body->iv[d],
-				 block_add_iv(c, kb, expr_atom(body->iv[d])->a));
+			clone_iv(
+				&t->cl, body->iv[d],
+				block_add_iv(c, kb, expr_atom(body->iv[d])->a));
 	}
 	if (s.order != PANEL_POINT)
 		mb = block_add_iv(c, kb, blocks);
@@ -498,7 +499,8 @@ static void emit_kernel(struct tiling *t)
 
 		if (!(t->con.rows >> d & 1) || is_row(t, body->iv[d]))
 			continue;
-		inside[n_in++] = for_open(&t->b, expr_atom(body->iv[d])->a, 1, &iv);
+		inside[n_in++] =
+			for_open(&t->b, expr_atom(body->iv[d])->a, 1, &iv);
 		clone_iv(&t->cl, body->iv[d], iv);
 		per_point *= const_or(expr_atom(body->iv[d])->a, 1);
 	}

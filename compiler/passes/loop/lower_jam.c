@@ -63,7 +63,7 @@ static void emit_block(struct jam *j)
 	erase_dead(inner);
 }
 
-/* ---- loops -------------------------------------------------------------------------- */
+/* ---- loops ---------------------------------------------------------- */
 
 /* Blocks in dims from d on; `at` are the kernel's variables, NULL where a dim
  * has one block. */
@@ -194,7 +194,7 @@ bool lower_jam(struct ctx *c, struct op *op, struct value *into)
 	return true;
 }
 
-/* ---- loops inside of a kernel ------------------------------------------------- */
+/* ---- loops inside of a kernel --------------------------------------- */
 
 struct op *for_open(struct builder *b, const struct expr *extent,
 		    unsigned width, const struct expr **iv)

@@ -42,7 +42,7 @@ static int64_t pair(const struct op *op, unsigned pair, unsigned i)
 	return op_ints(op, A_strip, &n)[1 + 2 * pair + i];
 }
 
-/* ---- which statements --------------------------------------------------------- */
+/* ---- which statements ----------------------------------------------- */
 
 struct search {
 	const struct op *reader;
@@ -144,7 +144,7 @@ bool strip_later(struct op *op)
 	return false;
 }
 
-/* ---- parts ------------------------------------------------------------------------ */
+/* ---- parts ---------------------------------------------------------- */
 
 struct shift {
 	struct ctx *ctx;
@@ -234,7 +234,7 @@ static struct part take_strip(struct chain *ch, const struct part *whole,
 	return p;
 }
 
-/* ---- emission ------------------------------------------------------------------------ */
+/* ---- emission ------------------------------------------------------- */
 
 /* The part of the last statement is lowered to a buffer of its own, whose
  * stores then go to their place in the whole. */
@@ -294,10 +294,9 @@ static void lower_part(struct chain *ch, struct part *p, unsigned level)
 
 		iv = block_add_iv(c, op_body(seq), whole);
 		ch->b.block = op_body(seq);
-		ch->b.before = build(&(struct builder){ c, op_body(seq), NULL,
-							op->loc },
-				     &(struct op_spec){ .code =
-								OP_loop_yield });
+		ch->b.before = build(
+			&(struct builder){ c, op_body(seq), NULL, op->loc },
+			&(struct op_spec){ .code = OP_loop_yield });
 		strip = take_strip(ch, p, level, iv, false);
 		lower_part(ch, &strip, level + 1);
 		ch->b = saved;

@@ -6,7 +6,7 @@
 #include "base/vec.h"
 #include "ir/layout.h"
 
-/* ---- questions ------------------------------------------------------------ */
+/* ---- questions ------------------------------------------------------ */
 
 /* The load that v is, or is the widened value of: from half to f32 nothing is
  * rounded. */
@@ -193,7 +193,7 @@ bool expr_is_affine(const struct expr *e)
 	return !found;
 }
 
-/* ---- tidying --------------------------------------------------------------- */
+/* ---- tidying -------------------------------------------------------- */
 
 
 /* Does the op need anything that the block defines? */

@@ -14,7 +14,7 @@ struct copy {
 	struct lower lo;
 	unsigned rank;
 	const struct expr *dim[MAX_RANK], *at[MAX_RANK];
-	const struct expr *src[MAX_RANK];	/* where an element comes from */
+	const struct expr *src[MAX_RANK];	/* of an element */
 	unsigned n_guard;
 	const struct expr *guard[2 * MAX_RANK];
 };

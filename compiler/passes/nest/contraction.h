@@ -26,8 +26,8 @@ struct contraction {
 /* False when the statement is no contraction worth a kernel. */
 bool contraction_match(struct ctx *c, struct op *compute,
 		       struct contraction *con);
-/* Panel width: the tile whose padded columns and rows cost least.  rows < 0: not
- * known; cols 0: not known; cold: the panels come from memory. */
+/* Panel width: the tile whose padded columns and rows cost least.  rows < 0:
+ * not known; cols 0: not known; cold: the panels come from memory. */
 int64_t contraction_width(const struct target *target, enum dtype t,
 			  int64_t rows, int64_t cols, bool cold);
 /* The columns go innermost in memory. */

@@ -26,7 +26,7 @@
 
 enum { MAX_BODY = 400, CHEAP_STEPS = 6, MAX_EVALUATIONS = 3 };
 
-/* ---- what a producer is ----------------------------------------------------- */
+/* ---- what a producer is --------------------------------------------- */
 
 struct producer {
 	struct op *op;
@@ -84,7 +84,7 @@ static struct producer examine(struct op *op)
 	return p;
 }
 
-/* ---- where it is read --------------------------------------------------------- */
+/* ---- where it is read ----------------------------------------------- */
 
 static struct op *enclosing_compute(struct op *op)
 {
@@ -286,7 +286,7 @@ static bool affine_load(const struct op *load)
 	return true;
 }
 
-/* ---- the decision --------------------------------------------------------------- */
+/* ---- the decision --------------------------------------------------- */
 
 static bool worth(const struct producer *p, struct op *consumer,
 		  const struct load_list *l)
@@ -336,7 +336,7 @@ static bool worth(const struct producer *p, struct op *consumer,
 	return true;
 }
 
-/* ---- substitution ---------------------------------------------------------------- */
+/* ---- substitution --------------------------------------------------- */
 
 /* The load's index operands become operands of the producer's loads. */
 struct shift {

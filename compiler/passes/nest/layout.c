@@ -111,7 +111,7 @@ static void follow_operand(struct ctx *c, struct op *op)
 						f.found->perm);
 }
 
-/* ---- constants ------------------------------------------------------------ */
+/* ---- constants ------------------------------------------------------ */
 
 /* v with dim `last` moved to the end. */
 static struct value *moved(struct builder *b, struct value *v, unsigned last)

@@ -4,7 +4,8 @@
  *
  *	y[o, i, j, k] = f(sum c, p, q: x[o, i+p, j+q, c] * w[p, q, c, k])
  * ->
- *	v[a, b, o, s, t, c] = sum p, q: B[a, p] * B[b, q] * x[o, m*s+p, m*t+q, c]
+ *	v[a, b, o, s, t, c] =
+ *		sum p, q: B[a, p] * B[b, q] * x[o, m*s+p, m*t+q, c]
  *	z[a, b, o, s, t, k] = sum c: v[a, b, o, s, t, c] *
  *				     u[a, b, k div NR, c, k mod NR]
  *	y[o, i, j, k] = f(sum a, b: A[i mod m, a] * A[j mod m, b] *
@@ -30,7 +31,7 @@
 #include "ir/target.h"
 #include "passes/nest/winograd.h"
 
-/* ---- recognition ------------------------------------------------------------ */
+/* ---- recognition ---------------------------------------------------- */
 
 /* Offset in the constant as a sum of multiples of the variables. */
 static bool weight_steps(struct ctx *c, struct windows *wn)
@@ -166,7 +167,7 @@ static bool windows_match(struct ctx *c, struct op *op, struct windows *wn)
 	       wn->size[1] > 0 && guards_match(c, wn) && weight_steps(c, wn);
 }
 
-/* ---- sums of products with constant matrices ----------------------------------- */
+/* ---- sums of products with constant matrices ------------------------ */
 
 /* sum k0: m0[row0, k0] * sum k1: m1[k0, k1] * sum k2: m2[row1, k2] *
  * sum k3: m3[k2, k3] * leaf(k1, k3) */
@@ -217,7 +218,7 @@ static struct value *matrix(struct lower *lo, unsigned rows, unsigned cols,
 			   (struct blob){ data, size });
 }
 
-/* ---- the statements --------------------------------------------------------------- */
+/* ---- the statements ------------------------------------------------- */
 
 /* Dims of v and z: (m+2)^2, the rows that are no windows, tiles, channels. */
 static unsigned tile_dims(struct ctx *c, const struct windows *wn,
@@ -398,7 +399,7 @@ static void transform_back(struct ctx *c, struct windows *wn,
 	op_set_attr(c, op, A_jam, attr_ints(c, out->n_iv, jam));
 }
 
-/* ---- the pass ------------------------------------------------------------------------ */
+/* ---- the pass ------------------------------------------------------- */
 
 /* What is computed at once: images and lines of tiles, in v and z and in y. */
 struct strips {

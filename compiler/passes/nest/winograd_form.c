@@ -6,8 +6,8 @@
 #include "passes/nest/winograd.h"
 
 /*
- * Toom and Cook's points 0, +-P, +-Q and infinity.  Rows of B' and columns of A'
- * for +P and -P are sums and differences of the same two halves.  Q = 0 stands
+ * Toom and Cook's points 0, +-P, +-Q and infinity.  Rows of B' and columns of
+ * A' for +P and -P are sums and differences of the same two halves.  Q = 0 stands
  * for no such pair.
  */
 #define P2 (P * P)
@@ -66,7 +66,7 @@ const struct winograd *winograd_form(int m)
 	return m == 4 ? &f4 : &f2;
 }
 
-/* ---- the choice --------------------------------------------------------------- */
+/* ---- the choice ----------------------------------------------------- */
 
 static int64_t vectors(const struct ctx *c, int64_t channels)
 {
@@ -89,8 +89,8 @@ static int64_t known_images(const struct windows *wn)
 }
 
 /*
- * Issue slots, two a cycle, of `times` products of that many rows; their weights
- * come from memory.
+ * Issue slots, two a cycle, of `times` products of that many rows; their
+ * weights come from memory.
  */
 static double product_cost(struct ctx *c, const struct windows *wn,
 			   double times, int64_t rows)
@@ -157,8 +157,8 @@ const struct winograd *winograd_choose(struct ctx *c, const struct windows *wn,
 }
 
 /*
- * The intermediate tensors of a strip should stay in the second-level cache, but
- * its products also want rows: the weights stream past each strip.
+ * The intermediate tensors of a strip should stay in the second-level cache,
+ * but its products also want rows: the weights stream past each strip.
  */
 int64_t winograd_tiles(const struct ctx *c, const struct windows *wn)
 {
@@ -194,7 +194,7 @@ int64_t winograd_strip(const struct windows *wn, int images_dim,
 	return n * line * *lines;
 }
 
-/* ---- weights ---------------------------------------------------------------------- */
+/* ---- weights -------------------------------------------------------- */
 
 int64_t winograd_bytes(const struct winograd *f, const struct windows *wn)
 {

@@ -28,7 +28,7 @@ struct checker {
 	VEC(const char *) list;		/* what was guarded, in words */
 };
 
-/* ---- claims ------------------------------------------------------------------ */
+/* ---- claims --------------------------------------------------------- */
 
 /*
  * Is a multiple of b above 0, since a variable is below it?  Or below all of
@@ -146,7 +146,7 @@ static bool proved(struct prover *p, const struct expr *e)
 	return holds(p, e);
 }
 
-/* ---- accesses ---------------------------------------------------------------- */
+/* ---- accesses ------------------------------------------------------- */
 
 static const char *words(struct checker *k, const struct op *op,
 			 const char *what, const char *how)
@@ -353,7 +353,7 @@ static void check_block(struct checker *k, struct block *b)
 	}
 }
 
-/* ---- kernels ----------------------------------------------------------------- */
+/* ---- kernels -------------------------------------------------------- */
 
 struct written {
 	struct checker *k;
@@ -445,7 +445,7 @@ static void check_kernel(struct checker *k, struct op *op)
 		memo_proved(k->p.c, &k->memo, k->checked - before);
 }
 
-/* ---- sizes ------------------------------------------------------------------- */
+/* ---- sizes ---------------------------------------------------------- */
 
 /* Before op: the call ends unless all of e are >= 0. */
 static void check_sizes(struct checker *k, struct op *op, size_t n,

@@ -26,7 +26,7 @@
 
 enum { MAX_CONDITIONS = 16, MAX_TEXT = 300 };
 
-/* ---- conditions on symbols --------------------------------------------------- */
+/* ---- conditions on symbols ------------------------------------------ */
 
 struct condition {
 	struct prover *p;
@@ -87,25 +87,25 @@ static const struct expr *aff_expr(struct condition *k, isl_aff *a)
 					      a, isl_dim_param, i));
 
 		if (x)
-			e = expr_add(c, e,
-				     expr_scale(c,
-						param_expr(k,
-							   isl_aff_get_dim_name(
-								   a,
-								   isl_dim_param,
-								   (unsigned)i)),
-						x));
+			e = expr_add(
+				c, e,
+				expr_scale(
+					c,
+					param_expr(k, isl_aff_get_dim_name(
+							      a, isl_dim_param,
+							      (unsigned)i)),
+					x));
 	}
 	for (int i = 0; i < n_div && k->ok; i++) {
 		int64_t x = to_int(k, isl_aff_get_coefficient_val(
 					      a, isl_dim_div, i));
 
 		if (x)
-			e = expr_add(c, e,
-				     expr_scale(c,
-						floor_expr(k,
-							   isl_aff_get_div(a, i)),
-						x));
+			e = expr_add(
+				c, e,
+				expr_scale(c,
+					   floor_expr(k, isl_aff_get_div(a, i)),
+					   x));
 	}
 	k->ok &= a != NULL;
 	isl_aff_free(a);
@@ -237,24 +237,17 @@ static const char *check_call(struct prover *p, struct op *op, isl_set *bad,
 
 		build(&b, &(struct op_spec){ .code = OP_core_check,
 					     .n_attr = 1, .attr = &attr });
-		how = arena_fmt(&c->perm, "checked once per call: %.*s%s >= 0%s",
-				MAX_TEXT, text,
-				strlen(text) > MAX_TEXT ? ".." : "",
-				k.nonneg.n > 1 ? " and more" : "");
+		how = arena_fmt(
+			&c->perm, "checked once per call: %.*s%s >= 0%s",
+			MAX_TEXT, text, strlen(text) > MAX_TEXT ? ".." : "",
+			k.nonneg.n > 1 ? " and more" : "");
 	}
 	isl_set_free(s);
 	vec_free(&k.nonneg);
 	return how;
 }
 
-/* ---- guards of an access --------------------------------------------------- */
-
-/* 1 when e >= 0, else 0 */
-static const struct expr *sign_of(struct ctx *c, const struct expr *e)
-{
-	e = expr_max(c, expr_addc(c, e, 1), expr_const(c, 0));
-	return expr_min(c, e, expr_const(c, 1));
-}
+/* ---- guards of an access -------------------------------------------- */
 
 static struct op *add_op(struct builder *b, enum opcode code, struct value *in,
 			 enum dtype t, struct named_attr attr)
@@ -346,11 +339,12 @@ static const char *check_element(struct prover *p, struct op *op, size_t d)
 
 	for (size_t i = 0; i < n; i++) {
 		g[i] = old[i];
-		active = expr_mul(c, active, sign_of(c, old[i]));
+		active = expr_mul(c, active,
+				  expr_is_pos(c, expr_addc(c, old[i], 1)));
 	}
 	g[n] = idx[d];
 	g[n + 1] = expr_addc(c, expr_sub(c, buf->type->dim[d], idx[d]), -1);
-	inside = sign_of(c, expr_min(c, g[n], g[n + 1]));
+	inside = expr_is_pos(c, expr_addc(c, expr_min(c, g[n], g[n + 1]), 1));
 	raise_when(&b, op,
 		   expr_mul(c, active, expr_sub(c, expr_const(c, 1), inside)));
 	op_set_exprs(c, op, A_guard, n + 2, g);

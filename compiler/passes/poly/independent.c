@@ -63,7 +63,7 @@ static void find_store(void *arg, struct op *op)
 	vec_push(&s->v, st);
 }
 
-/* ---- what a store does, for isl ------------------------------------------- */
+/* ---- what a store does, for isl ------------------------------------- */
 
 static bool is_true(isl_bool b)
 {
@@ -141,7 +141,7 @@ static isl_map *index_map(struct prover *p, const struct store *s,
 	return m;
 }
 
-/* ---- no element twice ------------------------------------------------------- */
+/* ---- no element twice ----------------------------------------------- */
 
 /*
  * Variables that have nothing to do with each other, with the indices made of
@@ -332,7 +332,7 @@ static bool writes_once(struct stores *s)
 	return ok;
 }
 
-/* ---- points apart ----------------------------------------------------------- */
+/* ---- points apart --------------------------------------------------- */
 
 static isl_map *point_map(struct prover *p, const struct store *s)
 {

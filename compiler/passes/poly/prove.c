@@ -42,7 +42,7 @@ bool known_ge0(const struct prover *p, const struct expr *e)
 	return false;
 }
 
-/* ---- the scope ------------------------------------------------------------ */
+/* ---- the scope ------------------------------------------------------ */
 
 static void changed(struct prover *p)
 {
@@ -168,7 +168,7 @@ void push_tile(struct prover *p, const struct op *op, bool all)
 	}
 }
 
-/* ---- points and claims ------------------------------------------------------ */
+/* ---- points and claims ---------------------------------------------- */
 
 /* Symbols and their products are not negative. */
 static isl_set *bound_params(struct prover *p, isl_set *s)
@@ -226,7 +226,7 @@ isl_set *points_where(struct prover *p, const struct expr *e)
 	return bound_params(p, s);
 }
 
-/* ---- parts of a scope ------------------------------------------------------- */
+/* ---- parts of a scope ----------------------------------------------- */
 
 struct mentions {
 	const struct prover *p;

@@ -29,7 +29,7 @@ struct var {
 	const struct atom *atom;	/* of a loop, or NULL */
 	const struct value *arg;	/* index operand, or NULL */
 	const struct expr *part;	/* what isl cannot follow, or NULL */
-	const struct op *op;		/* whose operands `part` names, or NULL */
+	const struct op *op;		/* its operands are meant, or NULL */
 	const struct expr *lo, *hi;	/* lo <= variable <= hi, or NULL */
 };
 
@@ -109,14 +109,14 @@ uint64_t vars_bounding(const struct prover *p, size_t i);
 struct prover scope_part(struct prover *p, uint64_t vars);
 void scope_part_end(struct prover *p, struct prover *q);
 
-/* ---- to_isl.c ----------------------------------------------------------- */
+/* ---- to_isl.c ------------------------------------------------------- */
 
 /* Makes what e consists of known: before scope_domain() and to_isl(). */
 void push_parts(struct prover *p, const struct expr *e);
 isl_pw_aff *to_isl(struct prover *p, const struct expr *e);
 isl_pw_aff *scope_variable(struct prover *p, size_t i);
 
-/* ---- broadcast.c -------------------------------------------------------- */
+/* ---- broadcast.c ---------------------------------------------------- */
 
 /* The computed dims that are broadcasts which calls check. */
 void find_broadcasts(struct prover *p, const struct module *m);
@@ -125,7 +125,7 @@ void find_broadcasts(struct prover *p, const struct module *m);
 void without_step(struct prover *p, const struct expr **idx,
 		  const struct expr **dim);
 
-/* ---- memo.c ------------------------------------------------------------- */
+/* ---- memo.c --------------------------------------------------------- */
 
 /* Kernels of which everything was proved, by their text with the variables
  * numbered in order of appearance. */
@@ -142,7 +142,7 @@ const unsigned *memo_find(struct memo *m, const struct op *kernel);
 void memo_proved(struct ctx *c, struct memo *m, unsigned checked);
 void memo_free(struct memo *m);
 
-/* ---- independent.c ------------------------------------------------------ */
+/* ---- independent.c -------------------------------------------------- */
 
 enum independence {
 	DEPENDENT,	/* two points may store to one element */
@@ -152,7 +152,7 @@ enum independence {
 enum independence check_stores(struct prover *p, struct op *kernel,
 			       unsigned *checked);
 
-/* ---- guard.c ------------------------------------------------------------ */
+/* ---- guard.c -------------------------------------------------------- */
 
 /*
  * Makes an access safe of which `bad` are the points outside of the buffer's
@@ -163,7 +163,7 @@ enum independence check_stores(struct prover *p, struct op *kernel,
 const char *guard_access(struct prover *p, struct op *op, isl_set *bad,
 			 uint64_t used, size_t d, bool *hopeless);
 
-/* ---- plain.c ------------------------------------------------------------ */
+/* ---- plain.c -------------------------------------------------------- */
 
 /* Replaces a kern.contract by loops, of which it returns the outermost. */
 struct op *plain_contract(struct ctx *c, struct op *op);

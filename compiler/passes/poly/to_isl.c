@@ -13,7 +13,7 @@ struct range {
 	int64_t lo, hi;
 };
 
-/* ---- parts ------------------------------------------------------------------ */
+/* ---- parts ---------------------------------------------------------- */
 
 static const struct range *range_of(struct prover *p, const struct atom *a)
 {
@@ -161,7 +161,7 @@ void push_parts(struct prover *p, const struct expr *e)
 		push_term_parts(p, &e->term[i]);
 }
 
-/* ---- expressions to isl --------------------------------------------------- */
+/* ---- expressions to isl --------------------------------------------- */
 
 isl_pw_aff *scope_variable(struct prover *p, size_t i)
 {

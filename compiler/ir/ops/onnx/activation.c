@@ -71,7 +71,7 @@ struct value *act_hard_sigmoid(struct lower *lo, struct value *x, double alpha,
 	return s_op2(lo, OP_arith_max, x, s_like(lo, x, 0));
 }
 
-/* ---- those that only recurrent ops name -------------------------------- */
+/* ---- those that only recurrent ops name ----------------------------- */
 
 static struct value *tanh_of(struct lower *lo, struct value *x)
 {

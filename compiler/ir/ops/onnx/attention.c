@@ -177,7 +177,7 @@ static bool attention_infer(struct infer *in)
 	return true;
 }
 
-/* ---- meaning ---------------------------------------------------------- */
+/* ---- meaning -------------------------------------------------------- */
 
 /* Something indexed by batch, head, position, element, maybe flat. */
 struct source {

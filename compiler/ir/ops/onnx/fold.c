@@ -86,7 +86,7 @@ void fold_end(struct lower *lo, struct fold *f, struct value *const *next,
 		result[i] = next[i];
 }
 
-/* ---- rows ------------------------------------------------------------- */
+/* ---- rows ----------------------------------------------------------- */
 
 /* 1 when a == b, else 0. */
 static const struct expr *is_equal(struct ctx *c, const struct expr *a,

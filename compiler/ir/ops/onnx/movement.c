@@ -96,7 +96,7 @@ const struct expr **lower_elems(struct lower *lo, unsigned i, size_t *n)
 	return infer_elems(&in, i, n);
 }
 
-/* ---- reshaping -------------------------------------------------------- */
+/* ---- reshaping ------------------------------------------------------ */
 
 struct reshape {
 	struct ctx *ctx;

@@ -8,7 +8,7 @@
 #include "ir/ops/onnx/activation.h"
 #include "ir/ops/onnx/fold.h"
 
-/* ---- reading the op --------------------------------------------------- */
+/* ---- reading the op ------------------------------------------------- */
 
 static bool read_activations(struct infer *in, struct recurrent *r,
 			     const char *const *defaults)
@@ -140,7 +140,7 @@ bool recurrent_infer(struct infer *in, unsigned n_gate, unsigned n_act,
 	return true;
 }
 
-/* ---- pieces for cells ------------------------------------------------- */
+/* ---- pieces for cells ----------------------------------------------- */
 
 const struct type *recurrent_state_type(struct ctx *c,
 					const struct recurrent *r)
@@ -253,7 +253,7 @@ static struct value *project(struct lower *lo, const struct recurrent *r,
 	return res;
 }
 
-/* ---- the recurrence --------------------------------------------------- */
+/* ---- the recurrence ------------------------------------------------- */
 
 /* The first state of this direction: the operand or zeros. */
 static struct value *first_state(struct lower *lo, const struct recurrent *r,

@@ -47,8 +47,9 @@ static const struct expr *plain_dim(const struct reshape_dims *r, size_t k)
 	const struct expr *copied = expr_mul(c, expr_is_zero(c, e),
 					     zero_dim(r, k));
 
-	return infer_dim(r->in->ctx, expr_max(c, e, expr_add(c, expr_is_neg(c, e),
-							copied)));
+	return infer_dim(
+		r->in->ctx,
+		expr_max(c, e, expr_add(c, expr_is_neg(c, e), copied)));
 }
 
 /* What a -1 at position k stands for: all elements over the other dims. */

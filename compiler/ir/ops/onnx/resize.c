@@ -9,7 +9,7 @@
 #include "ir/ops/onnx/movement.h"
 #include "ir/ops/onnx/resize.h"
 
-/* ---- inference -------------------------------------------------------- */
+/* ---- inference ------------------------------------------------------ */
 
 static bool given(struct infer *in, unsigned i)
 {

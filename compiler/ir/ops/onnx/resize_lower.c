@@ -12,7 +12,7 @@
 
 #include "ir/ops/onnx/resize.h"
 
-/* ---- scalars in f64 --------------------------------------------------- */
+/* ---- scalars in f64 ------------------------------------------------- */
 
 static struct value *real(struct lower *lo, double v)
 {
@@ -49,7 +49,7 @@ static struct value *scale_of(struct lower *lo, const struct resize_axis *a)
 	return load_entry(lo, RESIZE_SCALES, a->entry);
 }
 
-/* ---- coordinates ------------------------------------------------------ */
+/* ---- coordinates ---------------------------------------------------- */
 
 static bool transform_is(const struct lower *lo, const char *name)
 {
@@ -156,7 +156,7 @@ static bool is_run_time(const struct expr *size)
 	return expr_is_late(size);
 }
 
-/* ---- nearest ---------------------------------------------------------- */
+/* ---- nearest -------------------------------------------------------- */
 
 /*
  * Enlarging by a whole number repeats each element: floor(o / k), for which
@@ -258,7 +258,7 @@ static void nearest(struct lower *lo, const struct resize_axis *axis,
 	nest_end(lo, &n, 1, &v, lo->result);
 }
 
-/* ---- weighted sums ---------------------------------------------------- */
+/* ---- weighted sums -------------------------------------------------- */
 
 struct kernel {
 	int64_t reach;			/* 1 for linear, 2 for cubic */
@@ -496,7 +496,7 @@ static void one_step(struct lower *lo, const struct resize_axis *axis,
 	nest_end(lo, &n, 1, &sum, lo->result);
 }
 
-/* ---- all axes --------------------------------------------------------- */
+/* ---- all axes ------------------------------------------------------- */
 
 /* Does the axis stay as it is? */
 static bool is_kept(struct lower *lo, const struct resize_axis *a)

@@ -61,7 +61,7 @@ static struct value *names(struct lower *lo, struct value *index,
 		     nest_value(lo, pos));
 }
 
-/* ---- ScatterElements -------------------------------------------------- */
+/* ---- ScatterElements ------------------------------------------------ */
 
 static bool scatter_elements_infer(struct infer *in)
 {
@@ -124,7 +124,7 @@ static bool scatter_elements_lower(struct lower *lo)
 	return true;
 }
 
-/* ---- ScatterND -------------------------------------------------------- */
+/* ---- ScatterND ------------------------------------------------------ */
 
 static bool scatter_nd_infer(struct infer *in)
 {
