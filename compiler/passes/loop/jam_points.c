@@ -8,6 +8,7 @@
 
 #include "ir/op.h"
 #include "passes/loop/jam.h"
+#include "passes/nest/body.h"
 
 /* Its value where these variables are at[]. */
 struct sum_value {
@@ -133,22 +134,6 @@ bool jam_possible(struct jam *j)
 
 /* ---- scalars, each once --------------------------------------------- */
 
-static bool attrs_equal(const struct attr *a, const struct attr *b)
-{
-	if (a->kind != b->kind || a->n != b->n)
-		return false;
-	switch (a->kind) {
-	case AT_INT: return a->i == b->i;
-	case AT_FLOAT: return !memcmp(&a->f, &b->f, sizeof(a->f));
-	case AT_EXPRS:
-		return !a->n ||
-		       !memcmp(a->exprs, b->exprs, a->n * sizeof(*a->exprs));
-	case AT_STR: case AT_INTS: case AT_FLOATS: case AT_STRS:
-	case AT_TENSOR: break;
-	}
-	return false;
-}
-
 static int same_op(const void *obj, const void *key)
 {
 	const struct op *a = obj;
@@ -162,7 +147,7 @@ static int same_op(const void *obj, const void *key)
 			return false;
 	for (unsigned i = 0; i < b->n_attr; i++)
 		if (a->attr[i].name != b->attr[i].name ||
-		    !attrs_equal(a->attr[i].val, b->attr[i].val))
+		    !attrs_equal(NULL, a->attr[i].val, b->attr[i].val))
 			return false;
 	return true;
 }

@@ -245,13 +245,8 @@ static void hoist(struct block *body)
 	}
 }
 
-/* Equality of ops under a correspondence of inner variables and values. */
-struct twin {
-	struct cloner map;	/* of the second op to the first */
-};
-
-static bool attr_equal(struct twin *t, const struct attr *a,
-		       const struct attr *b)
+bool attrs_equal(struct cloner *map, const struct attr *a,
+		 const struct attr *b)
 {
 	if (a == b)
 		return true;
@@ -262,7 +257,8 @@ static bool attr_equal(struct twin *t, const struct attr *a,
 	case AT_FLOAT: return !memcmp(&a->f, &b->f, sizeof(a->f));
 	case AT_EXPRS:
 		for (size_t i = 0; i < a->n; i++)
-			if (a->exprs[i] != clone_expr(&t->map, b->exprs[i]))
+			if (a->exprs[i] !=
+			    (map ? clone_expr(map, b->exprs[i]) : b->exprs[i]))
 				return false;
 		return true;
 	case AT_STR: case AT_INTS: case AT_FLOATS: case AT_STRS:
@@ -270,6 +266,11 @@ static bool attr_equal(struct twin *t, const struct attr *a,
 	}
 	return false;
 }
+
+/* Equality of ops under a correspondence of inner variables and values. */
+struct twin {
+	struct cloner map;	/* of the second op to the first */
+};
 
 static bool ops_equal(struct twin *t, const struct op *a, const struct op *b)
 {
@@ -285,7 +286,7 @@ static bool ops_equal(struct twin *t, const struct op *a, const struct op *b)
 			return false;
 	for (unsigned i = 0; i < a->n_attr; i++)
 		if (a->attr[i].name != b->attr[i].name ||
-		    !attr_equal(t, a->attr[i].val, b->attr[i].val))
+		    !attrs_equal(&t->map, a->attr[i].val, b->attr[i].val))
 			return false;
 	for (unsigned r = 0; r < a->n_region; r++) {
 		struct block *x = a->region[r].block, *y = b->region[r].block;

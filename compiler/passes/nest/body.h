@@ -27,6 +27,10 @@ unsigned memory_order(struct ctx *c, const struct op *compute,
 /* Moves what does not depend on a fold's variables out of it, then merges
  * equal ops; removes what is not used. */
 void body_tidy(struct ctx *c, struct block *body);
+/* Are the numbers and expressions of two attributes equal, those of b with what
+ * map (NULL: nothing) replaces?  False for other kinds. */
+bool attrs_equal(struct cloner *map, const struct attr *a,
+		 const struct attr *b);
 /* Are the two expressions free of div and mod? */
 bool expr_is_affine(const struct expr *e);
 
