@@ -178,6 +178,41 @@ struct value *build_scalar_const(struct builder *b, enum dtype t, double v)
 			   (struct blob){ p, dtype_size(t) });
 }
 
+struct op *build_for(struct builder *b, const struct expr *extent,
+		     unsigned width, unsigned unroll, unsigned n,
+		     struct value *const *init, const struct expr **iv)
+{
+	struct ctx *c = b->ctx;
+	const struct type *t[MAX_RANK];
+	struct named_attr attr[] = { { A_width, attr_int(c, width) },
+				     { A_unroll, attr_int(c, unroll) } };
+
+	for (unsigned i = 0; i < n; i++)
+		t[i] = init[i]->type;
+	struct op *loop = build(b, &(struct op_spec){ .code = OP_loop_for,
+						      .n_in = n, .in = init,
+						      .n_out = n, .out = t,
+						      .n_attr = 2,
+						      .attr = attr,
+						      .n_region = 1 });
+
+	b->block = op_body(loop);
+	b->before = NULL;
+	*iv = block_add_iv(c, b->block, extent);
+	for (unsigned i = 0; i < n; i++)
+		block_add_arg(c, b->block, t[i], NULL);
+	return loop;
+}
+
+void build_for_end(struct builder *b, struct op *loop, unsigned n,
+		   struct value *const *next)
+{
+	build(b, &(struct op_spec){ .code = OP_loop_yield, .n_in = n,
+				    .in = next });
+	b->block = loop->parent;
+	b->before = loop->next;
+}
+
 bool value_const(const struct value *v, struct blob *data)
 {
 	struct op *op = def_of(v, OP_core_const);

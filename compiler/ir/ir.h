@@ -298,6 +298,14 @@ struct op_spec {
 /* Makes an op.  Without `out` the record's infer computes the types and NULL
  * is returned after it reported an error. */
 struct op *build(struct builder *b, const struct op_spec *spec);
+/* Opens a loop.for with n carried values, which are its body's arguments; the
+ * cursor moves into the body. */
+struct op *build_for(struct builder *b, const struct expr *extent,
+		     unsigned width, unsigned unroll, unsigned n,
+		     struct value *const *init, const struct expr **iv);
+/* Ends the body; the cursor moves behind the loop. */
+void build_for_end(struct builder *b, struct op *loop, unsigned n,
+		   struct value *const *next);
 /* A graph-level op with one result and inferred type; in may hold NULLs. */
 struct value *build_op(struct builder *b, enum opcode code, unsigned n_in,
 		       struct value *const *in, unsigned n_attr,

@@ -41,9 +41,5 @@ bool lower_strips(struct ctx *c, struct op *last);
  * that may broadcast is taken for one that does not. */
 int access_class(struct ctx *c, const struct value *buf,
 		 const struct expr *const *idx, const struct atom *iv);
-/* Opens a loop.for without carried values; the cursor moves into it. */
-struct op *for_open(struct builder *b, const struct expr *extent,
-		    unsigned width, const struct expr **iv);
-void for_close(struct builder *b, struct op *loop);
 
 #endif

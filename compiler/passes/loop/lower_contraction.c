@@ -435,13 +435,13 @@ static void emit_tiles(struct tiling *t, const struct expr *blocks,
 		} else {
 			count = expr_mul(c, count, last);
 		}
-		loop = for_open(&t->b, count, 1, &iv);
+		loop = build_for(&t->b, count, 1, 1, 0, NULL, &iv);
 		tile = expr_add(c, tile, iv);
 		emit_tile(t, seg[i].mr,
 			  expr_add(c, seg[i].first,
 				   expr_scale(c, tile, seg[i].mr)),
 			  panel);
-		for_close(&t->b, loop);
+		build_for_end(&t->b, loop, 0, NULL);
 	}
 }
 
@@ -486,7 +486,8 @@ static void emit_kernel(struct tiling *t)
 	t->b.before = NULL;
 	/* What runs inside of a point. */
 	if (s.order == ROWS_POINT) {
-		inside[n_in++] = for_open(&t->b, panels, 1, &panel);
+		inside[n_in++] =
+			build_for(&t->b, panels, 1, 1, 0, NULL, &panel);
 		per_point *= s.columns * s.block;
 	} else {
 		per_point *= t->width *
@@ -499,14 +500,14 @@ static void emit_kernel(struct tiling *t)
 
 		if (!(t->con.rows >> d & 1) || is_row(t, body->iv[d]))
 			continue;
-		inside[n_in++] =
-			for_open(&t->b, expr_atom(body->iv[d])->a, 1, &iv);
+		inside[n_in++] = build_for(&t->b, expr_atom(body->iv[d])->a, 1,
+					   1, 0, NULL, &iv);
 		clone_iv(&t->cl, body->iv[d], iv);
 		per_point *= const_or(expr_atom(body->iv[d])->a, 1);
 	}
 	emit_tiles(t, blocks, mb, s.block, panel);
 	while (n_in > 0)
-		for_close(&t->b, inside[--n_in]);
+		build_for_end(&t->b, inside[--n_in], 0, NULL);
 	/* About 10 us of work is worth a task. */
 	int64_t grain = 40000 / (per_point < 1 ? 1 : per_point);
 

@@ -50,16 +50,16 @@ static void emit_block(struct jam *j)
 	const struct block *body = op_body(j->op);
 	const struct expr *iv;
 	struct block *inner;
-	struct op *loop = for_open(
+	struct op *loop = build_for(
 		&j->b, expr_atom(body->iv[j->lane_dim])->a,
 		target_lanes(j->ctx->target,
 			     dtype_info[j->op->out[0].type->dtype].bits),
-		&iv);
+		1, 0, NULL, &iv);
 
 	clone_iv(&j->cl, body->iv[j->lane_dim], iv);
 	inner = j->b.block;
 	jam_points(j);
-	for_close(&j->b, loop);
+	build_for_end(&j->b, loop, 0, NULL);
 	erase_dead(inner);
 }
 
@@ -93,14 +93,15 @@ static void emit_dims(struct jam *j, unsigned d,
 	/* 1 in a whole block, 0 in the last one. */
 	whole = expr_min(c, expr_const(c, 1),
 			 expr_sub(c, expr_const(c, extent / m), at[d]));
-	loop = for_open(&j->b, whole, 1, &iv);
+	loop = build_for(&j->b, whole, 1, 1, 0, NULL, &iv);
 	emit_dims(j, d + 1, at);
-	for_close(&j->b, loop);
+	build_for_end(&j->b, loop, 0, NULL);
 	j->base[d] = expr_const(c, extent - extent % m);
 	j->size[d] = extent % m;
-	loop = for_open(&j->b, expr_sub(c, expr_const(c, 1), whole), 1, &iv);
+	loop = build_for(&j->b, expr_sub(c, expr_const(c, 1), whole), 1, 1, 0,
+			 NULL, &iv);
 	emit_dims(j, d + 1, at);
-	for_close(&j->b, loop);
+	build_for_end(&j->b, loop, 0, NULL);
 }
 
 struct unit_loads {
@@ -192,30 +193,4 @@ bool lower_jam(struct ctx *c, struct op *op, struct value *into)
 	cloner_free(&j.cl);
 	op_erase(op);
 	return true;
-}
-
-/* ---- loops inside of a kernel --------------------------------------- */
-
-struct op *for_open(struct builder *b, const struct expr *extent,
-		    unsigned width, const struct expr **iv)
-{
-	struct ctx *c = b->ctx;
-	struct named_attr attr[] = { { A_width, attr_int(c, width) },
-				     { A_unroll, attr_int(c, 1) } };
-	struct op *loop = build(b, &(struct op_spec){ .code = OP_loop_for,
-						      .n_attr = 2,
-						      .attr = attr,
-						      .n_region = 1 });
-
-	*iv = block_add_iv(c, op_body(loop), extent);
-	b->block = op_body(loop);
-	b->before = NULL;
-	return loop;
-}
-
-void for_close(struct builder *b, struct op *loop)
-{
-	build(b, &(struct op_spec){ .code = OP_loop_yield });
-	b->block = loop->parent;
-	b->before = NULL;
 }

@@ -38,41 +38,6 @@ struct emitter {
 	struct value *out[MAX_OUTS * 2];
 };
 
-static struct op *open_loop(struct emitter *s, const struct expr *extent,
-			    unsigned width, unsigned unroll, unsigned n_acc,
-			    struct value *const *init, const struct expr **iv)
-{
-	struct ctx *c = s->plan.ctx;
-	const struct type *t[MAX_RANK];
-	struct named_attr attr[] = { { A_width, attr_int(c, width) },
-				     { A_unroll, attr_int(c, unroll) } };
-
-	for (unsigned i = 0; i < n_acc; i++)
-		t[i] = init[i]->type;
-	struct op *loop = build(&s->b, &(struct op_spec){
-						.code = OP_loop_for,
-						.n_in = n_acc, .in = init,
-						.n_out = n_acc, .out = t,
-						.n_attr = 2, .attr = attr,
-						.n_region = 1 });
-
-	*iv = block_add_iv(c, op_body(loop), extent);
-	for (unsigned i = 0; i < n_acc; i++)
-		block_add_arg(c, op_body(loop), t[i], NULL);
-	s->b.block = op_body(loop);
-	s->b.before = NULL;
-	return loop;
-}
-
-static void close_loop(struct emitter *s, struct op *loop, unsigned n,
-		       struct value *const *next)
-{
-	build(&s->b, &(struct op_spec){ .code = OP_loop_yield, .n_in = n,
-					.in = next });
-	s->b.block = loop->parent;
-	s->b.before = NULL;
-}
-
 static void emit_op(struct emitter *s, struct op *op, bool lanes);
 
 /* A fold becomes a nest of loops that carry its values. */
@@ -108,7 +73,7 @@ static void emit_fold(struct emitter *s, struct op *op, bool lanes)
 				      ? extent_or(body->iv[k], 1)
 				      : 1;
 
-		loops[k] = open_loop(s, ext, wide ? s->plan.lanes : 1,
+		loops[k] = build_for(&s->b, ext, wide ? s->plan.lanes : 1,
 				     wide ? VECTOR_UNROLL
 					  : (unsigned)(out > 1 ? out : 1),
 				     n_acc, acc, &iv);
@@ -123,7 +88,7 @@ static void emit_fold(struct emitter *s, struct op *op, bool lanes)
 	for (unsigned i = 0; i < n_acc; i++)
 		next[i] = cloned(&s->cl, body->last->in[i].val);
 	for (unsigned k = body->n_iv; k-- > 0;) {
-		close_loop(s, loops[k], n_acc, next);
+		build_for_end(&s->b, loops[k], n_acc, next);
 		for (unsigned i = 0; i < n_acc; i++)
 			next[i] = &loops[k]->out[i];
 	}
@@ -201,13 +166,13 @@ static void emit_inner(struct emitter *s, unsigned from)
 		bool wide = s->plan.vec_loop == (int)k;
 
 		ext = clone_expr(&s->cl, expr_atom(s->plan.iv[k])->a);
-		loops[k] = open_loop(s, ext, wide ? s->plan.lanes : 1, 1, 0,
+		loops[k] = build_for(&s->b, ext, wide ? s->plan.lanes : 1, 1, 0,
 				     NULL, &iv);
 		clone_iv(&s->cl, s->plan.iv[k], iv);
 		emit_level(s, k + 1);
 	}
 	for (unsigned k = s->plan.n_loop; k-- > from;)
-		close_loop(s, loops[k], 0, NULL);
+		build_for_end(&s->b, loops[k], 0, NULL);
 }
 
 /* The first loop that is not the kernel's, over one chunk; the kernel's last
@@ -218,8 +183,8 @@ static struct op *open_chunk(struct emitter *s, const struct expr *number)
 	const struct expr *all = s->plan.iv[s->plan.n_par], *iv;
 	const struct expr *lo = expr_scale(c, number, s->plan.chunk);
 	const struct expr *left = expr_sub(c, expr_atom(all)->a, lo);
-	struct op *loop = open_loop(
-		s, expr_min(c, expr_const(c, s->plan.chunk), left),
+	struct op *loop = build_for(
+		&s->b, expr_min(c, expr_const(c, s->plan.chunk), left),
 		s->plan.vec_loop == (int)s->plan.n_par ? s->plan.lanes : 1, 1,
 		0, NULL, &iv);
 
@@ -254,7 +219,7 @@ static void emit_kernel(struct emitter *s)
 		loop = open_chunk(s, number);
 	emit_inner(s, own);
 	if (loop)
-		close_loop(s, loop, 0, NULL);
+		build_for_end(&s->b, loop, 0, NULL);
 	for (unsigned i = own; i < s->plan.n_loop; i++)
 		per_point =
 			work_times(per_point, extent_or(s->plan.iv[i], 256));

@@ -19,40 +19,6 @@ struct plain {
 	struct cloner cl;
 };
 
-static const struct expr *open_loop(struct plain *p, const struct expr *extent,
-				    struct value **acc)
-{
-	struct ctx *c = p->c;
-	struct named_attr attr[] = { { A_width, attr_int(c, 1) },
-				     { A_unroll, attr_int(c, 1) } };
-	const struct type *t = acc ? (*acc)->type : NULL;
-	struct op *loop = build(&p->b, &(struct op_spec){
-					       .code = OP_loop_for,
-					       .n_in = acc != NULL, .in = acc,
-					       .n_out = acc != NULL, .out = &t,
-					       .n_attr = 2, .attr = attr,
-					       .n_region = 1 });
-
-	p->b.block = op_body(loop);
-	p->b.before = NULL;
-	if (acc)
-		*acc = block_add_arg(c, p->b.block, t, NULL);
-	return block_add_iv(c, p->b.block, extent);
-}
-
-/* Ends the innermost open loop; its result when it carries a value. */
-static struct value *close_loop(struct plain *p, struct value *next)
-{
-	struct op *loop = op_parent(build(&p->b, &(struct op_spec){
-							 .code = OP_loop_yield,
-							 .n_in = next != NULL,
-							 .in = &next }));
-
-	p->b.block = loop->parent;
-	p->b.before = loop->next;
-	return next ? &loop->out[0] : NULL;
-}
-
 static struct value *op2(struct plain *p, enum opcode code, struct value *x,
 			 struct value *y)
 {
@@ -94,6 +60,7 @@ static struct value *emit_sum(struct plain *p, const struct op *op)
 {
 	const struct block *b = op_body(op);
 	const struct type *t = b->arg[0]->type;
+	struct op *loop[MAX_RANK];
 	struct named_attr zero = { A_value, dtype_is_float(t->dtype)
 						    ? attr_float(p->c, 0)
 						    : attr_int(p->c, 0) };
@@ -103,16 +70,21 @@ static struct value *emit_sum(struct plain *p, const struct op *op)
 						  .n_attr = 1,
 						  .attr = &zero })->out[0];
 
-	for (uint32_t k = 2; k < b->n_iv; k++)
-		clone_iv(&p->cl, b->iv[k],
-			 open_loop(p, clone_expr(&p->cl,
-						 expr_atom(b->iv[k])->a),
-				   &sum));
+	for (uint32_t k = 2; k < b->n_iv; k++) {
+		const struct expr *n = clone_expr(&p->cl,
+						  expr_atom(b->iv[k])->a), *iv;
+
+		loop[k] = build_for(&p->b, n, 1, 1, 1, &sum, &iv);
+		clone_iv(&p->cl, b->iv[k], iv);
+		sum = op_body(loop[k])->arg[0];
+	}
 	sum = op2(p, OP_arith_add, sum,
 		  op2(p, OP_arith_mul, factor(p, op, 0, t),
 		      factor(p, op, 1, t)));
-	for (uint32_t k = 2; k < b->n_iv; k++)
-		sum = close_loop(p, sum);
+	for (uint32_t k = b->n_iv; k-- > 2;) {
+		build_for_end(&p->b, loop[k], 1, &sum);
+		sum = &loop[k]->out[0];
+	}
 	return sum;
 }
 
@@ -124,20 +96,21 @@ struct op *plain_contract(struct ctx *c, struct op *op)
 	size_t n;
 	const struct expr *const *o = op_exprs(op, A_origin, &n);
 	const struct expr *nr = expr_const(c, op_int(op, A_nr)), *iv;
-	struct op *loop;
+	struct op *rows, *cols;
 
-	iv = open_loop(&p, expr_const(c, op_int(op, A_mr)), NULL);
-	loop = op->prev;
+	rows = build_for(&p.b, expr_const(c, op_int(op, A_mr)), 1, 1, 0, NULL,
+			 &iv);
 	clone_iv(&p.cl, b->iv[0], expr_add(c, o[0], iv));
-	iv = open_loop(&p, expr_max(c, expr_const(c, 0), expr_min(c, nr, o[2])),
-		       NULL);
+	cols = build_for(&p.b,
+			 expr_max(c, expr_const(c, 0), expr_min(c, nr, o[2])),
+			 1, 1, 0, NULL, &iv);
 	clone_iv(&p.cl, b->iv[1], expr_add(c, o[1], iv));
 	clone_value(&p.cl, b->arg[0], emit_sum(&p, op));
 	for (const struct op *x = b->first; x; x = x->next)
 		clone_op(&p.cl, &p.b, x);
-	close_loop(&p, NULL);
-	close_loop(&p, NULL);
+	build_for_end(&p.b, cols, 0, NULL);
+	build_for_end(&p.b, rows, 0, NULL);
 	cloner_free(&p.cl);
 	op_erase(op);
-	return loop;
+	return rows;
 }
