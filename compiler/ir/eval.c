@@ -7,44 +7,9 @@
  * for integers in symbolic mode, an index expression, so that the same
  * meaning computes "Shape -> Gather -> Concat" chains over symbolic dims.
  */
-#include "ir/eval.h"
+#include "ir/eval_run.h"
 
 #include <string.h>
-
-#include "ir/eval_scalar.h"
-#include "ir/op.h"
-
-/* A tensor while evaluating; sym is set in symbolic mode. */
-struct tens {
-	struct tensor t;
-	struct sval *sym;
-};
-
-/* offset = base + sum coef[k] * iv[k] of one load, when it is affine. */
-struct affine {
-	bool ok, tried;
-	int64_t base;
-	unsigned n;
-	struct {
-		uint32_t serial;
-		int64_t coef;
-	} iv[MAX_RANK];
-};
-
-struct eval {
-	struct eval_env env;
-	struct ctx *c;		/* also env.c */
-	struct arena *arena;
-	struct map tensors;	/* value id -> struct tens */
-	struct sval *slot;	/* by value->slot in the running body */
-	int64_t *atom;		/* value of each IV, by atom serial */
-	bool *bound;		/* is it set? */
-	size_t n_atoms;		/* room in both */
-	struct map affine;	/* op -> struct affine, by first result id */
-	const struct op *cur;	/* whose ARG operands are looked up */
-	const struct eval_outer *outer;	/* of a statement, or NULL */
-	bool symbolic;
-};
 
 static void run_block(struct eval *ev, struct block *b);
 
@@ -113,7 +78,7 @@ static struct sval eval_expr(struct eval *ev, const struct op *op,
 
 /* ---- bodies --------------------------------------------------------- */
 
-static struct tens *tens_of(struct eval *ev, const struct value *v)
+struct tens *eval_tens(struct eval *ev, const struct value *v)
 {
 	return map_get(&ev->tensors, v->id);
 }
@@ -165,7 +130,7 @@ static struct affine *affine_of(struct eval *ev, const struct op *op,
 
 static struct sval load(struct eval *ev, const struct op *op)
 {
-	struct tens *t = tens_of(ev, op->in[0].val);
+	struct tens *t = eval_tens(ev, op->in[0].val);
 	size_t n, ng;
 	const struct expr *const *idx = op_exprs(op, A_idx, &n);
 	const struct expr *const *guard = op_exprs(op, A_guard, &ng);
@@ -402,7 +367,7 @@ static bool copy_affine(struct eval *ev, struct op *op)
 {
 	struct block *b = op_body(op);
 	struct op *ld = b->first;
-	struct tens *src, *dst = tens_of(ev, &op->out[0]);
+	struct tens *src, *dst = eval_tens(ev, &op->out[0]);
 	int64_t step[MAX_RANK] = { 0 }, i[MAX_RANK] = { 0 };
 	size_t ng;
 
@@ -410,7 +375,7 @@ static bool copy_affine(struct eval *ev, struct op *op)
 	    ld->code != OP_nest_load || ld->next != b->last ||
 	    b->last->in[0].val != &ld->out[0] ||
 	    (op_exprs(ld, A_guard, &ng), ng) ||
-	    !(src = tens_of(ev, ld->in[0].val)) || !src->t.data)
+	    !(src = eval_tens(ev, ld->in[0].val)) || !src->t.data)
 		return false;
 	struct affine *f = affine_of(ev, ld, src);
 
@@ -467,7 +432,7 @@ static bool known_dims(struct eval *ev, const struct type *t,
 	return true;
 }
 
-static bool static_dims(const struct type *t, struct tensor *out)
+bool tensor_dims(const struct type *t, struct tensor *out)
 {
 	out->dtype = t->dtype;
 	out->rank = t->rank;
@@ -477,7 +442,7 @@ static bool static_dims(const struct type *t, struct tensor *out)
 	return true;
 }
 
-static int64_t elems(const struct tensor *t)
+int64_t tensor_elems(const struct tensor *t)
 {
 	int64_t n = 1;
 
@@ -513,7 +478,7 @@ static struct tens *new_tens(struct eval *ev, const struct value *v)
 	reserve_atoms(ev);
 	if (!known_dims(ev, v->type, &t->t))
 		return NULL;
-	int64_t n = elems(&t->t), size;
+	int64_t n = tensor_elems(&t->t), size;
 
 	if (n > ev->c->fold_steps ||
 	    __builtin_mul_overflow(n, (int64_t)dtype_size(t->t.dtype), &size) ||
@@ -529,7 +494,7 @@ static struct tens *new_tens(struct eval *ev, const struct value *v)
 	return t;
 }
 
-static void compute(struct eval *ev, struct op *op)
+void eval_nest(struct eval *ev, struct op *op)
 {
 	struct store st = { .op = op };
 	uint32_t n = 0;
@@ -553,13 +518,13 @@ static void eval_const(struct eval *ev, struct op *op)
 	struct tens *t = NEW(ev->arena, struct tens);
 	const struct attr *a = op_attr(op, A_value);
 
-	static_dims(a->tensor.type, &t->t);
+	tensor_dims(a->tensor.type, &t->t);
 	t->t.data = (void *)a->tensor.blob.data;
 	map_put(&ev->tensors, op->out[0].id, t);
 }
 
 /* Lowers graph ops of the block until only statements and constants stay. */
-static bool lower_all(struct ctx *c, struct block *b)
+bool eval_lower(struct ctx *c, struct block *b)
 {
 	for (struct op *op = b->first, *next; op; op = next) {
 		struct value *result[64] = { 0 };
@@ -584,7 +549,7 @@ static bool lower_all(struct ctx *c, struct block *b)
 }
 
 /* A copy of op in a block of its own, with block arguments as operands. */
-static struct block *scratch(struct ctx *c, struct op *op, struct op **ret)
+struct block *eval_scratch(struct ctx *c, struct op *op, struct op **ret)
 {
 	struct block *b = block_new(c, NULL);
 	struct builder bl = { c, b, NULL, op->loc };
@@ -618,13 +583,11 @@ static struct block *scratch(struct ctx *c, struct op *op, struct op **ret)
 	return b;
 }
 
-static void run_all(struct eval *ev, struct block *b);
-
 /*
  * The states' tensors move from the yield to the block arguments, all of them
  * at once: what is yielded may be an old state.
  */
-static void scan(struct eval *ev, struct op *op)
+void eval_scan(struct eval *ev, struct op *op)
 {
 	struct block *b = op_body(op);
 	const struct atom *t = expr_atom(b->iv[0]);
@@ -639,7 +602,7 @@ static void scan(struct eval *ev, struct op *op)
 	}
 	for (unsigned i = 0; i < n_state; i++)
 		map_put(&ev->tensors, b->arg[i]->id,
-			tens_of(ev, op->in[i].val));
+			eval_tens(ev, op->in[i].val));
 	for (unsigned i = n_state; i < op->n_out; i++)
 		if (!new_tens(ev, &op->out[i])) {
 			ev->env.err = EVAL_UNKNOWN;
@@ -648,16 +611,16 @@ static void scan(struct eval *ev, struct op *op)
 	for (int64_t step = 0; step < n.s.i && !ev->env.err; step++) {
 		ev->atom[t->serial] = step;
 		ev->bound[t->serial] = true;
-		run_all(ev, b);
+		eval_block(ev, b);
 		if (ev->env.err)
 			return;
 		for (unsigned i = 0; i < op->n_out; i++)
-			y[i] = tens_of(ev, b->last->in[i].val);
+			y[i] = eval_tens(ev, b->last->in[i].val);
 		for (unsigned i = 0; i < n_state; i++)
 			map_put(&ev->tensors, b->arg[i]->id, y[i]);
 		for (unsigned i = n_state; i < op->n_out; i++) {
-			struct tens *all = tens_of(ev, &op->out[i]);
-			size_t size = (size_t)elems(&y[i]->t) *
+			struct tens *all = eval_tens(ev, &op->out[i]);
+			size_t size = (size_t)tensor_elems(&y[i]->t) *
 				      dtype_size(y[i]->t.dtype);
 
 			memcpy((char *)all->t.data + (size_t)step * size,
@@ -666,266 +629,23 @@ static void scan(struct eval *ev, struct op *op)
 	}
 	for (unsigned i = 0; i < n_state; i++)
 		map_put(&ev->tensors, op->out[i].id,
-			tens_of(ev, b->arg[i]));
+			eval_tens(ev, b->arg[i]));
 }
 
-static void run_all(struct eval *ev, struct block *b)
+void eval_block(struct eval *ev, struct block *b)
 {
 	for (struct op *op = b->first; op && !ev->env.err; op = op->next) {
 		if (op->code == OP_nest_compute)
-			compute(ev, op);
+			eval_nest(ev, op);
 		else if (op->code == OP_core_scan)
-			scan(ev, op);
+			eval_scan(ev, op);
 		else if (op->code == OP_core_const)
 			eval_const(ev, op);
 	}
 }
 
-static void eval_free(struct eval *ev)
+void eval_free(struct eval *ev)
 {
 	map_free(&ev->tensors);
 	map_free(&ev->affine);
-}
-
-enum eval_result eval_op(struct ctx *c, struct op *op, const struct tensor *in,
-			 struct tensor *out, struct arena *arena)
-{
-	struct eval ev = { .env = { .c = c }, .c = c, .arena = arena };
-	struct block *b = NULL;
-	struct op *ret = NULL;
-	unsigned k = 0;
-
-	if (op->code == OP_nest_compute)
-		return EVAL_UNKNOWN;
-	b = scratch(c, op, &ret);
-	for (unsigned i = 0; i < op->n_in; i++) {
-		if (!op_in(op, i))
-			continue;
-		struct tens *t = NEW(arena, struct tens);
-
-		t->t = in[i];
-		map_put(&ev.tensors, b->arg[k++]->id, t);
-	}
-	if (!lower_all(c, b))
-		ev.env.err = EVAL_UNKNOWN;
-	else
-		run_all(&ev, b);
-	for (unsigned i = 0; i < op->n_out && !ev.env.err; i++) {
-		struct tens *t = op->out[i].type->kind == TY_NONE
-					 ? NULL
-					 : tens_of(&ev, ret->in[i].val);
-
-		out[i] = t ? t->t : (struct tensor){ 0 };
-	}
-	eval_free(&ev);
-	while (b->last)
-		op_erase(b->last);
-	return ev.env.err;
-}
-
-/* ---- statements ----------------------------------------------------- */
-
-static bool no_symbol(void *arg, const struct atom *a, int64_t *v)
-{
-	(void)arg;
-	(void)a;
-	(void)v;
-	return false;
-}
-
-static bool const_tensor(void *arg, const struct value *v, struct tensor *t)
-{
-	struct blob data;
-
-	(void)arg;
-	if (!value_const(v, &data) || !static_dims(v->type, t))
-		return false;
-	t->data = (void *)data.data;
-	return true;
-}
-
-struct enter {
-	struct eval *ev;
-	const struct op *statement;
-};
-
-static void enter_outer(void *arg, struct op *op)
-{
-	struct enter *e = arg;
-	struct eval *ev = e->ev;
-
-	for (unsigned i = 0; i < op->n_in; i++) {
-		struct value *v = op->in[i].val;
-		struct tens *t;
-
-		if (!v || v->type->kind != TY_TENSOR || tens_of(ev, v) ||
-		    (op != e->statement && !value_is_outside(v, e->statement)))
-			continue;
-		t = NEW(ev->arena, struct tens);
-		if (ev->outer->tensor(ev->outer->arg, v, &t->t))
-			map_put(&ev->tensors, v->id, t);
-		else
-			ev->env.err = EVAL_UNKNOWN;
-	}
-}
-
-enum eval_result eval_statement(struct ctx *c, struct op *op,
-				const struct eval_outer *outer,
-				struct tensor *out, struct arena *arena)
-{
-	struct eval ev = { .env = { .c = c }, .c = c, .arena = arena,
-			   .outer = outer };
-	struct enter enter = { &ev, op };
-
-	enter_outer(&enter, op);
-	block_walk(op_body(op), enter_outer, &enter);
-	if (!ev.env.err && op->code == OP_nest_compute)
-		compute(&ev, op);
-	else if (!ev.env.err)
-		scan(&ev, op);
-	for (unsigned i = 0; i < op->n_out && !ev.env.err; i++)
-		out[i] = tens_of(&ev, &op->out[i])->t;
-	eval_free(&ev);
-	return ev.env.err;
-}
-
-enum eval_result eval_compute(struct ctx *c, struct op *op, struct tensor *out,
-			      struct arena *arena)
-{
-	static const struct eval_outer constants = { const_tensor, no_symbol,
-						     NULL };
-
-	return eval_statement(c, op, &constants, out, arena);
-}
-
-/* ---- known elements ------------------------------------------------- */
-
-enum { MAX_KNOWN = 64 };
-
-static bool can_know(const struct type *t, int64_t *n)
-{
-	struct tensor s;
-
-	if (t->kind != TY_TENSOR ||
-	    (t->dtype != DT_I64 && t->dtype != DT_I32 && t->dtype != DT_BOOL) ||
-	    !static_dims(t, &s))
-		return false;
-	*n = elems(&s);
-	return *n <= MAX_KNOWN;
-}
-
-static void know_const(struct ctx *c, struct value *v)
-{
-	const struct attr *a = op_attr(v->def, A_value);
-	struct known *k = NEW(&c->perm, struct known);
-	int64_t n;
-
-	/* Axes and shapes may be longer than what is computed with. */
-	if (!dtype_is_float(v->type->dtype) && type_is_static(v->type) &&
-	    expr_is_const(type_elems(c, v->type), &n) && n <= 4096) {
-		k->n = (size_t)n;
-		k->elem = NEW_ARRAY(&c->perm, k->n + 1, const struct expr *);
-		for (size_t i = 0; i < k->n; i++)
-			k->elem[i] = expr_const(
-				c,
-				scalar_load(
-					v->type->dtype,
-					(const char *)a->tensor.blob.data +
-						i * dtype_size(v->type->dtype))
-					.i);
-		v->known = k;
-	}
-}
-
-static void to_known(struct ctx *c, struct value *v, const struct tens *t,
-		     size_t n)
-{
-	struct known *k = NEW(&c->perm, struct known);
-
-	k->n = n;
-	k->elem = NEW_ARRAY(&c->perm, n + 1, const struct expr *);
-	for (size_t i = 0; i < n; i++) {
-		struct sval x = { 0 };
-
-		/* A constant has bytes even in symbolic mode. */
-		if (t->sym)
-			x = t->sym[i];
-		else
-			x.s = scalar_load(t->t.dtype,
-					  (const char *)t->t.data +
-						  i * dtype_size(t->t.dtype));
-		if (!x.unknown)
-			k->elem[i] = x.e ? x.e : expr_const(c, x.s.i);
-	}
-	v->known = k;
-}
-
-void known_compute(struct ctx *c, struct op *op)
-{
-	struct eval ev = { .env = { .c = c }, .c = c, .symbolic = true };
-	struct arena tmp = { 0 };
-	struct op *ret;
-	int64_t n;
-	bool any = false;
-	unsigned k = 0;
-
-	if (op->code == OP_core_const) {
-		know_const(c, &op->out[0]);
-		return;
-	}
-	if (!op_def(op)->domain || op->n_out > 64)
-		return;
-	for (unsigned i = 0; i < op->n_out; i++)
-		any |= can_know(op->out[i].type, &n);
-	if (!any)
-		return;
-	/* Data must come from known tensors; shapes may come from any. */
-	for (unsigned i = 0; i < op->n_in; i++) {
-		struct value *v = op_in(op, i);
-
-		if (!value_is_absent(v) && !v->known &&
-		    can_know(v->type, &n))
-			return;
-	}
-	ev.arena = &tmp;
-	struct block *b = scratch(c, op, &ret);
-
-	for (unsigned i = 0; i < op->n_in; i++) {
-		struct value *v = op_in(op, i);
-
-		if (!v)
-			continue;
-		struct tens *t = NEW(&tmp, struct tens);
-
-		if (v->known && v->type->kind == TY_TENSOR) {
-			static_dims(v->type, &t->t);
-			t->sym = NEW_ARRAY(&tmp, v->known->n + 1, struct sval);
-			for (size_t j = 0; j < v->known->n; j++) {
-				const struct expr *e = v->known->elem[j];
-				int64_t x;
-
-				if (!e)
-					t->sym[j] = sval_unknown;
-				else if (expr_is_const(e, &x))
-					t->sym[j] = sval_int(x);
-				else
-					t->sym[j].e = e;
-			}
-		}
-		map_put(&ev.tensors, b->arg[k++]->id, t);
-	}
-	if (lower_all(c, b)) {
-		run_all(&ev, b);
-		for (unsigned i = 0; i < op->n_out && !ev.env.err; i++) {
-			struct tens *t = tens_of(&ev, ret->in[i].val);
-
-			if (t && (t->sym || t->t.data) &&
-			    can_know(op->out[i].type, &n))
-				to_known(c, &op->out[i], t, (size_t)n);
-		}
-	}
-	eval_free(&ev);
-	arena_free(&tmp);
-	while (b->last)
-		op_erase(b->last);
 }
