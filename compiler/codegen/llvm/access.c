@@ -154,42 +154,65 @@ static LLVMValueRef step_load(struct cg *g, enum dtype dt, LLVMValueRef p,
 	return phi;
 }
 
+/* Where an op reads or writes, lane by lane. */
+struct access {
+	const struct expr *off, *step;	/* in elements; from lane to lane */
+	enum lane_class k;
+	struct cv cond;			/* of its guards, see guard_cond() */
+};
+
+static struct access find_access(struct cg *g, struct op *op,
+				 const struct value *buf)
+{
+	struct access a;
+	size_t n;
+
+	a.off = layout_offset(g->c, buf, op_exprs(op, A_idx, &n));
+	a.k = cg_lane_class(g, op, a.off, &a.step);
+	a.cond = guard_cond(g, op);
+	return a;
+}
+
+/* The lanes that run and whose guards hold; NULL: all. */
+static LLVMValueRef active_lanes(struct cg *g, struct cv cond)
+{
+	LLVMValueRef mask = cond.v ? cg_lanes(g, cond) : NULL;
+
+	if (!g->mask)
+		return mask;
+	return mask ? LLVMBuildAnd(g->b, mask, g->mask, "") : g->mask;
+}
+
 struct cv cg_load(struct cg *g, struct op *op)
 {
 	const struct value *buf = op->in[0].val;
 	enum dtype dt = buf->type->dtype;
-	size_t n;
-	const struct expr *off = layout_offset(g->c, buf,
-					       op_exprs(op, A_idx, &n));
-	const struct expr *step;
-	enum lane_class k = cg_lane_class(g, op, off, &step);
-	struct cv cond = guard_cond(g, op), r = { NULL, false };
+	struct access a = find_access(g, op, buf);
+	const struct expr *off = a.off;
+	struct cv cond = a.cond, r = { NULL, false };
 	LLVMTypeRef t = cg_mem_type(g, dt);
 
-	if (k == LANE_SAME && !cond.vec) {
+	if (a.k == LANE_SAME && !cond.vec) {
 		r.v = safe_load(g, t, dt,
 				address(g, dt, buf, cg_expr(g, op, off, 0)),
 				cond.v);
-	} else if (k == LANE_UNIT && !cond.vec && !g->mask) {
+	} else if (a.k == LANE_UNIT && !cond.vec && !g->mask) {
 		r.v = safe_load(g, LLVMVectorType(t, g->lanes), dt,
 				address(g, dt, buf, cg_expr(g, op, off, 0)),
 				cond.v);
 		r.vec = true;
-	} else if (k == LANE_UNIT && can_mask(g, dt, false)) {
-		LLVMValueRef mask = cond.v ? cg_lanes(g, cond) : NULL;
+	} else if (a.k == LANE_UNIT && can_mask(g, dt, false)) {
+		LLVMValueRef mask = active_lanes(g, cond);
 
-		if (g->mask)
-			mask = mask ? LLVMBuildAnd(g->b, mask, g->mask, "")
-				    : g->mask;
 		r.v = masked_load(g, LLVMVectorType(t, g->lanes), dt,
 				  address(g, dt, buf, cg_expr(g, op, off, 0)),
 				  mask);
 		r.vec = true;
-	} else if (k == LANE_STEP && broadcast_is_step(step) && !cond.vec &&
+	} else if (a.k == LANE_STEP && broadcast_is_step(a.step) && !cond.vec &&
 		   (!g->mask || can_mask(g, dt, false))) {
 		r.v = step_load(g, dt,
 				address(g, dt, buf, cg_expr(g, op, off, 0)),
-				cg_expr(g, op, step, 0), cond.v);
+				cg_expr(g, op, a.step, 0), cond.v);
 		r.vec = true;
 	} else {
 		r.v = gather(g, op, off, dt, cond);
@@ -240,10 +263,8 @@ static void store_one(struct cg *g, struct op *op, const struct expr *off,
 static void store_lanes(struct cg *g, struct op *op, const struct expr *off,
 			LLVMValueRef x, struct cv cond)
 {
-	LLVMValueRef mask = cond.v ? cg_lanes(g, cond) : NULL;
+	LLVMValueRef mask = active_lanes(g, cond);
 
-	if (g->mask)
-		mask = mask ? LLVMBuildAnd(g->b, mask, g->mask, "") : g->mask;
 	for (unsigned i = 0; i < g->lanes; i++) {
 		LLVMValueRef k = cg_int(g, i);
 
@@ -259,15 +280,12 @@ void cg_store(struct cg *g, struct op *op)
 	struct cv v = cg_get(g, op->in[0].val);
 	const struct value *buf = op->in[1].val;
 	enum dtype dt = buf->type->dtype;
-	size_t n;
-	const struct expr *off = layout_offset(g->c, buf,
-					       op_exprs(op, A_idx, &n));
-	const struct expr *step;
-	enum lane_class k = cg_lane_class(g, op, off, &step);
-	struct cv cond = guard_cond(g, op);
+	struct access a = find_access(g, op, buf);
+	const struct expr *off = a.off;
+	struct cv cond = a.cond;
 	LLVMValueRef p, st;
 
-	if (k == LANE_SAME) {
+	if (a.k == LANE_SAME) {
 		if (v.vec)
 			bug(&g->c->diag, "lanes are stored to one element");
 		if (cond.vec)
@@ -277,13 +295,13 @@ void cg_store(struct cg *g, struct op *op)
 	}
 	LLVMValueRef x = cg_to_mem(g, dt, cg_lanes(g, v));
 
-	if (k == LANE_UNIT && !g->mask && !cond.v) {
+	if (a.k == LANE_UNIT && !g->mask && !cond.v) {
 		p = address(g, dt, buf, cg_expr(g, op, off, 0));
 		st = LLVMBuildStore(g->b, x, p);
 		LLVMSetAlignment(st, (unsigned)dtype_size(dt));
 		return;
 	}
-	if (k == LANE_UNIT && !cond.v) {
+	if (a.k == LANE_UNIT && !cond.v) {
 		LLVMTypeRef over[] = { LLVMTypeOf(x), g->ptr };
 		unsigned id = LLVMLookupIntrinsicID("llvm.masked.store", 17);
 		LLVMValueRef arg[] = {

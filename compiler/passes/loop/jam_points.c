@@ -407,7 +407,7 @@ static struct value *sum_at(struct jam *j, struct op *op)
 	return known->value;
 }
 
-/* v at the point that the variables stand for now. */
+/* v at the point that the cloner maps the variables to. */
 static struct value *value_at(struct jam *j, struct value *v)
 {
 	struct value *in[MAX_RANK * 2];
