@@ -285,6 +285,35 @@ struct op *op_parent(const struct op *op)
 						: NULL;
 }
 
+bool op_comes_before(const struct op *p, const struct op *op)
+{
+	for (op = op->prev; op; op = op->prev)
+		if (op == p)
+			return true;
+	return false;
+}
+
+struct op *fold_combiner(const struct op *fold)
+{
+	const struct block *b = op_body(fold);
+	struct op *k = fold->n_in == 1 ? b->last->in[0].val->def : NULL;
+
+	if (!k || k->parent != b || !value_has_one_use(b->arg[0]))
+		return NULL;
+	switch ((int)k->code) {
+	case OP_loop_for:
+		return k->n_in == 1 && k->in[0].val == b->arg[0]
+			       ? fold_combiner(k)
+			       : NULL;
+	case OP_arith_add: case OP_arith_mul: case OP_arith_min:
+	case OP_arith_max: case OP_arith_and: case OP_arith_or:
+		return k->in[0].val == b->arg[0] || k->in[1].val == b->arg[0]
+			       ? k
+			       : NULL;
+	default: return NULL;
+	}
+}
+
 bool value_is_outside(const struct value *v, const struct op *op)
 {
 	struct block *b = v->def ? v->def->parent : v->block;

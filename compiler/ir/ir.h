@@ -237,6 +237,12 @@ void op_unlink(struct op *op);
 /* Before `before`, or at the end of the block when it is NULL. */
 void op_insert(struct op *op, struct block *b, struct op *before);
 struct op *op_parent(const struct op *op);
+/* Is p before op in the same block? */
+bool op_comes_before(const struct op *p, const struct op *op);
+/* What combines the one carried value of a nest.reduce or loop.for with others,
+ * so that steps may be taken in any order; that of an inner loop which passes
+ * the value through.  NULL when the order matters. */
+struct op *fold_combiner(const struct op *fold);
 /* Is the value defined outside of this op's regions? */
 bool value_is_outside(const struct value *v, const struct op *op);
 

@@ -343,27 +343,6 @@ static bool loop_for(struct verifier *v, const struct op *op)
 	return true;
 }
 
-/* Does the fold of these carried values not depend on the order of steps, so
- * that it may run in lanes? */
-static bool folds_in_lanes(const struct op *loop)
-{
-	const struct block *b = op_body(loop);
-	const struct op *k = loop->n_in == 1 ? b->last->in[0].val->def : NULL;
-
-	if (!k || k->parent != b)
-		return false;
-	switch ((int)k->code) {
-	case OP_loop_for:
-		/* An inner loop passes the fold through. */
-		return k->n_in == 1 && k->in[0].val == b->arg[0] &&
-		       folds_in_lanes(k);
-	case OP_arith_add: case OP_arith_mul: case OP_arith_min:
-	case OP_arith_max: case OP_arith_and: case OP_arith_or:
-		return k->in[0].val == b->arg[0] || k->in[1].val == b->arg[0];
-	default: return false;
-	}
-}
-
 static bool loop_lanes(struct verifier *v, const struct op *op)
 {
 	enum { MAX_WIDTH = 64, MAX_GROUPS = 8 };
@@ -373,7 +352,7 @@ static bool loop_lanes(struct verifier *v, const struct op *op)
 	    (width > 1 && unroll > MAX_GROUPS))
 		return E("has width %lld and unroll %lld", (long long)width,
 			 (long long)unroll);
-	return width == 1 || !op->n_in || folds_in_lanes(op) ||
+	return width == 1 || !op->n_in || fold_combiner(op) ||
 	       E("its carried values cannot be folded in lanes");
 }
 

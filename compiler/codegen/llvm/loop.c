@@ -96,16 +96,6 @@ static LLVMValueRef counted(struct cg *g, struct op *loop, LLVMValueRef from,
 
 /* ---- folds in lanes ------------------------------------------------- */
 
-static struct op *combiner(struct op *loop)
-{
-	struct op *k = op_body(loop)->last->in[0].val->def;
-
-	/* An inner loop passes the fold through. */
-	if (k && k->code == OP_loop_for)
-		return combiner(k);
-	return k;
-}
-
 static LLVMValueRef identity(struct cg *g, enum opcode code, enum dtype t)
 {
 	LLVMTypeRef ty = cg_type(g, t);
@@ -204,7 +194,7 @@ static void loop_lanes(struct cg *g, struct op *op, struct carried *acc)
 	unsigned u = (unsigned)op_int(op, A_unroll);
 	LLVMValueRef n = cg_expr(g, op, iv->a, 0), from = cg_int(g, 0);
 	struct carried init = *acc, part[8];
-	struct op *k = acc->n ? combiner(op) : NULL;
+	struct op *k = acc->n ? fold_combiner(op) : NULL;
 	enum dtype t = acc->n ? op->out[0].type->dtype : DT_F32;
 	int64_t ext;
 	bool known = expr_is_const(iv->a, &ext);

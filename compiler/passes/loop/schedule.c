@@ -195,25 +195,6 @@ static struct op *deepest_fold(const struct schedule *s)
 	return best;
 }
 
-bool fold_is_reorderable(const struct op *fold)
-{
-	const struct block *b = op_body(fold);
-	const struct op *y = b->last, *k;
-
-	if (fold->n_in != 1)
-		return false;
-	k = y->in[0].val->def;
-	if (!k || k->parent != b || !value_has_one_use(b->arg[0]))
-		return false;
-	switch (k->code) {
-	case OP_arith_add: case OP_arith_mul: case OP_arith_min:
-	case OP_arith_max: case OP_arith_and: case OP_arith_or:
-		return k->in[0].val == b->arg[0] || k->in[1].val == b->arg[0];
-	default:
-		return false;
-	}
-}
-
 int64_t extent_or(const struct expr *iv, int64_t unknown)
 {
 	int64_t n;
@@ -262,7 +243,7 @@ static void choose_vector(struct schedule *s)
 		bits = dtype_is_float(s->op->out[0].type->dtype) ? 32 : 16;
 	s->lanes = target_lanes(s->ctx->target, bits < 32 ? 32 : bits);
 	s->vec_loop = -1;
-	s->vec_reduce = fold && fold_is_reorderable(fold);
+	s->vec_reduce = fold && fold_combiner(fold);
 	if (!s->n_loop)
 		return;
 	struct access_count out = { s->ctx, expr_atom(s->iv[s->unit]), 0, 0 };

@@ -30,7 +30,5 @@ int64_t work_times(int64_t a, int64_t b);
 int64_t extent_or(const struct expr *iv, int64_t unknown);
 /* A block that never runs; its indices may divide by an extent that is 0. */
 bool no_points(const struct block *b);
-/* Has it one carried value, combined with others in any order? */
-bool fold_is_reorderable(const struct op *fold);
 
 #endif

@@ -54,8 +54,14 @@ static struct value *widened(struct ctx *c, struct value *v, struct op *at)
 	for (const struct use *u = v->uses; u; u = u->next) {
 		struct op *s = op_parent(u->user);
 
-		if (s && s->parent == at->parent && widens(s, v))
-			return &s->out[0];
+		if (!s || s->parent != at->parent || !widens(s, v))
+			continue;
+		if (!op_comes_before(s, at)) {
+			/* It needs nothing but v. */
+			op_unlink(s);
+			op_insert(s, at->parent, at);
+		}
+		return &s->out[0];
 	}
 	struct nest n = nest_begin(&lo, 1, &t);
 

@@ -27,22 +27,13 @@ static bool same_op(const struct op *p, enum opcode code, unsigned n_in,
 	return true;
 }
 
-/* Is p before op in its block? */
-static bool comes_before(const struct op *p, const struct op *op)
-{
-	for (op = op->prev; op; op = op->prev)
-		if (op == p)
-			return true;
-	return false;
-}
-
 struct value *infer_helper(struct infer *in, enum opcode code, unsigned n_in,
 			   struct value *const *v, unsigned n_attr,
 			   const struct named_attr *attr)
 {
 	for (struct use *u = v[0]->uses; u; u = u->next)
 		if (same_op(u->user, code, n_in, v, n_attr, attr) &&
-		    comes_before(u->user, in->op))
+		    op_comes_before(u->user, in->op))
 			return &u->user->out[0];
 	struct builder b = { in->ctx, in->op->parent, in->op, in->op->loc };
 
