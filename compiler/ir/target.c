@@ -45,6 +45,15 @@ static const struct isa isas[] = {
 	  .dram_bytes_cycle = 2 },
 };
 
+/* Preferred first; each adds exactly, none saturates. */
+static const struct dot dots[] = {
+	{ "x86_64", { "avx512vnni" }, 512, DOT_VPDPBUSD, 4, DT_U8, DT_I8 },
+	{ "x86_64", { "avxvnni" }, 256, DOT_VPDPBUSD, 4, DT_U8, DT_I8 },
+	{ "x86_64", { "sse2" }, 0, DOT_PMADDWD, 2, DT_I16, DT_I16 },
+	{ "aarch64", { "dotprod" }, 0, DOT_SDOT, 4, DT_I8, DT_I8 },
+	{ "", { NULL }, 0, DOT_WIDE, 1, DT_I16, DT_I16 },
+};
+
 unsigned target_lanes(const struct target *t, unsigned bits)
 {
 	unsigned n = t->isa->vector_bits / bits;
@@ -138,6 +147,22 @@ static bool starts(const char *s, const char *prefix)
 	return !strncmp(s, prefix, strlen(prefix));
 }
 
+static const struct dot *choose_dot(const char *triple, unsigned bits,
+				    target_has_fn *has, void *arg)
+{
+	const struct dot *d = dots;
+
+	for (;; d++) {
+		bool ok = starts(triple, d->arch) &&
+			  (!d->vector_bits || bits == d->vector_bits);
+
+		for (size_t k = 0; k < ARRAY_SIZE(d->feature); k++)
+			ok = ok && (!d->feature[k] || has(arg, d->feature[k]));
+		if (ok)
+			return d;
+	}
+}
+
 struct target *target_new(struct ctx *c, const char *triple, const char *cpu,
 			  const char *features, target_has_fn *has, void *arg)
 {
@@ -162,5 +187,6 @@ struct target *target_new(struct ctx *c, const char *triple, const char *cpu,
 		break;
 	}
 	t->arch = t->isa->arch;
+	t->dot = choose_dot(triple, t->isa->vector_bits, has, arg);
 	return t;
 }

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/dtype.h"
+
 struct ctx;
 
 /* A register tile: rows by vectors of columns. */
@@ -16,6 +18,24 @@ struct tile {
 enum { MAX_TILES = 8, MAX_FEATURES = 8 };
 /* Of any tile: rows, vectors of columns, and their product. */
 enum { MAX_ROWS = 32, MAX_VECS = 8, MAX_SUMS = 64 };
+
+/* Instructions that sum products of small integers. */
+enum dot_kind {
+	DOT_WIDE,	/* none: both operands are widened */
+	DOT_PMADDWD,	/* pairs of i16 */
+	DOT_VPDPBUSD,	/* quads of u8 by i8 */
+	DOT_SDOT,	/* quads of i8 */
+};
+
+/* How a register tile multiplies integers: one row per instruction. */
+struct dot {
+	const char *arch;
+	const char *feature[2];		/* that the CPU must have */
+	unsigned vector_bits;		/* that it has; 0: any */
+	enum dot_kind kind;
+	unsigned group;			/* products that a lane adds at once */
+	enum dtype rows, panel;		/* what it takes */
+};
 
 /* One row per instruction set family. */
 struct isa {
@@ -43,6 +63,7 @@ struct target {
 	const char *tune;	/* CPU that instructions are ordered for */
 	const char *arch;
 	const struct isa *isa;
+	const struct dot *dot;
 	bool pic;
 	/* On x86 cpu is this level, 1 to 4, as in x86-64-v3, and the object
 	 * checks that it and the features are there; 0 elsewhere. */

@@ -407,25 +407,36 @@ static bool steps_linearly(struct verifier *v, const struct op *op,
 	return true;
 }
 
+static bool is_small_int(enum dtype t)
+{
+	return !dtype_is_float(t) && dtype_info[t].bits <= 16;
+}
+
 static bool contract(struct verifier *v, const struct op *op)
 {
 	enum { MAX_TILE = 1 << 10 };
 	const struct type *a = in_type(op, 0), *b = in_type(op, 1);
 	const struct block *body = op->n_region == 1 ? op_body(op) : NULL;
 	int64_t mr = op_int(op, A_mr), nr = op_int(op, A_nr);
+	int64_t group = op_int(op, A_group);
+	enum dtype sum;
 	size_t n_a, n_b, n_origin;
 
 	op_exprs(op, A_a_idx, &n_a);
 	op_exprs(op, A_b_idx, &n_b);
 	op_exprs(op, A_origin, &n_origin);
-	if (op->n_in != 2 || op->n_out || !is_tensor(a) || !is_tensor(b) ||
-	    (a->dtype != DT_F32 && a->dtype != DT_F64) ||
-	    (a->dtype != b->dtype &&
-	     !(a->dtype == DT_F32 && dtype_is_half(b->dtype))))
+	if (op->n_in != 2 || op->n_out || !is_tensor(a) || !is_tensor(b))
+		return E("needs two buffers");
+	sum = is_small_int(a->dtype) ? DT_I32 : a->dtype;
+	if (sum == DT_I32 ? !is_small_int(b->dtype)
+			  : (sum != DT_F32 && sum != DT_F64) ||
+				    (sum != b->dtype &&
+				     !(sum == DT_F32 &&
+				       dtype_is_half(b->dtype))))
 		return E("needs two buffers of f32 or f64, of which the second "
-			 "may be half of f32");
+			 "may be half of f32, or of integers below i32");
 	if (!body || body->n_iv < 2 || body->n_iv > MAX_RANK + 2 ||
-	    body->n_arg != 1 || !is_scalar(body->arg[0]->type, a->dtype))
+	    body->n_arg != 1 || !is_scalar(body->arg[0]->type, sum))
 		return E("needs a body over m, n and the k's that takes the "
 			 "sum");
 	if (n_a != a->rank || n_b != b->rank || n_origin != 3)
@@ -434,6 +445,13 @@ static bool contract(struct verifier *v, const struct op *op)
 	if (mr < 1 || mr > MAX_TILE || nr < 1 || nr > MAX_TILE)
 		return E("has a tile of %lld by %lld", (long long)mr,
 			 (long long)nr);
+	if (group != 1 &&
+	    (group < 1 || sum != DT_I32 || body->n_iv < 3 ||
+	     !expr_is(expr_atom(body->iv[body->n_iv - 1])->a, group) ||
+	     op_exprs(op, A_b_idx, &n_b)[n_b - 1] !=
+		     body->iv[body->n_iv - 1]))
+		return E("has a group of %lld that is not its last variable",
+			 (long long)group);
 	return steps_linearly(v, op, A_a_idx) && steps_linearly(v, op, A_b_idx);
 }
 

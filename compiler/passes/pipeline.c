@@ -32,6 +32,8 @@ static const char pipeline_o2[] =
 	"fold_statements,"
 	/* States what fusion then takes into the producers. */
 	"widen,"
+	"integer,"
+	"fold_statements{bytes=1},"
 	"fuse,"
 	/* Fusion substitutes at whole elements. */
 	"split,"

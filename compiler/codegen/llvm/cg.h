@@ -133,6 +133,16 @@ void cg_op(struct cg *g, struct op *op);
 void cg_block_ops(struct cg *g, struct block *b);
 void cg_kernel(struct cg *g, struct kernel *k, unsigned number);
 
+/* ---- dot.c ---------------------------------------------------------- */
+
+/*
+ * sum + a * b in each i32 lane: over the group of small integers of which the
+ * lanes of a and b are made, or i32 by i32 where the target has no such
+ * instruction.
+ */
+LLVMValueRef cg_dot(struct cg *g, LLVMValueRef sum, LLVMValueRef a,
+		    LLVMValueRef b);
+
 /* ---- contract.c ----------------------------------------------------- */
 
 void cg_contract(struct cg *g, struct op *op);

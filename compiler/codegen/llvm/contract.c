@@ -27,8 +27,9 @@ struct kern {
 	struct cg *g;
 	struct op *op;
 	unsigned mr, nv, lanes, nr;
-	enum dtype dt, panel;		/* of sums and rows; of the panel */
-	LLVMTypeRef elem, vec, panel_elem;
+	enum dtype dt, rows, panel;	/* of sums, rows, and the panel */
+	unsigned group;			/* products of a lane and step */
+	LLVMTypeRef elem, vec, row_elem, panel_elem;
 	const struct expr *a_off, *b_off;	/* at row m0, column n0, k 0 */
 	LLVMValueRef row_off[MAX_ROWS];		/* in elements */
 	int64_t row_const[MAX_ROWS];
@@ -67,6 +68,14 @@ static void plan_k(struct kern *kn)
 	struct block *b = op_body(kn->op);
 
 	for (unsigned i = 2; i < b->n_iv; i++) {
+		/* An instruction takes the whole group. */
+		if (kn->group > 1 && i + 1 == b->n_iv) {
+			kn->a_off = with(c, kn->a_off, b->iv[i],
+					 expr_const(c, 0));
+			kn->b_off = with(c, kn->b_off, b->iv[i],
+					 expr_const(c, 0));
+			break;
+		}
 		struct k_loop l = { .iv = expr_atom(b->iv[i]) };
 		const struct expr *rest;
 
@@ -144,17 +153,20 @@ static LLVMValueRef load_row(struct kern *kn, LLVMValueRef pa, unsigned r,
 			     int64_t ahead)
 {
 	struct cg *g = kn->g;
+	LLVMTypeRef t = kn->row_elem;
 	LLVMValueRef p, x;
 
 	if (kn->rows_const) {
-		p = element(kn, kn->elem, pa, kn->row_const[r] + ahead);
+		p = element(kn, t, pa, kn->row_const[r] + ahead);
 	} else {
-		p = LLVMBuildGEP2(g->b, kn->elem, pa, &kn->row_off[r], 1, "");
-		p = element(kn, kn->elem, p, ahead);
+		p = LLVMBuildGEP2(g->b, t, pa, &kn->row_off[r], 1, "");
+		p = element(kn, t, p, ahead);
 	}
-	x = LLVMBuildLoad2(g->b, kn->elem, p, "");
-	LLVMSetAlignment(x, (unsigned)dtype_size(kn->dt));
-	return cg_splat(g, x);
+	x = LLVMBuildLoad2(g->b, kn->group > 1 ? kn->elem : t, p, "");
+	LLVMSetAlignment(x, (unsigned)dtype_size(kn->rows));
+	x = cg_splat(g, x);
+	return LLVMTypeOf(x) == kn->vec ? x
+					: LLVMBuildSExt(g->b, x, kn->vec, "");
 }
 
 static LLVMValueRef load_cols(struct kern *kn, LLVMValueRef pb, unsigned v,
@@ -162,14 +174,20 @@ static LLVMValueRef load_cols(struct kern *kn, LLVMValueRef pb, unsigned v,
 {
 	struct cg *g = kn->g;
 	LLVMValueRef x = LLVMBuildLoad2(
-		g->b, LLVMVectorType(kn->panel_elem, kn->lanes),
+		g->b,
+		kn->group > 1 ? kn->vec
+			      : LLVMVectorType(kn->panel_elem, kn->lanes),
 		element(kn, kn->panel_elem, pb,
-			(int64_t)(v * kn->lanes) + ahead),
+			(int64_t)(v * kn->lanes * kn->group) + ahead),
 		"");
 
 	/* Panels are whole vectors of an aligned buffer. */
-	LLVMSetAlignment(x, kn->lanes * (unsigned)dtype_size(kn->panel));
-	return kn->panel == kn->dt ? x : cg_from_mem(g, kn->panel, x);
+	LLVMSetAlignment(x, kn->lanes * kn->group *
+				    (unsigned)dtype_size(kn->panel));
+	if (LLVMTypeOf(x) == kn->vec)
+		return x;
+	return kn->dt == DT_I32 ? LLVMBuildSExt(g->b, x, kn->vec, "")
+				: cg_from_mem(g, kn->panel, x);
 }
 
 static void multiply_add(struct kern *kn, unsigned r, unsigned v,
@@ -178,6 +196,10 @@ static void multiply_add(struct kern *kn, unsigned r, unsigned v,
 	struct cg *g = kn->g;
 	LLVMValueRef in[] = { a, b, kn->sum[r * kn->nv + v] };
 
+	if (kn->dt == DT_I32) {
+		kn->sum[r * kn->nv + v] = cg_dot(g, in[2], a, b);
+		return;
+	}
 	if (g->t->isa->fma) {
 		kn->sum[r * kn->nv + v] = cg_call(g, "llvm.fma", kn->vec, 3,
 						  in);
@@ -197,7 +219,7 @@ static void read_ahead(struct kern *kn, LLVMValueRef pb, int64_t ahead)
 
 	if (!bytes || kn->mr < kn->g->t->isa->prefetch_rows)
 		return;
-	for (int64_t at = 0; at < kn->nr * es; at += line) {
+	for (int64_t at = 0; at < kn->nr * kn->group * es; at += line) {
 		LLVMValueRef arg[] = {
 			element(kn, kn->panel_elem, pb,
 				ahead + (bytes + at) / es),
@@ -293,7 +315,7 @@ static void k_nest(struct kern *kn, unsigned depth, LLVMValueRef pa,
 	else
 		k_nest(kn, depth + 1, a, p);
 	LLVMValueRef left = LLVMBuildSub(b, i, cg_int(g, unroll), "");
-	LLVMValueRef na = LLVMBuildGEP2(b, kn->elem, a, &step_a, 1, "");
+	LLVMValueRef na = LLVMBuildGEP2(b, kn->row_elem, a, &step_a, 1, "");
 	LLVMValueRef np = LLVMBuildGEP2(b, kn->panel_elem, p, &step_b, 1, "");
 	LLVMBasicBlockRef latch = LLVMGetInsertBlock(b);
 
@@ -566,7 +588,7 @@ static void tile_body(struct kern *kn)
 
 	plan(kn);
 	off = cg_expr(g, kn->op, kn->a_off, 0);
-	pa = LLVMBuildGEP2(g->b, kn->elem, pa, &off, 1, "");
+	pa = LLVMBuildGEP2(g->b, kn->row_elem, pa, &off, 1, "");
 	off = cg_expr(g, kn->op, kn->b_off, 0);
 	pb = LLVMBuildGEP2(g->b, kn->panel_elem, pb, &off, 1, "");
 	g->lanes = kn->lanes; /* for splats */
@@ -607,8 +629,10 @@ static void take(struct bound *b, const struct map *m)
 
 void cg_contract(struct cg *g, struct op *op)
 {
-	enum dtype dt = op->in[0].val->type->dtype;
+	enum dtype dt = op_body(op)->arg[0]->type->dtype;
 	struct kern kn = { .g = g, .op = op, .dt = dt,
+			   .rows = op->in[0].val->type->dtype,
+			   .group = (unsigned)op_int(op, A_group),
 			   .panel = op->in[1].val->type->dtype,
 			   .mr = (unsigned)op_int(op, A_mr),
 			   .nr = (unsigned)op_int(op, A_nr) };
@@ -616,6 +640,7 @@ void cg_contract(struct cg *g, struct op *op)
 	kn.lanes = target_lanes(g->t, dtype_info[dt].bits);
 	kn.nv = kn.nr / kn.lanes;
 	kn.elem = cg_type(g, dt);
+	kn.row_elem = cg_mem_type(g, kn.rows);
 	kn.panel_elem = cg_mem_type(g, kn.panel);
 	kn.vec = LLVMVectorType(kn.elem, kn.lanes);
 	if (!target_tile_fits(g->t, dtype_info[dt].bits, kn.mr, kn.nr))

@@ -12,6 +12,7 @@
 #include <llvm-c/Transforms/PassBuilder.h>
 
 #include "codegen/llvm/cg.h"
+#include "codegen/llvm/x86.h"
 
 /*
  * Kernels are vectors already: only clean-up, no vectoriser, no unrolling.  A
@@ -153,10 +154,38 @@ static void start_module(struct cg *g, LLVMTargetMachineRef tm)
 	LLVMSetAlignment(g->zeros, 64);
 }
 
+static void find_dot(void *arg, struct op *op)
+{
+	if (op->code == OP_kern_contract &&
+	    op_body(op)->arg[0]->type->dtype == DT_I32)
+		*(bool *)arg = true;
+}
+
+/* The module's target, with the features for its sums of small integers: only
+ * objects that have some ask the CPU for these. */
+static const struct target *target_of(const struct module *m)
+{
+	struct target *t = NEW(&m->ctx->perm, struct target);
+	bool found = false;
+
+	*t = *m->ctx->target;
+	block_walk(op_body(m->func), find_dot, &found);
+	for (size_t i = 0; found && i < ARRAY_SIZE(t->dot->feature); i++) {
+		const char *f = t->dot->feature[i];
+
+		if (f && t->x86_level &&
+		    !x86_in_effect(t->x86_level, t->features, f))
+			t->features = arena_fmt(&m->ctx->perm, "%s%s+%s",
+						t->features,
+						*t->features ? "," : "", f);
+	}
+	return t;
+}
+
 bool codegen_llvm(struct module *m, const struct codegen_options *o,
 		  enum codegen_kind kind, struct codegen_out *out)
 {
-	struct cg g = { .c = m->ctx, .m = m, .o = o, .t = m->ctx->target,
+	struct cg g = { .c = m->ctx, .m = m, .o = o, .t = target_of(m),
 			.lanes = 1 };
 	LLVMMemoryBufferRef buf = NULL;
 

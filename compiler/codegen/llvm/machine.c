@@ -169,6 +169,8 @@ const struct target *codegen_target(struct ctx *c, const char *triple,
 		i.features = join(c, host_feat, i.features);
 	} else if (!cpu) {
 		i.cpu = x86 ? "x86-64" : "generic";
+	} else if (x86) {
+		i.features = join(c, x86_cpu_features(cpu), i.features);
 	}
 	struct target *t = NULL;
 	char said[256];

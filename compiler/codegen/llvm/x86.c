@@ -124,36 +124,66 @@ unsigned x86_level(unsigned level, const char *changes)
 }
 
 /* By the family names that clang knows; the longest prefix comes first. */
+static const struct {
+	const char *prefix;
+	unsigned level;
+	const char *more;	/* features beyond the level that we use */
+} families[] = {
+	{ "x86-64-v4", 4, "" },
+	{ "x86-64-v3", 3, "" },
+	{ "x86-64-v2", 2, "" },
+	{ "skylake-avx512", 4, "" },
+	{ "cascadelake", 4, "+avx512vnni" },
+	{ "cooperlake", 4, "+avx512vnni" },
+	{ "cannonlake", 4, "" },
+	{ "icelake", 4, "+avx512vnni" },
+	{ "sapphirerapids", 4, "+avx512vnni" },
+	{ "emeraldrapids", 4, "+avx512vnni" },
+	{ "graniterapids", 4, "+avx512vnni" },
+	{ "diamondrapids", 4, "+avx512vnni" },
+	{ "tigerlake", 4, "+avx512vnni" },
+	{ "rocketlake", 4, "+avx512vnni" },
+	{ "znver4", 4, "+avx512vnni" },
+	{ "znver5", 4, "+avx512vnni" },
+	{ "haswell", 3, "" },
+	{ "broadwell", 3, "" },
+	{ "skylake", 3, "" },
+	{ "alderlake", 3, "+avxvnni" },
+	{ "raptorlake", 3, "+avxvnni" },
+	{ "meteorlake", 3, "+avxvnni" },
+	{ "arrowlake", 3, "+avxvnni" },
+	{ "lunarlake", 3, "+avxvnni" },
+	{ "pantherlake", 3, "+avxvnni" },
+	{ "gracemont", 3, "+avxvnni" },
+	{ "sierraforest", 3, "+avxvnni" },
+	{ "grandridge", 3, "+avxvnni" },
+	{ "clearwaterforest", 3, "+avxvnni" },
+	{ "znver", 3, "" },
+	{ "nehalem", 2, "" },
+	{ "westmere", 2, "" },
+	{ "sandybridge", 2, "" },
+	{ "ivybridge", 2, "" },
+	{ "silvermont", 2, "" },
+	{ "goldmont", 2, "" },
+	{ "tremont", 2, "" },
+	{ "bdver", 2, "" },
+	{ "btver2", 2, "" },
+};
+
 unsigned x86_cpu_level(const char *cpu)
 {
-	static const struct {
-		const char *prefix;
-		unsigned level;
-	} row[] = {
-		{ "x86-64-v4", 4 },      { "x86-64-v3", 3 },
-		{ "x86-64-v2", 2 },      { "skylake-avx512", 4 },
-		{ "cascadelake", 4 },    { "cooperlake", 4 },
-		{ "cannonlake", 4 },     { "icelake", 4 },
-		{ "sapphirerapids", 4 }, { "emeraldrapids", 4 },
-		{ "graniterapids", 4 },  { "diamondrapids", 4 },
-		{ "tigerlake", 4 },      { "rocketlake", 4 },
-		{ "znver4", 4 },         { "znver5", 4 },
-		{ "haswell", 3 },        { "broadwell", 3 },
-		{ "skylake", 3 },        { "alderlake", 3 },
-		{ "raptorlake", 3 },     { "meteorlake", 3 },
-		{ "arrowlake", 3 },      { "lunarlake", 3 },
-		{ "pantherlake", 3 },    { "gracemont", 3 },
-		{ "sierraforest", 3 },   { "grandridge", 3 },
-		{ "clearwaterforest", 3 }, { "znver", 3 },
-		{ "nehalem", 2 },        { "westmere", 2 },
-		{ "sandybridge", 2 },    { "ivybridge", 2 },
-		{ "silvermont", 2 },     { "goldmont", 2 },
-		{ "tremont", 2 },        { "bdver", 2 },
-		{ "btver2", 2 },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(row); i++)
-		if (!strncmp(cpu, row[i].prefix, strlen(row[i].prefix)))
-			return row[i].level;
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++)
+		if (!strncmp(cpu, families[i].prefix,
+			     strlen(families[i].prefix)))
+			return families[i].level;
 	return 1;
+}
+
+const char *x86_cpu_features(const char *cpu)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++)
+		if (!strncmp(cpu, families[i].prefix,
+			     strlen(families[i].prefix)))
+			return families[i].more;
+	return "";
 }

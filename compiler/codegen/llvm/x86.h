@@ -37,5 +37,7 @@ bool x86_in_effect(unsigned level, const char *changes, const char *name);
 unsigned x86_level(unsigned level, const char *changes);
 /* Of a CPU that LLVM knows by name; 1 when it has no row. */
 unsigned x86_cpu_level(const char *cpu);
+/* What it has beyond its level, as far as we use that: "+a,+b" or "". */
+const char *x86_cpu_features(const char *cpu);
 
 #endif

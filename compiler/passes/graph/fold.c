@@ -49,10 +49,25 @@ static struct value *from_known(struct builder *b, const struct value *v)
 	return build_const(b, v->type, (struct blob){ data, v->known->n * es });
 }
 
+/* Quantized weights stay bytes: contractions may sum them as integers, and
+ * what does not is folded as a statement. */
+static bool widens_bytes(struct ctx *c, const struct op *op)
+{
+	const struct type *t = op->n_in ? op->in[0].val->type : NULL;
+	const struct type *to = op->out[0].type;
+
+	return t && t->kind == TY_TENSOR && to->kind == TY_TENSOR &&
+	       dtype_info[t->dtype].bits <= 8 && t->dtype != DT_BOOL &&
+	       dtype_is_float(to->dtype) && !expr_is(type_elems(c, t), 1) &&
+	       type_elems(c, t) == type_elems(c, to);
+}
+
 static bool worth(struct ctx *c, const struct op *op, int64_t in_bytes)
 {
 	int64_t total = 0, n;
 
+	if (widens_bytes(c, op))
+		return false;
 	for (unsigned i = 0; i < op->n_out; i++) {
 		if (op->out[i].type->kind != TY_TENSOR)
 			continue;

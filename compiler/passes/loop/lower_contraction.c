@@ -264,7 +264,7 @@ static struct schedule choose_schedule(const struct tiling *t)
 	const struct block *kb = op_body(t->con.fold);
 	const struct block *body = op_body(t->con.compute);
 	struct schedule s = { .depth = 1 };
-	int64_t es = (int64_t)dtype_size(t->con.fold->out[0].type->dtype);
+	int64_t es = (int64_t)dtype_size(t->con.a->in[0].val->type->dtype);
 	int64_t rows = const_or(t->rows, 128), tiles, outer = 1, a_bytes, n_b;
 
 	for (uint32_t i = 0; i < kb->n_iv; i++)
@@ -376,6 +376,9 @@ static void emit_tile(struct tiling *t, unsigned mr, const struct expr *m0,
 	op_set_exprs(c, kern, A_origin, 3, origin);
 	op_set_int(c, kern, A_mr, mr);
 	op_set_int(c, kern, A_nr, t->width);
+	if (t->con.fold->out[0].type->dtype == DT_I32 &&
+	    c->target->dot->group > 1)
+		op_set_int(c, kern, A_group, c->target->dot->group);
 
 	/* What happens to each sum. */
 	struct builder saved = t->b;

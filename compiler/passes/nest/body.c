@@ -8,14 +8,22 @@
 
 /* ---- questions ------------------------------------------------------ */
 
-/* The load that v is, or is the widened value of: from half to f32 nothing is
- * rounded. */
+/* Does the cast keep every value, so that a sum may widen what it reads? */
+static bool widens(enum dtype from, enum dtype to)
+{
+	if (to == DT_F32)
+		return dtype_is_half(from);
+	return to == DT_I32 && !dtype_is_float(from) &&
+	       dtype_info[from].bits <= 16;
+}
+
+/* The load that v is, or is the widened value of. */
 static struct op *load_of(struct value *v, const struct block *body)
 {
 	struct op *cast = def_of(v, OP_arith_cast);
 
-	if (cast && cast->parent == body && v->type->dtype == DT_F32 &&
-	    dtype_is_half(cast->in[0].val->type->dtype))
+	if (cast && cast->parent == body &&
+	    widens(cast->in[0].val->type->dtype, v->type->dtype))
 		v = cast->in[0].val;
 	return def_of(v, OP_nest_load);
 }

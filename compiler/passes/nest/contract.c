@@ -149,16 +149,17 @@ static bool channels_last(const struct contraction *con)
 	return false;
 }
 
-/* Order of the fold's variables in the panel: that of the row operand in
- * memory, so that it is read in order. */
-static unsigned fold_order(const struct contraction *con, unsigned *order)
+/* Order of the fold's variables in the panel but for the group's: that of the
+ * row operand in memory, so that it is read in order. */
+static unsigned fold_order(const struct contraction *con,
+			   const struct group *g, unsigned *order)
 {
 	const struct block *kb = op_body(con->fold);
 	bool window_first = channels_last(con);
 	unsigned n = 0;
 
 	for (int pass = 0; pass < 2; pass++)
-		for (uint32_t i = 0; i < kb->n_iv; i++)
+		for (uint32_t i = 0; i < kb->n_iv - (g->size > 1); i++)
 			if ((con->window >> i & 1) == (window_first == !pass))
 				order[n++] = i;
 	return n;
@@ -173,6 +174,8 @@ static enum dtype panel_dtype(struct ctx *c, const struct contraction *con)
 {
 	enum dtype t = con->b->out[0].type->dtype;
 
+	if (con->fold->out[0].type->dtype == DT_I32)
+		return c->target->dot->panel;
 	if (!dtype_is_half(t))
 		return con->fold->out[0].type->dtype;
 	return reads_constants(con->b) &&
@@ -181,7 +184,8 @@ static enum dtype panel_dtype(struct ctx *c, const struct contraction *con)
 		       : DT_F32;
 }
 
-static void pack_columns(struct ctx *c, struct contraction *con)
+static void pack_columns(struct ctx *c, struct contraction *con,
+			 const struct group *g)
 {
 	struct block *out = op_body(con->compute), *kb = op_body(con->fold);
 	struct builder b = { c, con->compute->parent, con->compute,
@@ -204,24 +208,30 @@ static void pack_columns(struct ctx *c, struct contraction *con)
 	unsigned panel = rank;
 
 	dim[rank++] = expr_ceildiv(c, cols, width);
-	unsigned n_k = fold_order(con, order);
+	unsigned n_k = fold_order(con, g, order);
 
 	for (unsigned i = 0; i < n_k; i++) {
 		rn.from[rn.n++] = at[rank] = kb->iv[order[i]];
 		dim[rank++] = expr_atom(kb->iv[order[i]])->a;
 	}
+	unsigned column = rank;
+
 	at[rank] = expr_mod(c, n, width);
 	dim[rank++] = width;
+	if (g->size > 1) {
+		rn.from[rn.n++] = at[rank] = kb->iv[kb->n_iv - 1];
+		dim[rank++] = expr_const(c, g->size);
+	}
 
 	enum dtype from = con->b->out[0].type->dtype;
 	const struct type *t = type_tensor(c, panel_dtype(c, con), rank, dim);
 	struct nest s = nest_begin(&lo, 1, &t);
 	const struct expr *col = expr_add(c, expr_mul(c, s.iv[panel], width),
-					  s.iv[rank - 1]);
+					  s.iv[column]);
 	unsigned k = 0;
 
 	for (unsigned i = 0; i < rank; i++)
-		if (i != panel && i != rank - 1)
+		if (i != panel && i != column)
 			rn.to[k++] = s.iv[i];
 	rn.from[rn.n] = n;
 	rn.to[rn.n++] = col;
@@ -233,14 +243,17 @@ static void pack_columns(struct ctx *c, struct contraction *con)
 		}
 	size_t n_idx;
 	const struct expr *const *idx = op_exprs(con->b, A_idx, &n_idx);
-	const struct expr *e[MAX_RANK], *guard;
+	const struct expr *e[MAX_RANK], *guard[2];
 
 	for (size_t i = 0; i < n_idx; i++)
 		e[i] = expr_subst(c, idx[i], expr_renamed, &rn);
-	guard = expr_addc(c, expr_sub(c, cols, col), -1);
+	guard[0] = expr_addc(c, expr_sub(c, cols, col), -1);
+	if (g->inside)
+		guard[1] = expr_subst(c, g->inside, expr_renamed, &rn);
 	struct value *zero = s_const(&lo, from, 0);
-	struct value *v = nest_load_guarded(&lo, con->b->in[0].val, e, 1,
-					    &guard, zero);
+	struct value *v = nest_load_guarded(&lo, con->b->in[0].val, e,
+					    1 + (g->inside != NULL), guard,
+					    zero);
 	struct value *packed;
 
 	v = s_cast(&lo, t->dtype, v);
@@ -269,22 +282,35 @@ static void pack_columns(struct ctx *c, struct contraction *con)
 	op_set_int(c, con->compute, A_panel, panel_width);
 }
 
+static void contract_statement(struct ctx *c, struct op *op)
+{
+	struct contraction con;
+	struct group g;
+
+	if (op_has(op, A_panel) || !contraction_match(c, op, &con) ||
+	    !contraction_fits(c, &con))
+		return;
+	contraction_group(c, &con, &g);
+	if (g.size > 1 && !contraction_match(c, op, &con))
+		return;
+	if (!contraction_copy_rows(c, &con, &g)) {
+		contraction_guard_group(c, &con, &g);
+		return;
+	}
+	if (!contraction_match(c, op, &con))
+		return;
+	if (!value_is_returned(&op->out[0]))
+		contraction_set_layout(c, &con);
+	pack_columns(c, &con, &g);
+}
+
 static void contract_block(struct ctx *c, struct block *b)
 {
 	for (struct op *op = b->first; op; op = op->next) {
-		struct contraction con;
-
 		if (op->code == OP_core_scan)
 			contract_block(c, op_body(op));
-		if (op->code != OP_nest_compute || op_has(op, A_panel) ||
-		    !contraction_match(c, op, &con) ||
-		    !contraction_copy_rows(c, &con))
-			continue;
-		if (!contraction_match(c, op, &con))
-			continue;
-		if (!value_is_returned(&op->out[0]))
-			contraction_set_layout(c, &con);
-		pack_columns(c, &con);
+		if (op->code == OP_nest_compute)
+			contract_statement(c, op);
 	}
 }
 

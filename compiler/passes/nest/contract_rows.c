@@ -5,24 +5,27 @@
 #include "ir/layout.h"
 #include "passes/nest/body.h"
 #include "passes/nest/contraction.h"
+#include "passes/nest/quantized.h"
 
 enum { FEW_CHANNELS = 8 };
 
 /* The statement that makes the copy, and how the kernel reads it. */
 struct copy {
 	struct contraction *con;
+	const struct group *group;
+	enum dtype dtype;
 	struct lower lo;
 	unsigned rank;
 	const struct expr *dim[MAX_RANK], *at[MAX_RANK];
 	const struct expr *src[MAX_RANK];	/* of an element */
 	unsigned n_guard;
-	const struct expr *guard[2 * MAX_RANK];
+	const struct expr *guard[2 * MAX_RANK + 1];
+	struct value *other;		/* where a guard is negative, or 0 */
 };
 
 static struct nest copy_begin(struct copy *cp)
 {
-	enum dtype acc = cp->con->fold->out[0].type->dtype;
-	const struct type *t = type_tensor(cp->lo.b.ctx, acc, cp->rank,
+	const struct type *t = type_tensor(cp->lo.b.ctx, cp->dtype, cp->rank,
 					   cp->dim);
 
 	return nest_begin(&cp->lo, 1, &t);
@@ -30,12 +33,15 @@ static struct nest copy_begin(struct copy *cp)
 
 static struct value *copy_end(struct copy *cp, struct nest *s)
 {
-	struct value *from = cp->con->a->in[0].val;
-	struct value *zero = s_const(&cp->lo, from->type->dtype, 0), *to;
-	struct value *v = nest_load_guarded(&cp->lo, from, cp->src,
-					    cp->n_guard, cp->guard, zero);
+	struct value *from = cp->con->a->in[0].val, *other, *to, *v;
+	struct cloner cl = { .ctx = cp->lo.b.ctx };
 
-	v = s_cast(&cp->lo, cp->con->fold->out[0].type->dtype, v);
+	other = cp->other ? clone_scalar(&cl, &cp->lo.b, cp->other)
+			  : s_const(&cp->lo, from->type->dtype, 0);
+	cloner_free(&cl);
+	v = nest_load_guarded(&cp->lo, from, cp->src, cp->n_guard, cp->guard,
+			      other);
+	v = s_cast(&cp->lo, cp->dtype, v);
 	nest_end(&cp->lo, s, 1, &v, &to);
 	erase_dead(op_body(s->op));
 	contraction_replace_load(cp->lo.b.ctx, cp->con->a, to, cp->rank,
@@ -78,6 +84,9 @@ static bool copy_by_variable(struct copy *cp)
 	for (size_t i = 0; i < n_guard; i++)
 		cp->guard[i] = expr_subst(c, guard[i], expr_renamed, &rn);
 	cp->n_guard = (unsigned)n_guard;
+	if (cp->group->inside)
+		cp->guard[cp->n_guard++] = expr_subst(c, cp->group->inside,
+						      expr_renamed, &rn);
 	copy_end(cp, &s);
 	return true;
 }
@@ -108,9 +117,7 @@ static bool reach(struct ctx *c, const struct expr *e, const struct expr **lo,
 	return true;
 }
 
-/* The last index with a variable of the fold that moves no window: channels;
- * -1 without one. */
-static int channel_index(const struct contraction *con)
+int contraction_channel(const struct contraction *con)
 {
 	const struct block *kb = op_body(con->fold);
 	size_t n;
@@ -133,7 +140,8 @@ static void set_copy_layout(const struct copy *cp, struct value *to,
 	unsigned k = 0;
 
 	if (channel < 0 || (unsigned)channel + 1 == cp->rank ||
-	    (expr_is_const(cp->dim[channel], &channels) &&
+	    (cp->group->size == 1 &&
+	     expr_is_const(cp->dim[channel], &channels) &&
 	     channels < FEW_CHANNELS))
 		return;
 	for (unsigned i = 0; i < cp->rank; i++)
@@ -152,8 +160,14 @@ static bool copy_by_index(struct copy *cp)
 	const struct expr *low[MAX_RANK], *hi;
 	size_t n;
 	const struct expr *const *idx = op_exprs(con->a, A_idx, &n);
-	int channel = channel_index(con);
+	const struct block *kb = op_body(con->fold);
+	int channel = contraction_channel(con);
 	int64_t pad;
+
+	/* The group has to be consecutive. */
+	for (size_t i = 0; i < n && cp->group->size > 1; i++)
+		if (expr_uses(idx[i], expr_atom(kb->iv[kb->n_iv - 1])))
+			channel = (int)i;
 
 	for (size_t i = 0; i < n; i++) {
 		if (!reach(c, idx[i], &low[i], &hi) ||
@@ -177,11 +191,49 @@ static bool copy_by_index(struct copy *cp)
 	return true;
 }
 
-bool contraction_copy_rows(struct ctx *c, struct contraction *con)
+bool contraction_needs_copy(struct ctx *c, const struct contraction *con)
 {
-	struct copy cp = { .con = con, .lo.b = { c, con->compute->parent,
-						 con->compute,
-						 con->compute->loc } };
+	size_t n, n_guard;
+	const struct expr *const *idx = op_exprs(con->a, A_idx, &n);
+
+	op_exprs(con->a, A_guard, &n_guard);
+	for (size_t i = 0; i < n; i++)
+		if (!expr_is_affine(idx[i]))
+			return true;
+	return n_guard || con->a->in[0].val->type->dtype !=
+				  contraction_row_dtype(c, con);
+}
+
+/* Are the group's elements consecutive, and all there? */
+static bool reads_groups(struct ctx *c, const struct contraction *con,
+			 const struct group *g)
+{
+	const struct block *kb = op_body(con->fold);
+	size_t n;
+	const struct expr *off, *step, *rest;
+
+	if (g->size == 1)
+		return true;
+	off = layout_offset(c, con->a->in[0].val, op_exprs(con->a, A_idx, &n));
+	return !g->inside &&
+	       expr_linear(c, off, expr_atom(kb->iv[kb->n_iv - 1]), &step,
+			   &rest) &&
+	       expr_is(step, 1);
+}
+
+/* Can the copy be made with this value in its border? */
+static bool is_movable(const struct value *v, const struct block *body)
+{
+	return v->def && !scalar_ivs(v, body);
+}
+
+bool contraction_copy_rows(struct ctx *c, struct contraction *con,
+			   const struct group *g)
+{
+	struct copy cp = { .con = con, .group = g,
+			   .dtype = contraction_row_dtype(c, con),
+			   .lo.b = { c, con->compute->parent, con->compute,
+				     con->compute->loc } };
 	size_t n, n_guard;
 	const struct expr *const *idx = op_exprs(con->a, A_idx, &n);
 	bool affine = true;
@@ -189,18 +241,12 @@ bool contraction_copy_rows(struct ctx *c, struct contraction *con)
 	op_exprs(con->a, A_guard, &n_guard);
 	if (con->a->n_in > 2)
 		return false;
+	if (!contraction_needs_copy(c, con) && reads_groups(c, con, g))
+		return true;
+	cp.other = n_guard ? con->a->in[1].val : NULL;
+	if (cp.other && !is_movable(cp.other, op_body(con->compute)))
+		return false;
 	for (size_t i = 0; i < n; i++)
 		affine &= expr_is_affine(idx[i]);
-	if (affine && !n_guard && con->a->in[0].val->type->dtype ==
-					  con->fold->out[0].type->dtype)
-		return true;
-	if (!affine)
-		return copy_by_variable(&cp);
-	/* The other value must be 0 for the copy to be zero-padded. */
-	struct op *other = n_guard ? def_of(con->a->in[1].val, OP_arith_const)
-				   : NULL;
-
-	if (n_guard && (!other || op_attr(other, A_value)->f != 0))
-		return false;
-	return copy_by_index(&cp);
+	return affine ? copy_by_index(&cp) : copy_by_variable(&cp);
 }

@@ -2,6 +2,7 @@
 #include "passes/nest/contraction.h"
 
 #include "ir/layout.h"
+#include "ir/target.h"
 #include "passes/nest/body.h"
 
 struct mask {
@@ -105,8 +106,9 @@ bool contraction_match(struct ctx *c, struct op *compute,
 	enum dtype t = con->fold->out[0].type->dtype;
 	struct op *init = def_of(con->fold->in[0].val, OP_arith_const);
 
-	if ((t != DT_F32 && t != DT_F64) || !init ||
-	    op_attr(init, A_value)->f != 0)
+	if ((t != DT_F32 && t != DT_F64 && t != DT_I32) || !init ||
+	    (t == DT_I32 ? op_attr(init, A_value)->i != 0
+			 : op_attr(init, A_value)->f != 0))
 		return false;
 	uint32_t real = block_real_ivs(out);
 	uint32_t ua = load_vars(a, out) & real, ub = load_vars(b, out) & real;
@@ -147,6 +149,27 @@ bool contraction_match(struct ctx *c, struct op *compute,
 	con->col = (unsigned)highest(con->cols);
 	(void)c;
 	return true;
+}
+
+bool contraction_fits(struct ctx *c, const struct contraction *con)
+{
+	const struct dot *dot = c->target->dot;
+	enum dtype a = con->a->out[0].type->dtype;
+	enum dtype b = con->b->out[0].type->dtype;
+
+	if (con->fold->out[0].type->dtype != DT_I32)
+		return true;
+	return (a == dot->rows || (dot->rows == DT_I16 && a != DT_U16 &&
+				   dtype_info[a].bits <= 16)) &&
+	       (b == dot->panel || (dot->panel == DT_I16 &&
+				    dtype_info[b].bits == 8));
+}
+
+enum dtype contraction_row_dtype(struct ctx *c, const struct contraction *con)
+{
+	enum dtype t = con->fold->out[0].type->dtype;
+
+	return t == DT_I32 ? c->target->dot->rows : t;
 }
 
 void contraction_set_layout(struct ctx *c, const struct contraction *con)

@@ -23,9 +23,36 @@ struct contraction {
 					 * with a row in one index */
 };
 
-/* False when the statement is no contraction worth a kernel. */
+/*
+ * Of a sum of integers: the fold's last variable counts the products that one
+ * instruction adds (struct dot).  A reads them from consecutive elements; the
+ * panel is 0 where `inside`, over the fold's variables, is negative.
+ */
+struct group {
+	unsigned size;			/* 1: there is no such variable */
+	const struct expr *inside;	/* NULL: everywhere */
+};
+
+/* False when the statement is no contraction. */
 bool contraction_match(struct ctx *c, struct op *compute,
 		       struct contraction *con);
+/* Has the target a kernel for operands of these types? */
+bool contraction_fits(struct ctx *c, const struct contraction *con);
+/* What kernels read in rows and in panels; the types of half floats and bytes
+ * may be narrower than that of the sum. */
+enum dtype contraction_row_dtype(struct ctx *c, const struct contraction *con);
+/*
+ * Splits a variable of the fold into quads or pairs, as the target's
+ * instruction has them; the statement is then to be matched again.
+ */
+void contraction_group(struct ctx *c, struct contraction *con,
+		       struct group *g);
+/* Where no kernel is made after all: loads ask for no element outside. */
+void contraction_guard_group(struct ctx *c, const struct contraction *con,
+			     const struct group *g);
+/* The last index of a load with a variable of the fold that moves no window:
+ * channels; -1 without one. */
+int contraction_channel(const struct contraction *con);
 /* Panel width: the tile whose padded columns and rows cost least.  rows < 0:
  * not known; cols 0: not known; cold: the panels come from memory. */
 int64_t contraction_width(const struct target *target, enum dtype t,
@@ -38,7 +65,10 @@ void contraction_set_layout(struct ctx *c, const struct contraction *con);
  * holds half floats widened: the kernel spreads each element over the lanes of
  * a vector.  False where that cannot be done.
  */
-bool contraction_copy_rows(struct ctx *c, struct contraction *con);
+bool contraction_copy_rows(struct ctx *c, struct contraction *con,
+			   const struct group *g);
+/* Is the row operand one that a kernel cannot read? */
+bool contraction_needs_copy(struct ctx *c, const struct contraction *con);
 
 /* Substitutes variables in a copied load; expr_subst() calls expr_renamed(). */
 struct rename {

@@ -7,6 +7,9 @@
  *
  * Lowering an op can leave statements over constants (the scale and shift of a
  * batch normalization); as constants they merge into what reads them.
+ *
+ * A statement that widens the bytes of a constant waits for the second run:
+ * pass integer asks for the bytes.
  */
 #include "base/vec.h"
 #include "ir/eval.h"
@@ -17,6 +20,7 @@ enum { MAX_BYTES = 16 << 20 };
 struct reads {
 	struct ctx *ctx;
 	bool all_const;
+	int64_t bytes;			/* of one byte each, in one constant */
 	VEC(struct op *) scalars;	/* loads of one-element constants */
 };
 
@@ -33,10 +37,12 @@ static void look(void *arg, struct op *op)
 		r->all_const = false;
 		return;
 	}
-	if (op->n_in == 1 &&
-	    expr_is_const(type_elems(r->ctx, op->in[0].val->type), &n) &&
-	    n == 1)
+	if (!expr_is_const(type_elems(r->ctx, op->in[0].val->type), &n))
+		return;
+	if (op->n_in == 1 && n == 1)
 		vec_push(&r->scalars, op);
+	else if (dtype_size(op->in[0].val->type->dtype) == 1 && n > r->bytes)
+		r->bytes = n;
 }
 
 static void to_scalar(struct ctx *c, struct op *load)
@@ -72,6 +78,17 @@ static bool small(struct ctx *c, const struct op *op)
 	return true;
 }
 
+/* Does the statement make wider numbers of a constant's bytes? */
+static bool widens_bytes(struct ctx *c, const struct op *op,
+			 const struct reads *r)
+{
+	const struct type *t = op->out[0].type;
+	int64_t n;
+
+	return r->bytes && dtype_size(t->dtype) > 1 &&
+	       expr_is_const(type_elems(c, t), &n) && n >= r->bytes;
+}
+
 static bool to_constant(struct ctx *c, struct op *op)
 {
 	struct builder b = { c, op->parent, op, op->loc };
@@ -99,14 +116,14 @@ static bool to_constant(struct ctx *c, struct op *op)
 	return true;
 }
 
-static void fold_block(struct ctx *c, struct block *b)
+static void fold_block(struct ctx *c, struct block *b, bool bytes)
 {
 	for (struct op *op = b->first, *next; op; op = next) {
 		struct reads r = { .ctx = c, .all_const = true };
 
 		next = op->next;
 		if (op->code == OP_core_scan)
-			fold_block(c, op_body(op));
+			fold_block(c, op_body(op), bytes);
 		if (op->code != OP_nest_compute)
 			continue;
 		block_walk(op_body(op), look, &r);
@@ -116,6 +133,7 @@ static void fold_block(struct ctx *c, struct block *b)
 			for (struct use *u = op->out[i].uses; u; u = u->next)
 				returned |= u->user->code != OP_nest_load;
 		if (!(r.all_const && !returned && small(c, op) &&
+		      (bytes || !widens_bytes(c, op, &r)) &&
 		      to_constant(c, op)))
 			for (size_t i = 0; i < r.scalars.n; i++)
 				to_scalar(c, r.scalars.v[i]);
@@ -125,8 +143,7 @@ static void fold_block(struct ctx *c, struct block *b)
 
 static bool fold_statements_run(struct module *m, const struct pass_args *args)
 {
-	(void)args;
-	fold_block(m->ctx, op_body(m->func));
+	fold_block(m->ctx, op_body(m->func), args->param[0]);
 	erase_dead(op_body(m->func));
 	return true;
 }
@@ -134,4 +151,5 @@ static bool fold_statements_run(struct module *m, const struct pass_args *args)
 PASS(fold_statements,
 	.summary = "Evaluate statements over constants",
 	.needs = LEVEL_NEST, .leaves = LEVEL_NEST,
+	.param = { { "bytes", 0, "1: constants of bytes are widened, too" } },
 	.run = fold_statements_run);

@@ -106,6 +106,7 @@ static void put_op(struct memo *m, const struct op *op)
 		put_list(m, op, A_origin);
 		put(m, (uint64_t)op_int(op, A_mr));
 		put(m, (uint64_t)op_int(op, A_nr));
+		put(m, (uint64_t)op_int(op, A_group));
 	}
 	for (unsigned i = 0; i < op->n_region; i++)
 		put_block(m, op->region[i].block);

@@ -58,7 +58,9 @@ OP(mem_store, .level = LEVEL_LOOP, .impure = true,
  *
  * then the body once per element with acc as its argument.  The block's
  * variables are m, n and then the k's, outermost first.  P is packed so that
- * its last index runs over the columns of one panel.
+ * its last index runs over the columns of one panel.  With a `group`, the last
+ * k counts the products of small integers that one instruction adds; it is
+ * the last index of P, and steps through consecutive elements of A.
  */
 OP(kern_contract, .level = LEVEL_LOOP, .impure = true,
 	.attr = {
@@ -67,4 +69,5 @@ OP(kern_contract, .level = LEVEL_LOOP, .impure = true,
 		ATTR(origin, AT_EXPRS),		/* m0, n0, columns left */
 		ATTR(mr, AT_INT),
 		ATTR(nr, AT_INT),
+		ATTR(group, AT_INT, .i = 1),
 	});
