@@ -33,8 +33,10 @@ static const char pipeline_o2[] =
 	/* States what fusion then takes into the producers. */
 	"widen,"
 	"integer,"
+	/* What stayed float, and the constants of integer sums. */
 	"fold_statements{bytes=1},"
 	"fuse,"
+	"requantize,"
 	/* Fusion substitutes at whole elements. */
 	"split,"
 	/* These recognise what fusion has left as one statement; the first

@@ -342,6 +342,33 @@ static LLVMValueRef exact_f64(struct cg *g, enum dtype from, LLVMValueRef x)
 		       : LLVMBuildUIToFP(b, x, f64, "");
 }
 
+/*
+ * A float as an integer of at most 16 bits, which saturates; NaN gives 0.  By
+ * way of i32, into which whole vectors are converted: LLVM takes its own
+ * saturating conversion to bytes apart into lanes.
+ */
+static LLVMValueRef small_int(struct cg *g, enum dtype to, LLVMTypeRef t,
+			      LLVMValueRef x)
+{
+	LLVMBuilderRef b = g->b;
+	LLVMTypeRef ft = LLVMTypeOf(x);
+	LLVMTypeRef elem = cg_is_vec(x) ? LLVMGetElementType(ft) : ft;
+	unsigned bits = dtype_info[to].bits;
+	double top = (double)(1u << (bits - dtype_is_signed(to)));
+	LLVMValueRef lo = cg_float_const(x, elem,
+					 dtype_is_signed(to) ? -top : 0);
+	LLVMValueRef hi = cg_float_const(x, elem, top - 1);
+
+	x = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealUNO, x, x, ""),
+			    LLVMConstNull(ft), x, "");
+	x = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealOGT, x, lo, ""), x, lo,
+			    "");
+	x = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealOLT, x, hi, ""), x, hi,
+			    "");
+	return LLVMBuildTrunc(b, LLVMBuildFPToSI(b, x, cg_like(x, g->i32), ""),
+			      t, "");
+}
+
 static LLVMValueRef cast(struct cg *g, enum dtype from, enum dtype to,
 			 LLVMValueRef x)
 {
@@ -375,6 +402,8 @@ static LLVMValueRef cast(struct cg *g, enum dtype from, enum dtype to,
 			    : LLVMBuildUIToFP(b, x, t, "");
 		return cg_rounded(g, to, x);
 	}
+	if (dtype_is_float(from) && dtype_info[to].bits <= 16)
+		return small_int(g, to, t, x);
 	if (dtype_is_float(from)) {
 		LLVMTypeRef over[] = { t, LLVMTypeOf(x) };
 		const char *name = dtype_is_signed(to) ? "llvm.fptosi.sat"
