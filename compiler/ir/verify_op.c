@@ -432,9 +432,10 @@ static bool contract(struct verifier *v, const struct op *op)
 			  : (sum != DT_F32 && sum != DT_F64) ||
 				    (sum != b->dtype &&
 				     !(sum == DT_F32 &&
-				       dtype_is_half(b->dtype))))
+				       (dtype_is_half(b->dtype) ||
+					dtype_info[b->dtype].bits == 8))))
 		return E("needs two buffers of f32 or f64, of which the second "
-			 "may be half of f32, or of integers below i32");
+			 "may be narrower than f32, or of integers below i32");
 	if (!body || body->n_iv < 2 || body->n_iv > MAX_RANK + 2 ||
 	    body->n_arg != 1 || !is_scalar(body->arg[0]->type, sum))
 		return E("needs a body over m, n and the k's that takes the "

@@ -169,6 +169,17 @@ static LLVMValueRef load_row(struct kern *kn, LLVMValueRef pa, unsigned r,
 					: LLVMBuildSExt(g->b, x, kn->vec, "");
 }
 
+/* Bytes as f32. */
+static LLVMValueRef widened(struct kern *kn, LLVMValueRef x)
+{
+	LLVMTypeRef ints = LLVMVectorType(kn->g->i32, kn->lanes);
+
+	x = dtype_is_signed(kn->panel)
+		    ? LLVMBuildSExt(kn->g->b, x, ints, "")
+		    : LLVMBuildZExt(kn->g->b, x, ints, "");
+	return LLVMBuildSIToFP(kn->g->b, x, kn->vec, "");
+}
+
 static LLVMValueRef load_cols(struct kern *kn, LLVMValueRef pb, unsigned v,
 			      int64_t ahead)
 {
@@ -186,8 +197,11 @@ static LLVMValueRef load_cols(struct kern *kn, LLVMValueRef pb, unsigned v,
 				    (unsigned)dtype_size(kn->panel));
 	if (LLVMTypeOf(x) == kn->vec)
 		return x;
-	return kn->dt == DT_I32 ? LLVMBuildSExt(g->b, x, kn->vec, "")
-				: cg_from_mem(g, kn->panel, x);
+	if (kn->dt == DT_I32)
+		return LLVMBuildSExt(g->b, x, kn->vec, "");
+	if (!dtype_is_float(kn->panel))
+		return widened(kn, x);
+	return cg_from_mem(g, kn->panel, x);
 }
 
 static void multiply_add(struct kern *kn, unsigned r, unsigned v,

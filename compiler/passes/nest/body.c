@@ -11,9 +11,9 @@
 /* Does the cast keep every value, so that a sum may widen what it reads? */
 static bool widens(enum dtype from, enum dtype to)
 {
-	if (to == DT_F32)
-		return dtype_is_half(from);
-	return to == DT_I32 && !dtype_is_float(from) &&
+	if (to == DT_F32 && dtype_is_half(from))
+		return true;
+	return (to == DT_I32 || to == DT_F32) && !dtype_is_float(from) &&
 	       dtype_info[from].bits <= 16;
 }
 

@@ -7,7 +7,8 @@
 #include "passes/pass.h"
 
 /* The fold is sum += load * load: what a contraction's body looks like.  Loads
- * of half floats may be widened to f32, those of small integers to i32. */
+ * of half floats and of small integers may be widened to f32, those of small
+ * integers to i32. */
 bool fold_is_product(const struct op *fold, struct op **a, struct op **b);
 /* What the product multiplies: the load, or its widened value. */
 struct value *product_factor(struct op *load);

@@ -176,6 +176,8 @@ static enum dtype panel_dtype(struct ctx *c, const struct contraction *con)
 
 	if (con->fold->out[0].type->dtype == DT_I32)
 		return c->target->dot->panel;
+	if (dtype_info[t].bits == 8 && reads_constants(con->b))
+		return t;
 	if (!dtype_is_half(t))
 		return con->fold->out[0].type->dtype;
 	return reads_constants(con->b) &&

@@ -13,6 +13,9 @@
  * sums already only the zero points leave them.  The sum over a constant is a
  * constant.  All integers are modulo 2^32, in which the result fits.
  *
+ * Where only a constant w is quantized, the sum stays one of floats, but over
+ * the stored bytes: less to read, and the scale is applied once.
+ *
  * The stored numbers are then brought to the signs that the target's
  * instruction wants (struct dot): u8 x with zero point z is i8 x - 128 with
  * z - 128.  Fusion takes that into the statement that makes them.
@@ -77,10 +80,11 @@ static struct value *sum_of(const struct integer *t, struct op *load,
 	const struct block *kb = op_body(t->fold);
 	const struct expr *dim[MAX_RANK], *idx[MAX_RANK], *extent[MAX_RANK];
 	unsigned rank = variables(t, op_uses_ivs(load, t->body), idx, dim);
-	const struct type *type = type_tensor(c, DT_I32, rank, dim);
+	enum dtype t_sum = t->fold->out[0].type->dtype;
+	const struct type *type = type_tensor(c, t_sum, rank, dim);
 	struct cloner cl = { .ctx = c };
 	struct nest n = nest_begin(&lo, 1, &type);
-	struct value *v = s_int(&lo, DT_I32, 0), *sum;
+	struct value *v = s_int(&lo, t_sum, 0), *sum;
 
 	for (unsigned i = 0; i < rank; i++)
 		clone_iv(&cl, idx[i], n.iv[i]);
@@ -93,10 +97,11 @@ static struct value *sum_of(const struct integer *t, struct op *load,
 	for (uint32_t i = 0; i < kb->n_iv; i++)
 		clone_iv(&cl, kb->iv[i], r.iv[i]);
 	v = &clone_op(&cl, &lo.b, load)->out[0];
-	v = s_add(&lo, r.acc[0], s_cast(&lo, DT_I32, v));
+	v = s_add(&lo, r.acc[0], s_cast(&lo, t_sum, v));
 	nest_reduce_end(&lo, &r, &v, &sum);
 	if (times)
-		sum = s_mul(&lo, sum, clone_scalar(&cl, &lo.b, times));
+		sum = s_mul(&lo, sum, s_cast(&lo, t_sum,
+					     clone_scalar(&cl, &lo.b, times)));
 	nest_end(&lo, &n, 1, &sum, &sum);
 	cloner_free(&cl);
 	lo = cursor(t, at);
@@ -112,7 +117,8 @@ static struct value *correction(const struct integer *t, struct value *zero,
 
 	if (scalar_const(zero, &k))
 		return sum_of(t, load, zero, at);
-	return s_mul(&lo, zero, sum_of(t, load, NULL, at));
+	return s_mul(&lo, s_cast(&lo, t->fold->out[0].type->dtype, zero),
+		     sum_of(t, load, NULL, at));
 }
 
 /* K * za * zw, where K is how many terms the sum has. */
@@ -226,7 +232,7 @@ static void convert_factor(const struct integer *t, struct factor *f,
 	f->load = x->def;
 	struct value *old = product_factor(load);
 
-	value_replace(old, s_cast(&lo, DT_I32, x));
+	value_replace(old, s_cast(&lo, old->type->dtype, x));
 	op_erase(old->def);
 	op_erase(load);
 }
@@ -241,6 +247,14 @@ static void convert(const struct integer *t, struct factor *f)
 		return;
 	int a = con.a == f[0].load ? 0 : 1;
 
+	/* Bytes that meet floats are widened when they are loaded; i8 has its
+	 * zero point at 0 more often. */
+	if (f[0].plain || f[1].plain) {
+		a = f[0].plain;
+		if (f[a].zero)
+			convert_factor(t, &f[a], DT_I8);
+		return;
+	}
 	convert_factor(t, &f[a], dot->rows);
 	/* A panel is widened when it is packed. */
 	if (dtype_size(dot->panel) == 1)
@@ -254,10 +268,13 @@ static struct value *scales(const struct integer *t, const struct factor *f,
 			    struct op *at)
 {
 	struct value *x = f[0].scale, *y = f[1].scale;
-	uint32_t bx = scalar_ivs(x, t->body), by = scalar_ivs(y, t->body);
+	uint32_t bx = x ? scalar_ivs(x, t->body) : 0;
+	uint32_t by = y ? scalar_ivs(y, t->body) : 0;
 	const struct expr *iv[MAX_RANK], *dim[MAX_RANK];
 	struct lower lo = cursor(t, at);
 
+	if (!x || !y)
+		return x ? x : y;
 	if (bx && by && bx != by)
 		return s_mul(&lo, x, y);
 	lo = outside(t);
@@ -283,7 +300,8 @@ static void new_fold(struct integer *t, struct factor *f)
 	const struct block *kb = op_body(t->fold);
 	const struct expr *extent[MAX_RANK], *e[MAX_RANK], *g[2 * MAX_RANK];
 	struct cloner cl = { .ctx = t->c };
-	struct value *v = s_int(&lo, DT_I32, 0), *x[2];
+	enum dtype sum = f[0].plain || f[1].plain ? DT_F32 : DT_I32;
+	struct value *v = s_int(&lo, sum, 0), *x[2];
 
 	for (uint32_t i = 0; i < kb->n_iv; i++)
 		extent[i] = expr_atom(kb->iv[i])->a;
@@ -299,7 +317,7 @@ static void new_fold(struct integer *t, struct factor *f)
 		x[i] = nest_load_guarded(&lo, f[i].tensor, e,
 					 (unsigned)f[i].n_guard, g, f[i].other);
 		f[i].load = x[i]->def;
-		x[i] = s_cast(&lo, DT_I32, x[i]);
+		x[i] = s_cast(&lo, sum, x[i]);
 	}
 	v = s_add(&lo, r.acc[0], s_mul(&lo, x[0], x[1]));
 	nest_reduce_end(&lo, &r, &v, &v);

@@ -275,6 +275,19 @@ static bool dequantized_factor(struct lower *lo, const struct block *kb,
 	return true;
 }
 
+static bool plain_factor(const struct block *kb, const struct value *v,
+			 struct factor *f)
+{
+	struct op *load = def_of(v, OP_nest_load);
+
+	if (!load || load->parent != kb || load->n_in > 2)
+		return false;
+	memset(f, 0, sizeof(*f));
+	read_load(f, load);
+	f->plain = true;
+	return load->n_in == 1u + (f->n_guard > 0) && !inside(f->other, kb);
+}
+
 bool quantized_factors(struct ctx *c, struct op *compute, struct op *fold,
 		       struct factor f[2])
 {
@@ -297,11 +310,16 @@ bool quantized_factors(struct ctx *c, struct op *compute, struct op *fold,
 	    !scalar_const(fold->in[0].val, &zero) || zero.u)
 		return false;
 	memset(f, 0, 2 * sizeof(*f));
-	for (int i = 0; i < 2; i++)
-		if (!(t == DT_I32 ? integer_factor(&lo, kb, mul->in[i].val,
-						   &f[i])
-				  : dequantized_factor(&lo, kb,
-						       mul->in[i].val, &f[i])))
+	for (int i = 0; i < 2; i++) {
+		struct value *v = mul->in[i].val;
+
+		if (t == DT_I32 ? !integer_factor(&lo, kb, v, &f[i])
+				: !dequantized_factor(&lo, kb, v, &f[i]) &&
+					  !plain_factor(kb, v, &f[i]))
 			return false;
-	return true;
+	}
+	for (int i = 0; i < 2; i++)
+		if (f[i].plain && !def_of(f[1 - i].tensor, OP_core_const))
+			return false;
+	return !f[0].plain || !f[1].plain;
 }

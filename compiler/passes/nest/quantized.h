@@ -10,7 +10,7 @@
  * One factor of the product that a fold sums: (i32(q) - zero) * scale, where q
  * is the element of an 8-bit tensor at idx, or `other` where a guard is
  * negative.  Zero point and scale are scalars of the statement's body that do
- * not change along the fold.
+ * not change along the fold.  A factor that is `plain` is f32 as it stands.
  */
 struct factor {
 	struct value *tensor;
@@ -19,13 +19,15 @@ struct factor {
 	struct value *other;
 	struct value *zero;	/* i32, or NULL: 0 */
 	struct value *scale;	/* f32, or NULL: 1 */
-	struct op *load;	/* in the fold of integers */
+	bool plain;
+	struct op *load;	/* in the new fold */
 };
 
 /*
  * The factors of a fold over stored numbers (i32), or over dequantized ones
  * (f32), whose zero points and scales are then loaded in front of the fold.
- * False when it is neither.
+ * Of two f32 factors one may be plain beside a constant of bytes.  False when
+ * it is none of these.
  */
 bool quantized_factors(struct ctx *c, struct op *compute, struct op *fold,
 		       struct factor f[2]);
