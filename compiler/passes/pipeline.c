@@ -37,6 +37,7 @@ static const char pipeline_o2[] =
 	"fold_statements{bytes=1},"
 	"fuse,"
 	"requantize,"
+	"narrow,"
 	/* Fusion substitutes at whole elements. */
 	"split,"
 	/* These recognise what fusion has left as one statement; the first
