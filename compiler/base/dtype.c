@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Element types and their conversions.  Half formats round from double once
+ * Element types and their conversions.  Narrow formats round from double once
  * (round to nearest, ties to even), as IEEE 754-2019 section 4.3.1 asks.
  */
 #include "base/dtype.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -29,11 +30,8 @@ const char *onnx_dtype_name(int code)
 {
 	static const char *const other[] = {
 		[0] = "undefined", [8] = "string", [14] = "complex64",
-		[15] = "complex128", [17] = "float8e4m3fn",
-		[18] = "float8e4m3fnuz", [19] = "float8e5m2",
-		[20] = "float8e5m2fnuz", [21] = "uint4", [22] = "int4",
-		[23] = "float4e2m1", [24] = "float8e8m0", [25] = "uint2",
-		[26] = "int2",
+		[15] = "complex128", [27] = "float6e2m3",
+		[28] = "float6e3m2",
 	};
 	enum dtype t;
 
@@ -45,97 +43,188 @@ const char *onnx_dtype_name(int code)
 	return "unknown";
 }
 
-/* Round x to a binary format with `frac` fraction bits and exponent range. */
-static uint16_t narrow(double x, int frac, int emin, int emax)
-{
-	uint16_t sign = signbit(x) ? 0x8000 : 0;
-	uint16_t inf = (uint16_t)((emax - emin + 2) << frac);
+/* ---- narrow floats -------------------------------------------------- */
 
-	if (isnan(x))
-		return (uint16_t)(sign | inf | 1u << (frac - 1));
-	x = fabs(x);
-	if (isinf(x))
-		return sign | inf;
+const struct float_format *dtype_format(enum dtype t)
+{
+	static const struct float_format format[DT_COUNT] = {
+		[DT_F16] = { 10, 15, 0x7bff, 0x7c00, 0x7e00, 0x8000 },
+		[DT_BF16] = { 7, 127, 0x7f7f, 0x7f80, 0x7fc0, 0x8000 },
+		[DT_F8E4M3FN] = { 3, 7, 0x7e, 0, 0x7f, 0x80 },
+		[DT_F8E4M3FNUZ] = { 3, 8, 0x7f, 0, 0x80, 0x80 },
+		[DT_F8E5M2] = { 2, 15, 0x7b, 0x7c, 0x7e, 0x80 },
+		[DT_F8E5M2FNUZ] = { 2, 16, 0x7f, 0, 0x80, 0x80 },
+		[DT_F8E8M0] = { 0, 127, 0xfe, 0, 0xff, 0 },
+		[DT_F4E2M1] = { 1, 1, 7, 0, 0, 8 },
+	};
+
+	return dtype_is_narrow(t) ? &format[t] : NULL;
+}
+
+double dtype_max(enum dtype t)
+{
+	if (t == DT_F32)
+		return FLT_MAX;
+	return t == DT_F64 ? DBL_MAX : narrow_value(t, dtype_format(t)->max);
+}
+
+/* Powers of two and no zero: the nearest one, the upper one of two. */
+static uint32_t power_bits(double x)
+{
 	int e;
+	double m = frexp(x, &e);
+
+	e += m >= 0.75 ? 127 : 126;
+	return x > 0 && !isinf(x) && e >= 0 && e < 0xff ? (uint32_t)e : 0xff;
+}
+
+/* An exact scaling, then one rounding to an integer. */
+static uint32_t round_bits(const struct float_format *f, double x)
+{
+	int e, least = 1 - (int)f->bias, frac = (int)f->frac;
 
 	frexp(x, &e);
-	e = x == 0 || e - 1 < emin ? emin : e - 1;
-	/* An exact scaling, then one rounding to an integer. */
-	double q = nearbyint(ldexp(x, frac - e));
-	uint32_t bits = (uint32_t)q;
-
+	e = x == 0 || e - 1 < least ? least : e - 1;
 	/* Normal numbers carry the hidden bit into the exponent field. */
-	bits += (uint32_t)(e - emin) << frac;
-	if (bits >= inf)
-		bits = inf;
-	return (uint16_t)(sign | bits);
+	return (uint32_t)nearbyint(ldexp(x, frac - e)) +
+	       ((uint32_t)(e - least) << frac);
 }
 
-static double widen(uint16_t h, int frac, int emin, int emax)
+uint32_t narrow_bits(enum dtype t, double x)
 {
-	int e = (h & 0x7fff) >> frac;
-	int m = h & ((1 << frac) - 1);
+	const struct float_format *f = dtype_format(t);
+	uint32_t sign = signbit(x) ? f->sign : 0, bits;
+
+	if (!f->sign)
+		return power_bits(x);
+	if (isnan(x))
+		return sign | f->nan;
+	bits = isinf(x) ? f->max + 1 : round_bits(f, fabs(x));
+	if (bits > f->max)
+		bits = f->inf ? f->inf : f->nan ? f->nan : f->max;
+	/* Where the sign alone is NaN there is no -0. */
+	return !bits && f->nan == f->sign ? 0 : sign | bits;
+}
+
+double narrow_value(enum dtype t, uint32_t bits)
+{
+	const struct float_format *f = dtype_format(t);
+	uint32_t mag = bits & ~f->sign;
+	uint32_t m = mag & ((1u << f->frac) - 1);
+	int e = (int)(mag >> f->frac), least = 1 - (int)f->bias;
 	double x;
 
-	if (e == emax - emin + 2)
-		x = m ? NAN : INFINITY;
+	if (f->nan && (bits == f->nan || mag > f->max))
+		x = f->inf && mag == f->inf ? INFINITY : NAN;
+	else if (!f->sign)
+		x = ldexp(1, e - (int)f->bias);
 	else if (e == 0)
-		x = ldexp(m, emin - frac);
+		x = ldexp(m, least - (int)f->frac);
 	else
-		x = ldexp(m + (1 << frac), e - 1 + emin - frac);
-	return h & 0x8000 ? -x : x;
+		x = ldexp(m + (1u << f->frac), e - 1 + least - (int)f->frac);
+	return bits & f->sign ? -x : x;
 }
 
-uint16_t f16_from_double(double x) { return narrow(x, 10, -14, 15); }
-double f16_to_double(uint16_t h) { return widen(h, 10, -14, 15); }
-uint16_t bf16_from_double(double x) { return narrow(x, 7, -126, 127); }
-double bf16_to_double(uint16_t h) { return widen(h, 7, -126, 127); }
+/* ---- elements ------------------------------------------------------- */
 
-union scalar scalar_load(enum dtype t, const void *p)
+/* Little endian, as ONNX stores them. */
+static union scalar decode(enum dtype t, uint64_t raw)
 {
-	union scalar s = { 0 };
-	uint64_t raw = 0;
+	unsigned above = 64 - dtype_info[t].bits;
+	union scalar s = { .u = raw };
+	uint32_t low = (uint32_t)raw;
+	float f;
 
-	memcpy(&raw, p, dtype_size(t)); /* little endian, as ONNX stores it */
-	switch (t) {
-	case DT_F32: {
-		float f;
-
-		memcpy(&f, p, 4);
-		s.d = f;
+	switch (dtype_info[t].kind) {
+	case DK_FLOAT:
+		if (t == DT_F32) {
+			memcpy(&f, &low, 4);
+			s.d = f;
+		} else if (t != DT_F64) {
+			s.d = narrow_value(t, low);
+		}
 		break;
-	}
-	case DT_F64: memcpy(&s.d, p, 8); break;
-	case DT_F16: s.d = f16_to_double((uint16_t)raw); break;
-	case DT_BF16: s.d = bf16_to_double((uint16_t)raw); break;
-	case DT_I8: s.i = (int8_t)raw; break;
-	case DT_I16: s.i = (int16_t)raw; break;
-	case DT_I32: s.i = (int32_t)raw; break;
-	case DT_I64: s.i = (int64_t)raw; break;
-	case DT_BOOL: s.u = raw != 0; break;
-	case DT_U8: case DT_U16: case DT_U32: case DT_U64:
-	case DT_COUNT: s.u = raw; break;
+	case DK_INT: s.i = (int64_t)(raw << above) >> above; break;
+	case DK_UINT: s.u = raw << above >> above; break;
+	case DK_BOOL: s.u = raw != 0; break;
 	}
 	return s;
 }
 
-void scalar_store(enum dtype t, void *p, union scalar s)
+static uint64_t encode(enum dtype t, union scalar s)
 {
-	uint64_t raw = s.u;
+	float f = (float)s.d;
+	uint32_t low;
 
 	if (t == DT_F32) {
-		float f = (float)s.d;
+		memcpy(&low, &f, 4);
+		return low;
+	}
+	if (dtype_is_narrow(t))
+		return narrow_bits(t, s.d);
+	return t == DT_BOOL ? s.u != 0 : s.u;
+}
 
-		memcpy(p, &f, 4);
+union scalar scalar_load(enum dtype t, const void *p)
+{
+	uint64_t raw = 0;
+
+	memcpy(&raw, p, dtype_size(t));
+	return decode(t, raw);
+}
+
+void scalar_store(enum dtype t, void *p, union scalar s)
+{
+	uint64_t raw = encode(t, s);
+
+	if (dtype_is_packed(t))
+		raw &= (1u << dtype_info[t].bits) - 1;
+	memcpy(p, &raw, dtype_size(t));
+}
+
+/* The bits of packed element i, or of any other. */
+static uint64_t bits_get(enum dtype t, const void *p, size_t i)
+{
+	unsigned bits = dtype_info[t].bits;
+	uint64_t raw = 0;
+
+	if (dtype_is_packed(t))
+		return ((const uint8_t *)p)[i / (8 / bits)] >>
+			       i % (8 / bits) * bits &
+		       ((1u << bits) - 1);
+	memcpy(&raw, (const char *)p + i * dtype_size(t), dtype_size(t));
+	return raw;
+}
+
+static void bits_put(enum dtype t, void *p, size_t i, uint64_t raw)
+{
+	unsigned bits = dtype_info[t].bits;
+
+	if (!dtype_is_packed(t)) {
+		memcpy((char *)p + i * dtype_size(t), &raw, dtype_size(t));
 		return;
 	}
-	if (t == DT_F16)
-		raw = f16_from_double(s.d);
-	if (t == DT_BF16)
-		raw = bf16_from_double(s.d);
-	if (t == DT_BOOL)
-		raw = s.u != 0;
-	memcpy(p, &raw, dtype_size(t));
+	uint8_t *byte = (uint8_t *)p + i / (8 / bits);
+	unsigned at = i % (8 / bits) * bits, mask = (1u << bits) - 1;
+
+	*byte = (uint8_t)((*byte & ~(mask << at)) |
+			  ((unsigned)raw & mask) << at);
+}
+
+union scalar scalar_get(enum dtype t, const void *p, size_t i)
+{
+	return decode(t, bits_get(t, p, i));
+}
+
+void scalar_put(enum dtype t, void *p, size_t i, union scalar s)
+{
+	bits_put(t, p, i, encode(t, s));
+}
+
+void element_copy(enum dtype t, void *dst, size_t to, const void *src,
+		  size_t from)
+{
+	bits_put(t, dst, to, bits_get(t, src, from));
 }
 
 union scalar scalar_wrap(enum dtype t, union scalar s)

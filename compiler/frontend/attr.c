@@ -194,7 +194,7 @@ value_new(struct importer *im, enum dtype dtype, int64_t n, const void *data)
 	struct ctx *c = im->c;
 	struct tensor_value *v = NEW(&im->arena, struct tensor_value);
 	const struct expr *dim = expr_const(c, n);
-	size_t size = (size_t)(n < 0 ? 1 : n) * dtype_size(dtype);
+	size_t size = dtype_bytes(dtype, (size_t)(n < 0 ? 1 : n));
 
 	v->type = type_tensor(c, dtype, n >= 0, &dim);
 	v->blob = (struct blob){ arena_copy(&c->perm, data, size), size };

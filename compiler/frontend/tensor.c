@@ -53,7 +53,7 @@ static bool read_header(struct importer *im, const Onnx__TensorProto *t,
 		 h->elems > MAX_TENSOR_BYTES / (int64_t)dtype_size(h->dtype))
 		return diag_error(d, EXIT_LIMIT, loc,
 				  "%s has more than 2^40 elements", what);
-	h->size = h->elems * (int64_t)dtype_size(h->dtype);
+	h->size = (int64_t)dtype_bytes(h->dtype, (size_t)h->elems);
 	h->type = type_tensor(im->c, h->dtype, (unsigned)t->n_dims, dim);
 	return true;
 }
@@ -70,17 +70,15 @@ static enum list list_of(enum dtype t)
 	case DT_I64: return LIST_INT64;
 	case DT_U32:
 	case DT_U64: return LIST_UINT64;
-	case DT_F16:
-	case DT_BF16:
-	case DT_I8:
-	case DT_I16:
-	case DT_I32:
-	case DT_U8:
-	case DT_U16:
-	case DT_BOOL:
-	case DT_COUNT: break;
+	default: return LIST_INT32; /* all of 16 bits and less, too */
 	}
-	return LIST_INT32;
+}
+
+/* Entries of that many elements: those of 4 and 2 bits are packed into bytes
+ * there as well, one to an entry. */
+static size_t entries(enum dtype t, size_t elems)
+{
+	return dtype_is_packed(t) ? dtype_bytes(t, elems) : elems;
 }
 
 static size_t list_length(const Onnx__TensorProto *t, enum list list)
@@ -98,8 +96,8 @@ static size_t list_length(const Onnx__TensorProto *t, enum list list)
 /* The low bytes of a 32-bit entry; false when it does not fit. */
 static bool store_int32(enum dtype t, void *p, int32_t v)
 {
-	unsigned bits = dtype_info[t].bits;
-	bool is_signed = dtype_info[t].kind == DK_INT;
+	unsigned bits = (unsigned)dtype_size(t) * 8;
+	bool is_signed = dtype_info[t].kind == DK_INT && !dtype_is_packed(t);
 	int64_t lo = is_signed ? -(INT64_C(1) << (bits - 1)) : 0;
 	int64_t hi = is_signed ? -lo - 1 : (INT64_C(1) << bits) - 1;
 	uint8_t byte = (uint8_t)v;
@@ -183,10 +181,11 @@ static bool import_list(struct importer *im, const Onnx__TensorProto *t,
 		return diag_error(d, EXIT_MODEL, loc,
 				  "%s has type %s but holds strings", what,
 				  type);
-	if (n != (uint64_t)h->elems)
+	if (n != entries(h->dtype, (size_t)h->elems))
 		return diag_error(d, EXIT_MODEL, loc,
-				  "%s has %zu elements, its dims ask for %lld",
-				  what, n, (long long)h->elems);
+				  "%s has %zu elements, its dims ask for %zu",
+				  what, n,
+				  entries(h->dtype, (size_t)h->elems));
 	*data = arena_alloc(&im->c->perm, (size_t)h->size);
 	if (!copy_list(t, h->dtype, *data))
 		return diag_error(d, EXIT_MODEL, loc,

@@ -182,9 +182,7 @@ static struct sval load(struct eval *ev, const struct op *op)
 	}
 	if (t->sym)
 		return t->sym[off];
-	return sval_num(scalar_load(t->t.dtype, (char *)t->t.data +
-						   off * (int64_t)dtype_size(
-								 t->t.dtype)));
+	return sval_num(scalar_get(t->t.dtype, t->t.data, (size_t)off));
 }
 
 static struct sval index_check(struct eval *ev, const struct op *op)
@@ -353,11 +351,8 @@ static void store_point(struct eval *ev, struct op *yield, void *arg)
 		else if (v.unknown || v.e)
 			ev->env.err = EVAL_UNKNOWN;
 		else
-			scalar_store(t->t.dtype,
-				     (char *)t->t.data +
-					     st->off * (int64_t)dtype_size(
-							       t->t.dtype),
-				     v.s);
+			scalar_put(t->t.dtype, t->t.data, (size_t)st->off,
+				   v.s);
 	}
 	st->off++;
 }
@@ -372,6 +367,7 @@ static bool copy_affine(struct eval *ev, struct op *op)
 	size_t ng;
 
 	if (ev->symbolic || op->n_out != 1 || op_has(op, A_idx) ||
+	    dtype_is_packed(op->out[0].type->dtype) ||
 	    ld->code != OP_nest_load || ld->next != b->last ||
 	    b->last->in[0].val != &ld->out[0] ||
 	    (op_exprs(ld, A_guard, &ng), ng) ||
@@ -620,11 +616,12 @@ void eval_scan(struct eval *ev, struct op *op)
 			map_put(&ev->tensors, b->arg[i]->id, y[i]);
 		for (unsigned i = n_state; i < op->n_out; i++) {
 			struct tens *all = eval_tens(ev, &op->out[i]);
-			size_t size = (size_t)tensor_elems(&y[i]->t) *
-				      dtype_size(y[i]->t.dtype);
+			size_t n_elem = (size_t)tensor_elems(&y[i]->t);
 
-			memcpy((char *)all->t.data + (size_t)step * size,
-			       y[i]->t.data, size);
+			for (size_t k = 0; k < n_elem; k++)
+				element_copy(all->t.dtype, all->t.data,
+					     (size_t)step * n_elem + k,
+					     y[i]->t.data, k);
 		}
 	}
 	for (unsigned i = 0; i < n_state; i++)

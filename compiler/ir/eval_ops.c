@@ -144,11 +144,8 @@ static void know_const(struct ctx *c, struct value *v)
 		for (size_t i = 0; i < k->n; i++)
 			k->elem[i] = expr_const(
 				c,
-				scalar_load(
-					v->type->dtype,
-					(const char *)a->tensor.blob.data +
-						i * dtype_size(v->type->dtype))
-					.i);
+				scalar_get(v->type->dtype,
+					   a->tensor.blob.data, i).i);
 		v->known = k;
 	}
 }
@@ -167,9 +164,7 @@ static void to_known(struct ctx *c, struct value *v, const struct tens *t,
 		if (t->sym)
 			x = t->sym[i];
 		else
-			x.s = scalar_load(t->t.dtype,
-					  (const char *)t->t.data +
-						  i * dtype_size(t->t.dtype));
+			x.s = scalar_get(t->t.dtype, t->t.data, i);
 		if (!x.unknown)
 			k->elem[i] = x.e ? x.e : expr_const(c, x.s.i);
 	}

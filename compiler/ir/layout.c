@@ -14,7 +14,7 @@ const struct layout *layout_make(struct ctx *c, const struct type *t,
 	int64_t es = (int64_t)dtype_size(t->dtype);
 
 	if (t->rank && expr_is_const(t->dim[l->perm[t->rank - 1]], &n) &&
-	    n > 0 && n < INT64_MAX / es && n * es % ALIAS_BYTES == 0)
+	    n > 0 && n < INT64_MAX / es && !dtype_is_packed(t->dtype) && n * es % ALIAS_BYTES == 0)
 		l->pad = (uint32_t)(LINE_BYTES / es);
 	return l;
 }
@@ -70,11 +70,14 @@ const struct expr *layout_offset(struct ctx *c, const struct value *buf,
 	return off;
 }
 
-const struct expr *layout_elems(struct ctx *c, const struct value *buf)
+const struct expr *layout_bytes(struct ctx *c, const struct value *buf)
 {
+	enum dtype t = buf->type->dtype;
 	const struct expr *n = expr_const(c, 1);
 
 	for (unsigned i = 0; i < buf->type->rank; i++)
 		n = expr_mul(c, n, width(c, buf, i));
-	return n;
+	if (!dtype_is_packed(t))
+		return expr_scale(c, n, (int64_t)dtype_size(t));
+	return expr_ceildiv(c, n, expr_const(c, 8 / dtype_info[t].bits));
 }

@@ -20,7 +20,7 @@ const struct expr *layout_offset(struct ctx *c, const struct value *buf,
  */
 const struct layout *layout_make(struct ctx *c, const struct type *t,
 				 const uint8_t *perm);
-/* Elements that the buffer holds, borders and padding included. */
-const struct expr *layout_elems(struct ctx *c, const struct value *buf);
+/* Bytes that the buffer takes, borders and padding included. */
+const struct expr *layout_bytes(struct ctx *c, const struct value *buf);
 
 #endif

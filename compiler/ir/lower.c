@@ -349,6 +349,25 @@ struct value *s_cast(struct lower *lo, enum dtype to, struct value *a)
 	return scalar_op(lo, OP_arith_cast, 1, &a, to, NULL);
 }
 
+struct value *s_clamp(struct lower *lo, struct value *a, double low,
+		      double high)
+{
+	enum dtype t = a->type->dtype;
+
+	a = s_op2(lo, OP_arith_max, a, s_const(lo, t, low));
+	return s_op2(lo, OP_arith_min, a, s_const(lo, t, high));
+}
+
+struct value *s_cast_saturate(struct lower *lo, enum dtype to, struct value *a)
+{
+	if (!(T_FLOAT8 >> to & 1) || a->type->dtype == to)
+		return s_cast(lo, to, a);
+	/* Integers that an f32 does not hold are beyond the bounds anyway. */
+	if (!(T_FLOAT >> a->type->dtype & 1))
+		a = s_cast(lo, DT_F32, a);
+	return s_cast(lo, to, s_clamp(lo, a, -dtype_max(to), dtype_max(to)));
+}
+
 struct value *g_op(struct lower *lo, enum opcode code, unsigned n_in,
 		   struct value *const *in, unsigned n_attr,
 		   const struct named_attr *attr)

@@ -305,6 +305,13 @@ struct value *s_op2(struct lower *lo, enum opcode code, struct value *a,
 struct value *s_select(struct lower *lo, struct value *cond, struct value *a,
 		       struct value *b);
 struct value *s_cast(struct lower *lo, enum dtype to, struct value *a);
+/* What is beyond low and high becomes that; NaN stays. */
+struct value *s_clamp(struct lower *lo, struct value *a, double low,
+		      double high);
+/* The cast that ONNX asks for with `saturate`: to the 8-bit floats that have
+ * signs infinities and large numbers become the largest one. */
+struct value *s_cast_saturate(struct lower *lo, enum dtype to,
+			      struct value *a);
 
 static inline struct value *s_add(struct lower *lo, struct value *a,
 				  struct value *b)

@@ -155,7 +155,7 @@ static bool element(struct parser *p, enum dtype t, char *out)
 		if (p->huge || p->u > max)
 			return parse_error(p, "number does not fit %s",
 					   dtype_info[t].name);
-		memcpy(out, &p->u, bits / 8); /* little endian, as in blobs */
+		memcpy(out, &p->u, dtype_size(t)); /* little endian */
 		parse_next(p);
 		return true;
 	}
@@ -176,23 +176,23 @@ static bool element(struct parser *p, enum dtype t, char *out)
 
 /* ---- constants ------------------------------------------------------ */
 
-/* Bytes of a type with static shape; false when it is not or too large. */
-static bool static_size(struct parser *p, const struct type *t, size_t *size)
+/* Elements of a type with static shape; false when it is not or too large. */
+static bool static_elems(struct parser *p, const struct type *t, size_t *elems)
 {
 	int64_t n;
 
 	if (!type_is_static(t) || !expr_is_const(type_elems(p->c, t), &n) ||
 	    n > INT64_MAX / 16)
 		return parse_error(p, "a constant needs a static shape");
-	*size = (size_t)n * dtype_size(t->dtype);
+	*elems = (size_t)n;
 	return true;
 }
 
 static bool dense(struct parser *p, const struct type *t, struct blob *b)
 {
 	VEC(char) bytes = { 0 };
-	size_t es = dtype_size(t->dtype), want;
-	bool ok = static_size(p, t, &want);
+	size_t es = dtype_size(t->dtype), want = 0, size;
+	bool ok = static_elems(p, t, &want);
 	char one[8] = { 0 };
 
 	while (ok && parse_accept(p, ',')) {
@@ -200,11 +200,15 @@ static bool dense(struct parser *p, const struct type *t, struct blob *b)
 		for (size_t i = 0; ok && i < es; i++)
 			vec_push(&bytes, one[i]);
 	}
-	if (ok && bytes.n != want)
+	if (ok && bytes.n / es != want)
 		ok = parse_error(p, "%zu elements are given, the type has %zu",
-				 bytes.n / es, want / es);
-	*b = (struct blob){ arena_copy(&p->c->perm, bytes.v, bytes.n),
-			    bytes.n };
+				 bytes.n / es, want);
+	size = dtype_bytes(t->dtype, bytes.n / es);
+	char *data = arena_alloc(&p->c->perm, size + 1);
+
+	for (size_t i = 0; i < bytes.n / es; i++)
+		element_copy(t->dtype, data, i, bytes.v + i * es, 0);
+	*b = (struct blob){ data, size };
 	vec_free(&bytes);
 	return ok;
 }
@@ -275,8 +279,9 @@ static bool blob(struct parser *p, const struct type *t, struct blob *b)
 	}
 	parse_next(p);
 	if (!parse_expect(p, ',') || !parse_int(p, &size) ||
-	    !static_size(p, t, &want))
+	    !static_elems(p, t, &want))
 		return false;
+	want = dtype_bytes(t->dtype, want);
 	if (size < 0 || (size_t)size != want)
 		return parse_error(p, "the type has %zu bytes", want);
 	return sidecar_find(p, hash, want, b);

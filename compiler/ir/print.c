@@ -95,12 +95,15 @@ static void put_value(struct printer *p, const struct value *v)
 
 /* The shortest decimal that reads back as the same element; raw bits when
  * there is none (a NaN with a payload). */
-static void put_float(struct printer *p, enum dtype t, const void *bits)
+static void put_float(struct printer *p, enum dtype t, const void *data,
+		      size_t i)
 {
-	union scalar s = scalar_load(t, bits), back;
-	char text[64], copy[8];
+	union scalar s = scalar_get(t, data, i), back;
+	char text[64], copy[8], bits[8] = { 0 };
 	size_t size = dtype_size(t);
 	uint64_t raw = 0;
+
+	element_copy(t, bits, 0, data, i);
 
 	if (isinf(s.d)) {
 		put(p, s.d < 0 ? "-inf" : "inf");
@@ -127,20 +130,28 @@ static void put_float(struct printer *p, enum dtype t, const void *bits)
 	put_fmt(p, "0x%" PRIx64, raw);
 }
 
+/* Below 0 when the shape is not static: the verifier has yet to say so. */
+static int64_t elems(struct printer *p, const struct attr *a)
+{
+	int64_t n;
+
+	return expr_is_const(type_elems(p->c, a->tensor.type), &n) ? n : -1;
+}
+
 static void put_dense(struct printer *p, const struct attr *a)
 {
 	enum dtype t = a->tensor.type->dtype;
-	size_t es = dtype_size(t), n = a->tensor.blob.size / es;
-	const char *data = a->tensor.blob.data;
+	const uint8_t *data = a->tensor.blob.data;
+	int64_t n = elems(p, a);
 
-	for (size_t i = 0; i < n; i++) {
-		union scalar s = scalar_load(t, data + i * es);
+	for (size_t i = 0; i < (size_t)n; i++) {
+		union scalar s = scalar_get(t, data, i);
 
 		put(p, ", ");
 		if (dtype_is_float(t))
-			put_float(p, t, data + i * es);
+			put_float(p, t, data, i);
 		else if (t == DT_BOOL)
-			put_fmt(p, "%u", (unsigned char)data[i]);
+			put_fmt(p, "%u", data[i]);
 		else if (dtype_is_signed(t))
 			put_fmt(p, "%" PRId64, s.i);
 		else
@@ -159,19 +170,20 @@ static void put_dims(struct printer *p, const struct type *t)
 	put_fmt(p, "] %s", dtype_info[t->dtype].name);
 }
 
-static bool is_dense(const struct attr *a)
+static bool is_dense(struct printer *p, const struct attr *a)
 {
-	size_t es = dtype_size(a->tensor.type->dtype);
+	int64_t n = elems(p, a);
 
-	return a->tensor.blob.size / es <= TEXT_DENSE_MAX &&
-	       a->tensor.blob.size % es == 0;
+	return n >= 0 && n <= TEXT_DENSE_MAX &&
+	       a->tensor.blob.size == dtype_bytes(a->tensor.type->dtype,
+						  (size_t)n);
 }
 
 /* dense<[2] i64, 1, 2> or blob<[64] f32, fnv:0123456789abcdef, 256> */
 static void put_tensor(struct printer *p, const struct attr *a)
 {
 	const struct blob *b = &a->tensor.blob;
-	bool dense = is_dense(a);
+	bool dense = is_dense(p, a);
 
 	put(p, dense ? "dense<" : "blob<");
 	put_dims(p, a->tensor.type);
@@ -187,7 +199,7 @@ static void put_item(struct printer *p, const struct attr *a, size_t i)
 {
 	switch (a->kind) {
 	case AT_INTS: put_fmt(p, "%" PRId64, a->ints[i]); break;
-	case AT_FLOATS: put_float(p, DT_F64, &a->floats[i]); break;
+	case AT_FLOATS: put_float(p, DT_F64, a->floats, i); break;
 	case AT_STRS: put_str(p, a->strs[i], strlen(a->strs[i])); break;
 	case AT_EXPRS: put_expr(p, a->exprs[i]); break;
 	case AT_INT: case AT_FLOAT: case AT_STR: case AT_TENSOR: break;
@@ -227,7 +239,7 @@ static void put_attrs(struct printer *p, const struct op *op)
 			if (isnan(a->f))
 				put(p, "nan");
 			else
-				put_float(p, DT_F64, &a->f);
+				put_float(p, DT_F64, &a->f, 0);
 			break;
 		case AT_STR: put_str(p, a->s, a->n); break;
 		case AT_TENSOR: put_tensor(p, a); break;
@@ -488,7 +500,7 @@ static void write_op_blobs(void *arg, struct op *op)
 	for (unsigned i = 0; i < op->n_attr; i++) {
 		const struct attr *a = op->attr[i].val;
 
-		if (a->kind != AT_TENSOR || is_dense(a))
+		if (a->kind != AT_TENSOR || is_dense(&w->out, a))
 			continue;
 		const struct blob *b = &a->tensor.blob;
 		uint64_t head[2] = { fnv_bytes(FNV_INIT, b->data, b->size),

@@ -62,9 +62,9 @@ static bool check_const(struct ctx *c, struct op *op)
 				  type_str(c, op->out[0].type),
 				  type_str(c, a->tensor.type));
 	if (!expr_is_const(type_elems(c, a->tensor.type), &n) ||
-	    (uint64_t)n != a->tensor.blob.size /
-				   dtype_size(a->tensor.type->dtype) ||
-	    a->tensor.blob.size % dtype_size(a->tensor.type->dtype))
+	    n < 0 || n > INT64_MAX / 16 ||
+	    a->tensor.blob.size != dtype_bytes(a->tensor.type->dtype,
+					       (size_t)n))
 		return diag_error(&c->diag, EXIT_MODEL, op->loc,
 				  "the constant has %zu bytes",
 				  a->tensor.blob.size);

@@ -115,19 +115,53 @@ def onnx_dtype(array):
     return helper.np_dtype_to_tensor_dtype(array.dtype)
 
 
+def packed_bits(dtype):
+    """Bits of an element that shares its byte with others, else None."""
+    name = np.dtype(dtype).name
+    return 4 if name in ("int4", "uint4", "float4_e2m1fn") else \
+        2 if name in ("int2", "uint2") else None
+
+
+def to_bytes(a):
+    """As the ABI has it: types of less than 8 bits are packed, the first
+    element in the lowest bits, and what is left of the last byte is 0."""
+    bits = packed_bits(a.dtype)
+    raw = np.ascontiguousarray(a)
+    if bits is None:
+        return raw.tobytes()
+    per = 8 // bits
+    raw = raw.reshape(-1).view(np.uint8) & ((1 << bits) - 1)
+    raw = np.pad(raw, (0, -raw.size % per)).reshape(-1, per)
+    shifts = np.arange(per, dtype=np.uint8) * bits
+    return np.bitwise_or.reduce(raw << shifts, axis=1,
+                                dtype=np.uint8).tobytes()
+
+
+def from_bytes(data, dtype, n):
+    bits = packed_bits(dtype)
+    if bits is None:
+        return np.frombuffer(data, dtype, n)
+    shifts = np.arange(8 // bits, dtype=np.uint8) * bits
+    raw = np.frombuffer(data, np.uint8)[:, None] >> shifts
+    raw = (raw & ((1 << bits) - 1)).reshape(-1)
+    if np.any(raw[n:]):
+        raise ValueError("the bits behind the last element are not zero")
+    return raw[:n].view(dtype)
+
+
 def write_case(path, inputs, outputs):
     """inputs: name to array; outputs: arrays, of which only the shapes go
     into the file."""
     def head(f, name, a):
         f.write(struct.pack(f"={4 + a.ndim}q", len(name), onnx_dtype(a),
-                            a.ndim, *a.shape, a.nbytes))
+                            a.ndim, *a.shape, len(to_bytes(a))))
         f.write(name)
 
     with open(path, "wb") as f:
         f.write(struct.pack("=q", len(inputs)))
         for name, a in inputs.items():
             head(f, name.encode(), a)
-            f.write(np.ascontiguousarray(a).tobytes())
+            f.write(to_bytes(a))
         f.write(struct.pack("=q", len(outputs)))
         for a in outputs:
             head(f, b"", a)
@@ -151,8 +185,9 @@ def read_results(path):
         dtype, rank = take(2)
         dims = take(rank)
         size, = take(1)
-        a = np.frombuffer(data, helper.tensor_dtype_to_np_dtype(dtype),
-                          int(np.prod(dims, dtype=np.int64)), at)
+        a = from_bytes(data[at:at + size],
+                       helper.tensor_dtype_to_np_dtype(dtype),
+                       int(np.prod(dims, dtype=np.int64)))
         at += size
         outputs.append(a.reshape(dims))
     return outputs

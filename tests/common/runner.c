@@ -101,17 +101,22 @@ static void on_fault(int signal, siginfo_t *info, void *context)
 	fail("signal %d outside of all buffers", signal);
 }
 
-static size_t dtype_size(int64_t dtype)
+/* Those of less than 8 bits are packed. */
+static size_t dtype_bits(int64_t dtype)
 {
 	switch (dtype) {
-	case 2: case 3: case 9: case 17: case 18: case 19: case 20: case 24:
-		return 1;
-	case 4: case 5: case 10: case 16:
+	case 25: case 26:
 		return 2;
-	case 1: case 6: case 12:
+	case 21: case 22: case 23:
 		return 4;
-	case 7: case 11: case 13:
+	case 2: case 3: case 9: case 17: case 18: case 19: case 20: case 24:
 		return 8;
+	case 4: case 5: case 10: case 16:
+		return 16;
+	case 1: case 6: case 12:
+		return 32;
+	case 7: case 11: case 13:
+		return 64;
 	}
 	fail("dtype %" PRId64 " has no known size", dtype);
 }
@@ -284,16 +289,16 @@ static const struct tensor *input_bind(struct run *run, size_t i)
 static size_t output_size(const struct run *run, size_t i)
 {
 	const struct dlrt_tensor *t = &run->model->outputs[i];
-	size_t bytes = dtype_size(t->dtype);
+	size_t elems = 1;
 
 	for (int d = 0; d < t->rank; d++) {
 		int64_t dim = t->dims[d];
 
 		if (dim == DLRT_DIM_UNKNOWN)
 			return (size_t)run->out[i].bytes;
-		bytes *= (size_t)(dim < 0 ? run->dims[-1 - dim] : dim);
+		elems *= (size_t)(dim < 0 ? run->dims[-1 - dim] : dim);
 	}
-	return bytes;
+	return (elems * dtype_bits(t->dtype) + 7) / 8;
 }
 
 static void run_prepare(struct run *run)
@@ -376,13 +381,14 @@ static int32_t run_call(struct run *run, bool at_end, int fill,
 static size_t result_bytes(const struct run *run, size_t i,
 			   const int64_t *dims)
 {
-	size_t bytes = dtype_size(run->model->outputs[i].dtype);
+	size_t elems = 1, bytes;
 
 	for (int d = 0; d < run->model->outputs[i].rank; d++) {
 		if (dims[d] < 0)
 			fail("output %zu: dim %d was not stored", i, d);
-		bytes *= (size_t)dims[d];
+		elems *= (size_t)dims[d];
 	}
+	bytes = (elems * dtype_bits(run->model->outputs[i].dtype) + 7) / 8;
 	if (bytes > run->out_bytes[i])
 		fail("output %zu: %zu bytes, the buffer has %zu", i, bytes,
 		     run->out_bytes[i]);

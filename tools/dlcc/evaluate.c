@@ -67,8 +67,7 @@ static const struct type *static_type(struct ctx *c, const struct tensor *t)
 /* Small integers may be shapes and axes, which inference looks at. */
 static const struct known *known_elems(struct ctx *c, const struct tensor *t)
 {
-	size_t size = dtype_size(t->dtype);
-	size_t n = tensor_bytes(t, "a tensor") / size;
+	size_t n = tensor_count(t, "a tensor");
 
 	if (dtype_is_float(t->dtype) || t->rank > 1 || n > MAX_KNOWN_ELEMS)
 		return NULL;
@@ -78,8 +77,7 @@ static const struct known *known_elems(struct ctx *c, const struct tensor *t)
 	k->elem = NEW_ARRAY(&c->perm, n + 1, const struct expr *);
 	for (size_t i = 0; i < n; i++)
 		k->elem[i] = expr_const(
-			c, scalar_load(t->dtype,
-				       (const char *)t->data + i * size).i);
+			c, scalar_get(t->dtype, t->data, i).i);
 	return k;
 }
 
@@ -175,8 +173,7 @@ static void bind(struct machine *m, const struct op *op)
 	for (size_t i = 0; i < n; i++) {
 		int64_t *v = NEW(&m->a, int64_t);
 
-		*v = scalar_load(t.dtype, (const char *)t.data +
-						  i * dtype_size(t.dtype)).i;
+		*v = scalar_get(t.dtype, t.data, i).i;
 		map_put(&m->symbols, expr_atom(sym[i])->serial, v);
 	}
 }

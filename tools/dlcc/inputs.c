@@ -63,10 +63,18 @@ static bool fits(struct run *r, const struct dlrt_tensor *type,
 	return true;
 }
 
+/* F32 where the type is none of ours: such a file has a type of its own. */
+static enum dtype wanted_type(const struct dlrt_tensor *type)
+{
+	enum dtype t;
+
+	return dtype_from_onnx(type->dtype, &t) ? t : DT_F32;
+}
+
 static void set_input(struct run *r, uint32_t i, const char *path)
 {
 	const struct dlrt_tensor *type = &r->in_type[i];
-	struct tensor t = tensor_read(path, &r->a);
+	struct tensor t = tensor_read(path, wanted_type(type), &r->a);
 
 	if (r->in[i].data)
 		fatal(EXIT_USAGE, "input '%s' is given twice", type->name);
@@ -90,12 +98,9 @@ static uint64_t next_random(uint64_t *state)
 }
 
 /* Floats in [-1, 1); small integers, which are good indices and lengths. */
-static void fill_random(struct tensor *t, size_t bytes, uint64_t seed)
+static void fill_random(struct tensor *t, size_t n, uint64_t seed)
 {
-	size_t size = dtype_size(t->dtype);
-	char *p = t->data;
-
-	for (size_t i = 0; i < bytes / size; i++) {
+	for (size_t i = 0; i < n; i++) {
 		uint64_t x = next_random(&seed);
 		union scalar s;
 
@@ -107,7 +112,7 @@ static void fill_random(struct tensor *t, size_t bytes, uint64_t seed)
 			s.u = x % 4;
 		if (dtype_is_float(t->dtype))
 			s = scalar_wrap(t->dtype, s);
-		scalar_store(t->dtype, p + i * size, s);
+		scalar_put(t->dtype, t->data, i, s);
 	}
 }
 
@@ -131,7 +136,7 @@ static void random_input(struct run *r, uint32_t i)
 	size_t bytes = tensor_bytes(&t, type->name);
 
 	t.data = arena_alloc(&r->a, bytes + 1);
-	fill_random(&t, bytes, r->o->seed ^ (uint64_t)i << 32);
+	fill_random(&t, tensor_count(&t, type->name), r->o->seed ^ (uint64_t)i << 32);
 	r->in[i] = t;
 }
 
@@ -194,7 +199,7 @@ static void inputs_from_data(struct run *r)
 	for (uint32_t i = 0; i < r->n_out; i++)
 		r->want[i] = tensor_read(
 			arena_fmt(&r->a, "%s/output_%" PRIu32 ".pb", dir, i),
-			&r->a);
+			wanted_type(&r->out_type[i]), &r->a);
 }
 
 void run_inputs(struct run *r)

@@ -22,6 +22,19 @@ static const struct npy_type {
 	{ "V2", DT_BF16 },
 };
 
+/*
+ * numpy has no types of 8 bits and less beyond integers.  ml_dtypes keeps one
+ * element in a byte, whatever its size, and does not say in the file which
+ * type it was; what reads the file has to know.
+ */
+static bool is_nameless(enum dtype t)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		if (types[i].dtype == t)
+			return false;
+	return true;
+}
+
 struct header {
 	const char *path;
 	char *text;		/* the dict, NUL-terminated */
@@ -46,7 +59,7 @@ static char *find_key(const struct header *h, const char *key)
 	return p + strspn(p, " ");
 }
 
-static enum dtype read_type(const struct header *h)
+static enum dtype read_type(const struct header *h, enum dtype wanted)
 {
 	char *p = find_key(h, "'descr'");
 
@@ -57,6 +70,9 @@ static enum dtype read_type(const struct header *h)
 	if (*p == '>')
 		fatal(EXIT_UNSUPPORTED, "%s: big-endian data is not supported",
 		      h->path);
+	if (is_nameless(wanted) && *p &&
+	    (!strcmp(p + 1, "V1") || !strcmp(p + 1, "f1")))
+		return wanted;
 	for (size_t i = 0; *p && i < ARRAY_SIZE(types); i++)
 		if (!strcmp(p + 1, types[i].text))
 			return types[i].dtype;
@@ -84,11 +100,10 @@ static void read_shape(const struct header *h, struct tensor *t)
 }
 
 /* From the order in which the first dim varies fastest. */
-static void to_row_major(struct tensor *t, const unsigned char *src,
-			 size_t bytes)
+static void to_row_major(struct tensor *t, unsigned char *dst,
+			 const unsigned char *src, size_t bytes)
 {
 	size_t size = dtype_size(t->dtype), n = bytes / size;
-	unsigned char *dst = t->data;
 
 	for (size_t i = 0; i < n; i++) {
 		size_t rest = i, at = 0, step = n;
@@ -104,8 +119,15 @@ static void to_row_major(struct tensor *t, const unsigned char *src,
 	}
 }
 
+/* Elements of a byte each, of which a packed tensor takes the low bits. */
+static void pack(struct tensor *t, const unsigned char *src, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		element_copy(t->dtype, t->data, i, src + i, 0);
+}
+
 struct tensor npy_decode(const char *path, const unsigned char *p, size_t n,
-			 struct arena *a)
+			 enum dtype wanted, struct arena *a)
 {
 	struct tensor t = { 0 };
 	size_t at = 10, len;
@@ -124,25 +146,32 @@ struct tensor npy_decode(const char *path, const unsigned char *p, size_t n,
 	bool fortran = !strncmp(find_key(&h, "'fortran_order'"), "True", 4);
 
 	read_shape(&h, &t);
-	t.dtype = read_type(&h);
-	size_t bytes = tensor_bytes(&t, path);
+	t.dtype = read_type(&h, wanted);
+	size_t count = tensor_count(&t, path);
+	size_t bytes = count * dtype_size(t.dtype);
 
 	at += len;
 	if (n - at != bytes)
 		fatal(EXIT_MODEL, "%s: has %zu bytes of data, its shape needs "
 		      "%zu", path, n - at, bytes);
-	t.data = arena_alloc(a, bytes ? bytes : 1);
+	unsigned char *data = arena_alloc(a, bytes ? bytes : 1);
+
 	if (fortran)
-		to_row_major(&t, p + at, bytes);
+		to_row_major(&t, data, p + at, bytes);
 	else if (bytes)
-		memcpy(t.data, p + at, bytes);
+		memcpy(data, p + at, bytes);
+	t.data = data;
+	if (dtype_is_packed(t.dtype)) {
+		t.data = arena_alloc(a, tensor_bytes(&t, path) + 1);
+		pack(&t, data, count);
+	}
 	return t;
 }
 
 void npy_encode(FILE *f, const struct tensor *t)
 {
 	struct arena a = { 0 };
-	const char *type = NULL;
+	const char *type = "V1";
 	char *text = arena_fmt(&a, "%s", "");
 
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
@@ -161,6 +190,14 @@ void npy_encode(FILE *f, const struct tensor *t)
 	fputc((int)(len & 0xff), f);
 	fputc((int)(len >> 8), f);
 	fprintf(f, "%-*s\n", (int)len - 1, text);
-	fwrite(t->data, 1, tensor_bytes(t, "the output"), f);
+	if (!dtype_is_packed(t->dtype))
+		fwrite(t->data, 1, tensor_bytes(t, "the output"), f);
+	for (size_t i = 0, n = tensor_count(t, "the output");
+	     dtype_is_packed(t->dtype) && i < n; i++) {
+		unsigned char one = 0;
+
+		element_copy(t->dtype, &one, 0, t->data, i);
+		fputc(one, f);
+	}
 	arena_free(&a);
 }

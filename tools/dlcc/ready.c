@@ -28,10 +28,7 @@ static bool check_place(const struct readiness *r, const struct op *op)
 		return diag_error(&c->diag, EXIT_USAGE, op->loc,
 				  "the buffer has no place; the pass "
 				  "plan_memory gives it one");
-	end = expr_add(c, at[0],
-		       expr_scale(c, layout_elems(c, &op->out[0]),
-				  (int64_t)dtype_size(
-					  op->out[0].type->dtype)));
+	end = expr_add(c, at[0], layout_bytes(c, &op->out[0]));
 	/* What is symbolic is checked when the model runs. */
 	return !expr_is_const(expr_sub(c, r->workspace, end), &k) || k >= 0 ||
 	       diag_error(&c->diag, EXIT_USAGE, op->loc,

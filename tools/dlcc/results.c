@@ -11,13 +11,12 @@
 
 static size_t count(const struct tensor *t)
 {
-	return tensor_bytes(t, "an output") / dtype_size(t->dtype);
+	return tensor_count(t, "an output");
 }
 
 static union scalar element(const struct tensor *t, size_t i)
 {
-	return scalar_load(t->dtype,
-			   (const char *)t->data + i * dtype_size(t->dtype));
+	return scalar_get(t->dtype, t->data, i);
 }
 
 static const char *element_text(struct arena *a, const struct tensor *t,

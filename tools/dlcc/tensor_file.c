@@ -7,9 +7,9 @@
 
 #include "driver.h"
 
-size_t tensor_bytes(const struct tensor *t, const char *path)
+size_t tensor_count(const struct tensor *t, const char *path)
 {
-	size_t n = dtype_size(t->dtype);
+	size_t n = 1, most = (size_t)INT64_MAX / dtype_size(t->dtype);
 	bool empty = false, over = false;
 
 	for (unsigned i = 0; i < t->rank; i++) {
@@ -17,7 +17,7 @@ size_t tensor_bytes(const struct tensor *t, const char *path)
 
 		if (!d)
 			empty = true;
-		else if (n > (size_t)INT64_MAX / d)
+		else if (n > most / d)
 			over = true;
 		else
 			n *= d;
@@ -27,6 +27,11 @@ size_t tensor_bytes(const struct tensor *t, const char *path)
 	return empty ? 0 : n;
 }
 
+size_t tensor_bytes(const struct tensor *t, const char *path)
+{
+	return dtype_bytes(t->dtype, tensor_count(t, path));
+}
+
 static bool is_npy(const char *path)
 {
 	size_t n = strlen(path);
@@ -34,12 +39,13 @@ static bool is_npy(const char *path)
 	return n >= 4 && !strcmp(path + n - 4, ".npy");
 }
 
-struct tensor tensor_read(const char *path, struct arena *a)
+struct tensor tensor_read(const char *path, enum dtype wanted,
+			  struct arena *a)
 {
 	size_t n;
 	const unsigned char *p = (unsigned char *)file_read(a, path, &n);
 
-	return is_npy(path) ? npy_decode(path, p, n, a)
+	return is_npy(path) ? npy_decode(path, p, n, wanted, a)
 			    : pb_decode(path, p, n, a);
 }
 

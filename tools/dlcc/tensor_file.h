@@ -8,17 +8,20 @@
 #include "base/arena.h"
 #include "ir/eval.h"
 
-/* The number of bytes of its data; exits with EXIT_LIMIT on overflow. */
+/* Bytes of its data, and elements; exits with EXIT_LIMIT on overflow. */
 size_t tensor_bytes(const struct tensor *t, const char *path);
+size_t tensor_count(const struct tensor *t, const char *path);
 
 /* By the suffix of the path.  All failures are fatal, with the status that
- * fits: EXIT_IO, EXIT_MODEL for a broken file, EXIT_UNSUPPORTED. */
-struct tensor tensor_read(const char *path, struct arena *a);
+ * fits: EXIT_IO, EXIT_MODEL for a broken file, EXIT_UNSUPPORTED.  A file that
+ * does not say which small type it holds has the wanted one. */
+struct tensor tensor_read(const char *path, enum dtype wanted,
+			  struct arena *a);
 void tensor_write(const char *path, const struct tensor *t, const char *name);
 
 /* npy.c, tensor_pb.c: the same on bytes. */
 struct tensor npy_decode(const char *path, const unsigned char *p, size_t n,
-			 struct arena *a);
+			 enum dtype wanted, struct arena *a);
 void npy_encode(FILE *f, const struct tensor *t);
 struct tensor pb_decode(const char *path, const unsigned char *p, size_t n,
 			struct arena *a);

@@ -118,11 +118,8 @@ static unsigned list_of(enum dtype t)
 	case DT_F64: return F_DOUBLE_DATA;
 	case DT_I64: return F_INT64_DATA;
 	case DT_U32: case DT_U64: return F_UINT64_DATA;
-	case DT_F16: case DT_BF16: case DT_I8: case DT_I16: case DT_I32:
-	case DT_U8: case DT_U16: case DT_BOOL: case DT_COUNT:
-		break;
+	default: return F_INT32_DATA;
 	}
-	return F_INT32_DATA;
 }
 
 /* Bits of one element; the low bytes are what the tensor holds, in the

@@ -7,14 +7,20 @@
 #include "codegen/llvm/cg.h"
 #include "ir/layout.h"
 
-static LLVMValueRef address(struct cg *g, enum dtype t, const struct value *buf,
-			    LLVMValueRef offset)
+static LLVMValueRef base_of(struct cg *g, const struct value *buf)
 {
 	LLVMValueRef base = map_get(&g->bufs, buf->id);
 
 	if (!base)
 		bug(&g->c->diag, "no address for buffer %%%u", buf->id);
-	return LLVMBuildGEP2(g->b, cg_mem_type(g, t), base, &offset, 1, "");
+	return base;
+}
+
+static LLVMValueRef address(struct cg *g, enum dtype t, const struct value *buf,
+			    LLVMValueRef offset)
+{
+	return LLVMBuildGEP2(g->b, cg_mem_type(g, t), base_of(g, buf), &offset,
+			     1, "");
 }
 
 static LLVMValueRef plain_load(struct cg *g, LLVMTypeRef t, LLVMValueRef p,
@@ -29,6 +35,8 @@ static LLVMValueRef plain_load(struct cg *g, LLVMTypeRef t, LLVMValueRef p,
 /* Can a masked load or store of this type be one instruction? */
 static bool can_mask(struct cg *g, enum dtype t, bool store)
 {
+	if (dtype_is_packed(t))
+		return false;
 	if (g->t->isa->masked)
 		return true;
 	return !store && g->t->isa->vector_bits == 256 && dtype_size(t) >= 4;
@@ -70,6 +78,36 @@ static LLVMValueRef safe_load(struct cg *g, LLVMTypeRef t, enum dtype dt,
 	return plain_load(g, t, p, dt);
 }
 
+/* The element at an offset; 0 when cond is false. */
+static LLVMValueRef load_one(struct cg *g, const struct value *buf,
+			     LLVMValueRef off, LLVMValueRef cond)
+{
+	enum dtype dt = buf->type->dtype;
+
+	if (dtype_is_packed(dt))
+		return packed_load(g, dt, base_of(g, buf), off, cond);
+	return safe_load(g, cg_mem_type(g, dt), dt, address(g, dt, buf, off),
+			 cond);
+}
+
+/* As many as there are lanes. */
+static LLVMValueRef load_group(struct cg *g, const struct value *buf,
+			       LLVMValueRef off, LLVMValueRef cond)
+{
+	enum dtype dt = buf->type->dtype;
+
+	if (dtype_is_packed(dt))
+		return packed_load_group(g, dt, base_of(g, buf), off, cond);
+	return safe_load(g, LLVMVectorType(cg_mem_type(g, dt), g->lanes), dt,
+			 address(g, dt, buf, off), cond);
+}
+
+/* Can neighbours be loaded and stored as a group? */
+static bool can_group(struct cg *g, enum dtype t)
+{
+	return !g->mask && (!dtype_is_packed(t) || packed_fits_group(g, t));
+}
+
 static LLVMValueRef gather(struct cg *g, struct op *op, const struct expr *off,
 			   enum dtype dt, struct cv cond)
 {
@@ -77,7 +115,7 @@ static LLVMValueRef gather(struct cg *g, struct op *op, const struct expr *off,
 	LLVMValueRef v = LLVMGetPoison(LLVMVectorType(t, g->lanes));
 
 	for (unsigned i = 0; i < g->lanes; i++) {
-		LLVMValueRef k = cond.v, p;
+		LLVMValueRef k = cond.v, x;
 
 		if (k && cond.vec)
 			k = LLVMBuildExtractElement(g->b, k, cg_int(g, i), "");
@@ -87,9 +125,8 @@ static LLVMValueRef gather(struct cg *g, struct op *op, const struct expr *off,
 
 			k = k ? LLVMBuildAnd(g->b, k, in, "") : in;
 		}
-		p = address(g, dt, op->in[0].val, cg_expr(g, op, off, i));
-		v = LLVMBuildInsertElement(g->b, v, safe_load(g, t, dt, p, k),
-					   cg_int(g, i), "");
+		x = load_one(g, op->in[0].val, cg_expr(g, op, off, i), k);
+		v = LLVMBuildInsertElement(g->b, v, x, cg_int(g, i), "");
 	}
 	return v;
 }
@@ -115,7 +152,8 @@ static bool is_zero(const struct value *v)
 	const struct attr *a = k ? op_attr(k, A_value) : NULL;
 	union scalar s = { 0 };
 
-	if (!a)
+	/* Zero bits are a power of two there. */
+	if (!a || v->type->dtype == DT_F8E8M0)
 		return false;
 	if (a->kind == AT_INT)
 		return a->i == 0;
@@ -193,13 +231,9 @@ struct cv cg_load(struct cg *g, struct op *op)
 	LLVMTypeRef t = cg_mem_type(g, dt);
 
 	if (a.k == LANE_SAME && !cond.vec) {
-		r.v = safe_load(g, t, dt,
-				address(g, dt, buf, cg_expr(g, op, off, 0)),
-				cond.v);
-	} else if (a.k == LANE_UNIT && !cond.vec && !g->mask) {
-		r.v = safe_load(g, LLVMVectorType(t, g->lanes), dt,
-				address(g, dt, buf, cg_expr(g, op, off, 0)),
-				cond.v);
+		r.v = load_one(g, buf, cg_expr(g, op, off, 0), cond.v);
+	} else if (a.k == LANE_UNIT && !cond.vec && can_group(g, dt)) {
+		r.v = load_group(g, buf, cg_expr(g, op, off, 0), cond.v);
 		r.vec = true;
 	} else if (a.k == LANE_UNIT && can_mask(g, dt, false)) {
 		LLVMValueRef mask = active_lanes(g, cond);
@@ -209,6 +243,7 @@ struct cv cg_load(struct cg *g, struct op *op)
 				  mask);
 		r.vec = true;
 	} else if (a.k == LANE_STEP && broadcast_is_step(a.step) && !cond.vec &&
+		   !dtype_is_packed(dt) &&
 		   (!g->mask || can_mask(g, dt, false))) {
 		r.v = step_load(g, dt,
 				address(g, dt, buf, cg_expr(g, op, off, 0)),
@@ -248,11 +283,15 @@ static void store_one(struct cg *g, struct op *op, const struct expr *off,
 		LLVMBuildCondBr(g->b, cond, then, next);
 		LLVMPositionBuilderAtEnd(g->b, then);
 	}
-	LLVMValueRef p = address(g, dt, op->in[1].val,
-				 cg_expr(g, op, off, lane));
-	LLVMValueRef st = LLVMBuildStore(g->b, x, p);
+	LLVMValueRef at = cg_expr(g, op, off, lane);
 
-	LLVMSetAlignment(st, (unsigned)dtype_size(dt));
+	if (dtype_is_packed(dt))
+		packed_store(g, dt, base_of(g, op->in[1].val), at, x);
+	else
+		LLVMSetAlignment(
+			LLVMBuildStore(g->b, x,
+				       address(g, dt, op->in[1].val, at)),
+			(unsigned)dtype_size(dt));
 	if (next) {
 		LLVMBuildBr(g->b, next);
 		LLVMPositionBuilderAtEnd(g->b, next);
@@ -295,13 +334,18 @@ void cg_store(struct cg *g, struct op *op)
 	}
 	LLVMValueRef x = cg_to_mem(g, dt, cg_lanes(g, v));
 
-	if (a.k == LANE_UNIT && !g->mask && !cond.v) {
+	if (a.k == LANE_UNIT && can_group(g, dt) && !cond.v) {
+		if (dtype_is_packed(dt)) {
+			packed_store_group(g, dt, base_of(g, buf),
+					   cg_expr(g, op, off, 0), x);
+			return;
+		}
 		p = address(g, dt, buf, cg_expr(g, op, off, 0));
 		st = LLVMBuildStore(g->b, x, p);
 		LLVMSetAlignment(st, (unsigned)dtype_size(dt));
 		return;
 	}
-	if (a.k == LANE_UNIT && !cond.v) {
+	if (a.k == LANE_UNIT && !cond.v && !dtype_is_packed(dt)) {
 		LLVMTypeRef over[] = { LLVMTypeOf(x), g->ptr };
 		unsigned id = LLVMLookupIntrinsicID("llvm.masked.store", 17);
 		LLVMValueRef arg[] = {

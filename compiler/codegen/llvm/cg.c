@@ -6,22 +6,22 @@
 
 LLVMTypeRef cg_type(struct cg *g, enum dtype t)
 {
-	switch (t) {
-	case DT_F32: case DT_F16: case DT_BF16: return g->f32;
-	case DT_F64: return g->f64;
-	case DT_BOOL: return g->i1;
-	case DT_I8: case DT_U8: return g->i8;
-	case DT_I16: case DT_U16: return g->i16;
-	case DT_I32: case DT_U32: return g->i32;
-	case DT_I64: case DT_U64: case DT_COUNT: break;
+	if (dtype_is_float(t))
+		return t == DT_F64 ? g->f64 : g->f32;
+	if (t == DT_BOOL)
+		return g->i1;
+	switch (dtype_size(t)) {
+	case 1: return g->i8;
+	case 2: return g->i16;
+	case 4: return g->i32;
+	default: return g->i64;
 	}
-	return g->i64;
 }
 
 LLVMTypeRef cg_mem_type(struct cg *g, enum dtype t)
 {
-	if (dtype_is_half(t))
-		return g->i16;
+	if (dtype_is_narrow(t))
+		return dtype_size(t) == 2 ? g->i16 : g->i8;
 	return t == DT_BOOL ? g->i8 : cg_type(g, t);
 }
 

@@ -111,8 +111,29 @@ LLVMValueRef cg_f32_odd(struct cg *g, LLVMValueRef x);
 /* After an operation in f32: what the narrower type would hold. */
 LLVMValueRef cg_rounded(struct cg *g, enum dtype t, LLVMValueRef x);
 /* Between the forms in memory and in registers. */
+LLVMValueRef cg_wrapped(struct cg *g, enum dtype t, LLVMValueRef x);
 LLVMValueRef cg_from_mem(struct cg *g, enum dtype t, LLVMValueRef x);
 LLVMValueRef cg_to_mem(struct cg *g, enum dtype t, LLVMValueRef x);
+
+/* ---- float8.c ------------------------------------------------------- */
+
+/* A float of 8 or 4 bits, in an i8, as an f32 and back. */
+LLVMValueRef float8_value(struct cg *g, enum dtype t, LLVMValueRef bits);
+LLVMValueRef float8_bits(struct cg *g, enum dtype t, LLVMValueRef x);
+
+/* ---- packed.c ------------------------------------------------------- */
+
+/* Element `off` of those at base; 0 where cond (NULL: always) is false. */
+LLVMValueRef packed_load(struct cg *g, enum dtype t, LLVMValueRef base,
+			 LLVMValueRef off, LLVMValueRef cond);
+void packed_store(struct cg *g, enum dtype t, LLVMValueRef base,
+		  LLVMValueRef off, LLVMValueRef x);
+/* The elements from `off` on, one per lane, where lanes fill bytes. */
+bool packed_fits_group(struct cg *g, enum dtype t);
+LLVMValueRef packed_load_group(struct cg *g, enum dtype t, LLVMValueRef base,
+			       LLVMValueRef off, LLVMValueRef cond);
+void packed_store_group(struct cg *g, enum dtype t, LLVMValueRef base,
+			LLVMValueRef off, LLVMValueRef x);
 
 /* ---- access.c ------------------------------------------------------- */
 

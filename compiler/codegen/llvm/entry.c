@@ -311,6 +311,26 @@ static void run_check(struct entry *e, struct op *op)
 	fail_if(e, bad, DLRT_SHAPE, op);
 }
 
+/* The bits behind the last packed element of an output are zero: stores keep
+ * what they find there. */
+static void clear_tail(struct entry *e, int64_t out, LLVMValueRef bytes)
+{
+	struct cg *g = e->g;
+	LLVMBasicBlockRef some = cg_block(g, "tail"), next;
+	LLVMValueRef last = LLVMBuildSub(g->b, bytes, cg_int(g, 1), "");
+
+	next = cg_block(g, "tail.done");
+	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntSGE, last,
+					    cg_int(g, 0), ""),
+			some, next);
+	LLVMPositionBuilderAtEnd(g->b, some);
+	LLVMBuildStore(g->b, LLVMConstNull(g->i8),
+		       LLVMBuildGEP2(g->b, g->i8, output_pointer(e, out),
+				     &last, 1, ""));
+	LLVMBuildBr(g->b, next);
+	LLVMPositionBuilderAtEnd(g->b, next);
+}
+
 /* Sizes that depend on what was just bound: every dim of a buffer must be
  * sane before a kernel runs over it. */
 static void check_buffer(struct entry *e, struct op *op)
@@ -337,11 +357,7 @@ static void check_buffer(struct entry *e, struct op *op)
 		fail_if(e, LLVMBuildOr(g->b, bad, over, ""), DLRT_SHAPE, op);
 	over = NULL;
 	size_t n;
-	LLVMValueRef bytes = cg_checked_expr(
-		g,
-		expr_scale(g->c, layout_elems(g->c, v),
-			   (int64_t)dtype_size(v->type->dtype)),
-		&over);
+	LLVMValueRef bytes = cg_checked_expr(g, layout_bytes(g->c, v), &over);
 
 	if (out >= 0) {
 		LLVMValueRef sizes = field(e, 5, g->ptr);
@@ -358,6 +374,8 @@ static void check_buffer(struct entry *e, struct op *op)
 			DLRT_WORKSPACE, op);
 		LLVMBuildBr(g->b, next);
 		LLVMPositionBuilderAtEnd(g->b, next);
+		if (dtype_is_packed(v->type->dtype))
+			clear_tail(e, out, bytes);
 		return;
 	}
 	const struct expr *off = op_exprs(op, A_offset, &n)[0];

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Half floats: f32 in registers, 16 bits in memory.  Where the machine does
- * not convert, integer arithmetic does, exactly.
+ * What is wider in registers than in memory: narrow floats are f32 there.
+ * Where the machine does not convert half floats, integer arithmetic does,
+ * exactly.
  */
 #include "codegen/llvm/cg.h"
 
@@ -138,8 +139,10 @@ static LLVMValueRef from_f16_soft(struct cg *g, LLVMValueRef h)
 	return LLVMBuildBitCast(b, r, cg_like(h, g->f32), "");
 }
 
-static LLVMValueRef to_half(struct cg *g, enum dtype t, LLVMValueRef x)
+static LLVMValueRef to_narrow(struct cg *g, enum dtype t, LLVMValueRef x)
 {
+	if (!dtype_is_half(t))
+		return float8_bits(g, t, x);
 	if (t == DT_BF16)
 		return to_bf16(g, x);
 	if (!g->t->isa->f16c)
@@ -148,8 +151,10 @@ static LLVMValueRef to_half(struct cg *g, enum dtype t, LLVMValueRef x)
 	return LLVMBuildBitCast(g->b, x, cg_like(x, g->i16), "");
 }
 
-static LLVMValueRef from_half(struct cg *g, enum dtype t, LLVMValueRef h)
+static LLVMValueRef from_narrow(struct cg *g, enum dtype t, LLVMValueRef h)
 {
+	if (!dtype_is_half(t))
+		return float8_value(g, t, h);
 	if (t == DT_BF16)
 		return from_bf16(g, h);
 	if (!g->t->isa->f16c)
@@ -189,13 +194,32 @@ LLVMValueRef cg_f32_odd(struct cg *g, LLVMValueRef x)
 /* After an operation in f32: what the narrower type would hold. */
 LLVMValueRef cg_rounded(struct cg *g, enum dtype t, LLVMValueRef x)
 {
-	return dtype_is_half(t) ? from_half(g, t, to_half(g, t, x)) : x;
+	return dtype_is_narrow(t) ? from_narrow(g, t, to_narrow(g, t, x)) : x;
+}
+
+/* After an operation on the register's bits: what an integer type of fewer
+ * bits would hold. */
+LLVMValueRef cg_wrapped(struct cg *g, enum dtype t, LLVMValueRef x)
+{
+	unsigned bits = dtype_info[t].bits;
+	LLVMValueRef above;
+
+	if (!dtype_is_packed(t))
+		return x;
+	if (!dtype_is_signed(t))
+		return LLVMBuildAnd(g->b, x, cg_konst(x, g->i8,
+						      (1 << bits) - 1), "");
+	above = cg_konst(x, g->i8, 8 - bits);
+	return LLVMBuildAShr(g->b, LLVMBuildShl(g->b, x, above, ""), above,
+			     "");
 }
 
 LLVMValueRef cg_from_mem(struct cg *g, enum dtype t, LLVMValueRef x)
 {
-	if (dtype_is_half(t))
-		return from_half(g, t, x);
+	if (dtype_is_narrow(t))
+		return from_narrow(g, t, x);
+	if (dtype_is_packed(t))
+		return cg_wrapped(g, t, x);
 	if (t == DT_BOOL)
 		return LLVMBuildICmp(g->b, LLVMIntNE, x,
 				     LLVMConstNull(LLVMTypeOf(x)), "");
@@ -204,8 +228,8 @@ LLVMValueRef cg_from_mem(struct cg *g, enum dtype t, LLVMValueRef x)
 
 LLVMValueRef cg_to_mem(struct cg *g, enum dtype t, LLVMValueRef x)
 {
-	if (dtype_is_half(t))
-		return to_half(g, t, x);
+	if (dtype_is_narrow(t))
+		return to_narrow(g, t, x);
 	if (t == DT_BOOL)
 		return LLVMBuildZExt(g->b, x, cg_like(x, g->i8), "");
 	return x;

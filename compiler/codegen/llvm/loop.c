@@ -124,9 +124,9 @@ static LLVMValueRef identity(struct cg *g, enum opcode code, enum dtype t)
 	case OP_arith_max:
 		return LLVMConstInt(ty,
 				    dtype_is_signed(t) && t != DT_BOOL
-					    ? (max >> 1) + 1
+					    ? ~(max >> 1)
 					    : 0,
-				    false);
+				    true);
 	default: return LLVMConstNull(ty);
 	}
 }

@@ -274,7 +274,7 @@ LLVMValueRef cg_arith2(struct cg *g, enum opcode code, enum dtype t,
 	if (t == DT_BOOL && code == OP_arith_add)
 		code = OP_arith_or;
 	if (!dtype_is_float(t))
-		return int2(g, code, t, a, b);
+		return cg_wrapped(g, t, int2(g, code, t, a, b));
 	return cg_rounded(g, t, float2(g, code, a, b));
 }
 
@@ -343,20 +343,18 @@ static LLVMValueRef exact_f64(struct cg *g, enum dtype from, LLVMValueRef x)
 }
 
 /*
- * A float as an integer of at most 16 bits, which saturates; NaN gives 0.  By
- * way of i32, into which whole vectors are converted: LLVM takes its own
- * saturating conversion to bytes apart into lanes.
+ * A float as an integer of at most 16 bits, by way of i32, into which whole
+ * vectors are converted: LLVM takes its own saturating conversion to bytes
+ * apart into lanes.
  */
-static LLVMValueRef small_int(struct cg *g, enum dtype to, LLVMTypeRef t,
-			      LLVMValueRef x)
+static LLVMValueRef small_int(struct cg *g, enum dtype to, LLVMValueRef x)
 {
 	LLVMBuilderRef b = g->b;
 	LLVMTypeRef ft = LLVMTypeOf(x);
 	LLVMTypeRef elem = cg_is_vec(x) ? LLVMGetElementType(ft) : ft;
-	unsigned bits = dtype_info[to].bits;
-	double top = (double)(1u << (bits - dtype_is_signed(to)));
-	LLVMValueRef lo = cg_float_const(x, elem,
-					 dtype_is_signed(to) ? -top : 0);
+	bool sign = dtype_is_signed(to);
+	double top = (double)(1u << (dtype_info[to].bits - sign));
+	LLVMValueRef lo = cg_float_const(x, elem, sign ? -top : 0);
 	LLVMValueRef hi = cg_float_const(x, elem, top - 1);
 
 	x = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealUNO, x, x, ""),
@@ -366,7 +364,22 @@ static LLVMValueRef small_int(struct cg *g, enum dtype to, LLVMTypeRef t,
 	x = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealOLT, x, hi, ""), x, hi,
 			    "");
 	return LLVMBuildTrunc(b, LLVMBuildFPToSI(b, x, cg_like(x, g->i32), ""),
-			      t, "");
+			      cg_like(x, cg_type(g, to)), "");
+}
+
+/* Rounds towards zero and saturates; NaN gives 0. */
+static LLVMValueRef float_to_int(struct cg *g, enum dtype to, LLVMValueRef x)
+{
+	LLVMTypeRef over[] = { cg_like(x, cg_type(g, to)), LLVMTypeOf(x) };
+	const char *name = dtype_is_signed(to) ? "llvm.fptosi.sat"
+					       : "llvm.fptoui.sat";
+	unsigned id = LLVMLookupIntrinsicID(name, 15);
+
+	if (dtype_info[to].bits <= 16)
+		return small_int(g, to, x);
+	return LLVMBuildCall2(g->b, LLVMIntrinsicGetType(g->lc, id, over, 2),
+			      LLVMGetIntrinsicDeclaration(g->mod, id, over, 2),
+			      &x, 1, "");
 }
 
 static LLVMValueRef cast(struct cg *g, enum dtype from, enum dtype to,
@@ -385,7 +398,7 @@ static LLVMValueRef cast(struct cg *g, enum dtype from, enum dtype to,
 			       : LLVMBuildICmp(b, LLVMIntNE, x, zero, "");
 	}
 	if (dtype_is_float(from) && dtype_is_float(to)) {
-		if (from == DT_F64 && dtype_is_half(to))
+		if (from == DT_F64 && dtype_is_narrow(to))
 			return cg_rounded(g, to, cg_f32_odd(g, x));
 		if (from == DT_F64)
 			x = LLVMBuildFPTrunc(b, x, t, "");
@@ -395,33 +408,22 @@ static LLVMValueRef cast(struct cg *g, enum dtype from, enum dtype to,
 	}
 	if (dtype_is_float(to)) {
 		/* f32 does not hold these: by way of f64, which does. */
-		if (dtype_is_half(to) && dtype_info[from].bits > 16)
+		if (dtype_is_narrow(to) && dtype_info[from].bits > 16)
 			return cast(g, DT_F64, to, exact_f64(g, from, x));
 		x = dtype_info[from].kind == DK_INT
 			    ? LLVMBuildSIToFP(b, x, t, "")
 			    : LLVMBuildUIToFP(b, x, t, "");
 		return cg_rounded(g, to, x);
 	}
-	if (dtype_is_float(from) && dtype_info[to].bits <= 16)
-		return small_int(g, to, t, x);
-	if (dtype_is_float(from)) {
-		LLVMTypeRef over[] = { t, LLVMTypeOf(x) };
-		const char *name = dtype_is_signed(to) ? "llvm.fptosi.sat"
-						       : "llvm.fptoui.sat";
-		unsigned id = LLVMLookupIntrinsicID(name, 15);
-
-		return LLVMBuildCall2(
-			b, LLVMIntrinsicGetType(g->lc, id, over, 2),
-			LLVMGetIntrinsicDeclaration(g->mod, id, over, 2), &x,
-			1, "");
-	}
-	if (dtype_info[from].bits < dtype_info[to].bits || from == DT_BOOL)
-		return dtype_info[from].kind == DK_INT
-			       ? LLVMBuildSExt(b, x, t, "")
-			       : LLVMBuildZExt(b, x, t, "");
-	if (dtype_info[from].bits > dtype_info[to].bits)
-		return LLVMBuildTrunc(b, x, t, "");
-	return x;
+	if (dtype_is_float(from))
+		return float_to_int(g, to, x);
+	if (dtype_size(from) < dtype_size(to) || from == DT_BOOL)
+		x = dtype_info[from].kind == DK_INT
+			    ? LLVMBuildSExt(b, x, t, "")
+			    : LLVMBuildZExt(b, x, t, "");
+	if (dtype_size(from) > dtype_size(to))
+		x = LLVMBuildTrunc(b, x, t, "");
+	return cg_wrapped(g, to, x);
 }
 
 static LLVMValueRef unary(struct cg *g, enum opcode code, enum dtype t,
@@ -431,9 +433,9 @@ static LLVMValueRef unary(struct cg *g, enum opcode code, enum dtype t,
 	LLVMValueRef zero = LLVMConstNull(LLVMTypeOf(x));
 
 	if (code == OP_arith_not)
-		return LLVMBuildNot(b, x, "");
+		return cg_wrapped(g, t, LLVMBuildNot(b, x, ""));
 	if (!dtype_is_float(t)) {
-		LLVMValueRef neg = LLVMBuildNeg(b, x, "");
+		LLVMValueRef neg = cg_wrapped(g, t, LLVMBuildNeg(b, x, ""));
 
 		if (code == OP_arith_neg)
 			return neg;

@@ -17,13 +17,15 @@ enum { MAX_OUT_BYTES = 64 << 20 };
 
 static bool elems_bytes(const struct type *t, int64_t *bytes)
 {
-	int64_t n = (int64_t)dtype_size(t->dtype), d;
+	int64_t n = 1, d;
 
 	for (uint32_t i = 0; i < t->rank; i++)
 		if (!expr_is_const(t->dim[i], &d) ||
 		    __builtin_mul_overflow(n, d, &n))
 			return false;
-	*bytes = n;
+	if (n > INT64_MAX / 16)
+		return false;
+	*bytes = (int64_t)dtype_bytes(t->dtype, (size_t)n);
 	return true;
 }
 
@@ -32,11 +34,11 @@ static struct value *from_known(struct builder *b, const struct value *v)
 {
 	struct ctx *c = b->ctx;
 	enum dtype t = v->type->dtype;
-	size_t es = dtype_size(t);
 
 	if (!v->known || !type_is_static(v->type))
 		return NULL;
-	char *data = arena_alloc(&c->perm, v->known->n * es + 1);
+	size_t size = dtype_bytes(t, v->known->n);
+	char *data = arena_alloc(&c->perm, size + 1);
 
 	for (size_t i = 0; i < v->known->n; i++) {
 		union scalar s = { 0 };
@@ -44,9 +46,9 @@ static struct value *from_known(struct builder *b, const struct value *v)
 		if (!v->known->elem[i] ||
 		    !expr_is_const(v->known->elem[i], &s.i))
 			return NULL;
-		scalar_store(t, data + i * es, s);
+		scalar_put(t, data, i, s);
 	}
-	return build_const(b, v->type, (struct blob){ data, v->known->n * es });
+	return build_const(b, v->type, (struct blob){ data, size });
 }
 
 /* Quantized weights stay bytes: contractions may sum them as integers, and

@@ -53,7 +53,7 @@ static void emit_block(struct jam *j)
 	struct op *loop = build_for(
 		&j->b, expr_atom(body->iv[j->lane_dim])->a,
 		target_lanes(j->ctx->target,
-			     dtype_info[j->op->out[0].type->dtype].bits),
+			     (unsigned)dtype_size(j->op->out[0].type->dtype) * 8),
 		1, 0, NULL, &iv);
 
 	clone_iv(&j->cl, body->iv[j->lane_dim], iv);

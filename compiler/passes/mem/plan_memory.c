@@ -74,9 +74,7 @@ static void collect(struct plan *p, struct block *b, struct block *body,
 
 			f.last = k > f.last ? k : f.last;
 		}
-		const struct expr *bytes = expr_scale(
-			c, layout_elems(c, &op->out[0]),
-			(int64_t)dtype_size(op->out[0].type->dtype));
+		const struct expr *bytes = layout_bytes(c, &op->out[0]);
 
 		f.size = expr_scale(c,
 				    expr_ceildiv(c, bytes,

@@ -114,7 +114,7 @@ static struct value *const_of(struct builder *b, struct op *compute)
 	if (eval_compute(c, compute, &t, &tmp) == EVAL_OK) {
 		for (unsigned i = 0; i < t.rank; i++)
 			n *= t.dim[i];
-		n *= (int64_t)dtype_size(t.dtype);
+		n = (int64_t)dtype_bytes(t.dtype, (size_t)n);
 		v = build_const(b, compute->out[0].type,
 				(struct blob){ arena_copy(&c->perm, t.data,
 							  (size_t)n),

@@ -104,7 +104,7 @@ static bool to_constant(struct ctx *c, struct op *op)
 		int64_t n;
 
 		expr_is_const(type_elems(c, op->out[i].type), &n);
-		size_t size = (size_t)n * dtype_size(out[i].dtype);
+		size_t size = dtype_bytes(out[i].dtype, (size_t)n);
 		struct blob data = { arena_copy(&c->perm, out[i].data, size),
 				     size };
 

@@ -314,6 +314,9 @@ static bool worth(const struct producer *p, struct op *consumer,
 		bool once = reads_once(load, consumer);
 
 		if (p->is_product) {
+			/* One thread stores packed elements. */
+			if (dtype_is_packed(consumer->out[0].type->dtype))
+				return false;
 			if (evals > 1 || outer_fold(load) ||
 			    body_has_fold(body) ||
 			    !is_bijective(p, load, consumer))

@@ -10,8 +10,6 @@
  */
 #include "passes/nest/body.h"
 
-#include <string.h>
-
 #include "ir/layout.h"
 
 struct follow {
@@ -137,18 +135,17 @@ static struct value *moved(struct builder *b, struct value *v, unsigned last)
 	}
 	dim[k] = t->dim[last];
 	mid = n[last];
-	size_t es = dtype_size(t->dtype);
 	char *dst = arena_alloc(&c->perm, data.size + 1);
-	const char *src = data.data;
 
 	for (int64_t o = 0; o < outer; o++)
 		for (int64_t i = 0; i < inner; i++)
 			for (int64_t m = 0; m < mid; m++)
-				memcpy(dst + (size_t)((o * inner + i) * mid +
-						      m) * es,
-				       src + (size_t)((o * mid + m) * inner +
-						      i) * es,
-				       es);
+				element_copy(t->dtype, dst,
+					     (size_t)((o * inner + i) * mid +
+						      m),
+					     data.data,
+					     (size_t)((o * mid + m) * inner +
+						      i));
 	return build_const(b, type_tensor(c, t->dtype, t->rank, dim),
 			   (struct blob){ dst, data.size });
 }

@@ -391,6 +391,13 @@ static void check_reads(struct checker *k, struct op *kernel)
 	map_free(&w.bufs);
 }
 
+/* A store to a packed buffer reads and writes what is beside the element. */
+static void visit_shared(void *arg, struct op *op)
+{
+	if (op->code == OP_mem_store)
+		*(bool *)arg |= dtype_is_packed(op->in[1].val->type->dtype);
+}
+
 static void no_lanes(void *arg, struct op *op)
 {
 	if (op->code == OP_loop_for && op_int(op, A_width) > 1)
@@ -401,17 +408,25 @@ static void check_order(struct checker *k, struct op *kernel)
 {
 	struct ctx *c = k->p.c;
 	enum independence r = check_stores(&k->p, kernel, &k->checked);
+	bool shared = false;
 
-	if (r == WRITES_ONCE)
+	block_walk(op_body(kernel), visit_shared, &shared);
+	if (r == WRITES_ONCE && !shared)
 		return;
-	block_walk(op_body(kernel), no_lanes, c);
-	if (r == DEPENDENT)
+	if (r == DEPENDENT || shared)
 		/* One task for all points. */
 		op_set_int(c, kernel, A_grain, INT64_MAX);
 	k->guarded++;
+	if (r == WRITES_ONCE) {
+		vec_push(&k->list, words(k, kernel, "distinct bytes",
+					 "one thread"));
+		return;
+	}
+	block_walk(op_body(kernel), no_lanes, c);
 	vec_push(&k->list,
 		 words(k, kernel, "distinct elements",
-		       r == DEPENDENT ? "one thread, no lanes" : "no lanes"));
+		       r == POINTS_APART && !shared ? "no lanes"
+						    : "one thread, no lanes"));
 }
 
 /* The variables of the steps around a kernel. */

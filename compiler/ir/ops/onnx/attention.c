@@ -455,7 +455,7 @@ static bool attention_lower(struct lower *lo)
 
 OP(Attention, .domain = "", .since = 24, .first = 23,
 	.in = { { "Q", T_FLOAT }, { "K", T_FLOAT | P_SAME }, { "V", T_FLOAT },
-		{ "attn_mask", T_ANY | P_OPTIONAL },
+		{ "attn_mask", T_BASIC | P_OPTIONAL },
 		{ "past_key", T_FLOAT | P_SAME | P_OPTIONAL },
 		{ "past_value", T_FLOAT | P_OPTIONAL },
 		{ "nonpad_kv_seqlen", T(I64) | P_OPTIONAL } },

@@ -20,7 +20,7 @@ COMPARE(greater_equal, OP_arith_ge)
 	.attr = { ATTR(axis, AT_INT), ATTR(broadcast, AT_INT) }, \
 	.infer = infer_compare, .scalar = fn, .older = older_broadcast
 
-OP(Equal, RECORD(19, T_ANY, equal));
+OP(Equal, RECORD(19, T_BASIC, equal));
 OP(Less, RECORD(13, T_NUM, less));
 OP(LessOrEqual, .first = 12, RECORD(16, T_NUM, less_equal));
 OP(Greater, RECORD(13, T_NUM, greater));

@@ -271,11 +271,11 @@ static bool resize_older(struct older *o)
 }
 
 OP(Resize, .domain = "", .since = 19, .first = 10,
-	.in = { { "X", T_ANY },
+	.in = { { "X", T_BASIC },
 		{ "roi", T(F16) | T(F32) | T(F64) | P_OPTIONAL },
 		{ "scales", T(F32) | P_OPTIONAL },
 		{ "sizes", T(I64) | P_OPTIONAL } },
-	.out = { { "Y", T_ANY } },
+	.out = { { "Y", T_BASIC } },
 	.attr = {
 		ATTR(antialias, AT_INT, .i = 0),
 		ATTR(axes, AT_INTS),

@@ -65,8 +65,8 @@ static bool upsample_older(struct older *o)
 }
 
 OP(Upsample, .domain = "", .since = 9, .first = 7,
-	.in = { { "X", T_ANY }, { "scales", T(F32) } },
-	.out = { { "Y", T_ANY } },
+	.in = { { "X", T_BASIC }, { "scales", T(F32) } },
+	.out = { { "Y", T_BASIC } },
 	.attr = {
 		ATTR(mode, AT_STR, .s = "nearest"),
 		ATTR(scales, AT_FLOATS),
