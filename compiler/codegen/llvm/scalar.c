@@ -138,8 +138,10 @@ static LLVMValueRef int2(struct cg *g, enum opcode code, enum dtype t,
  * quotients, so the remainder is taken in a loop of exact steps. */
 static LLVMValueRef float_rem(struct cg *g, LLVMValueRef x, LLVMValueRef y);
 
+/* A product is contracted with an addition where both allow it: additions do
+ * when they are the sum of a fold. */
 static LLVMValueRef float2(struct cg *g, enum opcode code, LLVMValueRef x,
-			   LLVMValueRef y)
+			   LLVMValueRef y, bool sum)
 {
 	LLVMBuilderRef b = g->b;
 	LLVMValueRef r;
@@ -180,7 +182,7 @@ static LLVMValueRef float2(struct cg *g, enum opcode code, LLVMValueRef x,
 			return emit_math(b, code, x, y);
 		bug(&g->c->diag, "no float %s", op_defs[code]->name);
 	}
-	if (LLVMIsAInstruction(r))
+	if (LLVMIsAInstruction(r) && (sum || code == OP_arith_mul))
 		LLVMSetFastMathFlags(r, LLVMFastMathAllowContract);
 	return r;
 }
@@ -268,14 +270,30 @@ static LLVMValueRef float_rem(struct cg *g, LLVMValueRef x, LLVMValueRef y)
 	return LLVMBuildSelect(b, bad, nan, res, "");
 }
 
-LLVMValueRef cg_arith2(struct cg *g, enum opcode code, enum dtype t,
-		       LLVMValueRef a, LLVMValueRef b)
+static LLVMValueRef arith2(struct cg *g, enum opcode code, enum dtype t,
+			   LLVMValueRef a, LLVMValueRef b, bool sum)
 {
 	if (t == DT_BOOL && code == OP_arith_add)
 		code = OP_arith_or;
 	if (!dtype_is_float(t))
 		return cg_wrapped(g, t, int2(g, code, t, a, b));
-	return cg_rounded(g, t, float2(g, code, a, b));
+	return cg_rounded(g, t, float2(g, code, a, b, sum));
+}
+
+LLVMValueRef cg_arith2(struct cg *g, enum opcode code, enum dtype t,
+		       LLVMValueRef a, LLVMValueRef b)
+{
+	return arith2(g, code, t, a, b, false);
+}
+
+static bool is_sum(const struct op *op)
+{
+	if (op->code != OP_arith_add && op->code != OP_arith_sub)
+		return false;
+	for (unsigned i = 0; i < 2; i++)
+		if (!op->in[i].val->def && op->in[i].val->block == op->parent)
+			return true;
+	return op_int(op, A_sum);
 }
 
 static LLVMValueRef compare(struct cg *g, enum opcode code, enum dtype t,
@@ -343,27 +361,26 @@ static LLVMValueRef exact_f64(struct cg *g, enum dtype from, LLVMValueRef x)
 }
 
 /*
- * A float as an integer of at most 16 bits, by way of i32, into which whole
- * vectors are converted: LLVM takes its own saturating conversion to bytes
- * apart into lanes.
+ * To 16 bits and less: what f32 holds is clamped first, so that lanes are
+ * converted in an instruction, and registers may be wider than the type.
  */
-static LLVMValueRef small_int(struct cg *g, enum dtype to, LLVMValueRef x)
+static LLVMValueRef float_to_short(struct cg *g, enum dtype to, LLVMValueRef x)
 {
 	LLVMBuilderRef b = g->b;
-	LLVMTypeRef ft = LLVMTypeOf(x);
-	LLVMTypeRef elem = cg_is_vec(x) ? LLVMGetElementType(ft) : ft;
+	LLVMTypeRef f = LLVMTypeOf(x), i32 = cg_like(x, g->i32);
+	LLVMTypeRef elem = cg_is_vec(x) ? LLVMGetElementType(f) : f;
 	bool sign = dtype_is_signed(to);
-	double top = (double)(1u << (dtype_info[to].bits - sign));
-	LLVMValueRef lo = cg_float_const(x, elem, sign ? -top : 0);
-	LLVMValueRef hi = cg_float_const(x, elem, top - 1);
+	double max = (double)((1 << (dtype_info[to].bits - sign)) - 1);
+	LLVMValueRef hi = cg_float_const(x, elem, max);
+	LLVMValueRef lo = cg_float_const(x, elem, sign ? -max - 1 : 0);
 
-	x = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealUNO, x, x, ""),
-			    LLVMConstNull(ft), x, "");
-	x = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealOGT, x, lo, ""), x, lo,
+	x = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealORD, x, x, ""), x,
+			    LLVMConstNull(f), "");
+	x = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealOLT, x, lo, ""), lo, x,
 			    "");
-	x = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealOLT, x, hi, ""), x, hi,
+	x = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealOGT, x, hi, ""), hi, x,
 			    "");
-	return LLVMBuildTrunc(b, LLVMBuildFPToSI(b, x, cg_like(x, g->i32), ""),
+	return LLVMBuildTrunc(b, LLVMBuildFPToSI(b, x, i32, ""),
 			      cg_like(x, cg_type(g, to)), "");
 }
 
@@ -376,7 +393,7 @@ static LLVMValueRef float_to_int(struct cg *g, enum dtype to, LLVMValueRef x)
 	unsigned id = LLVMLookupIntrinsicID(name, 15);
 
 	if (dtype_info[to].bits <= 16)
-		return small_int(g, to, x);
+		return float_to_short(g, to, x);
 	return LLVMBuildCall2(g->b, LLVMIntrinsicGetType(g->lc, id, over, 2),
 			      LLVMGetIntrinsicDeclaration(g->mod, id, over, 2),
 			      &x, 1, "");
@@ -520,6 +537,6 @@ void cg_scalar_op(struct cg *g, struct op *op)
 	else if (op->n_in == 1)
 		r = unary(g, op->code, t, in[0].v);
 	else if (!(r = compare(g, op->code, t, in[0].v, in[1].v)))
-		r = cg_arith2(g, op->code, t, in[0].v, in[1].v);
+		r = arith2(g, op->code, t, in[0].v, in[1].v, is_sum(op));
 	cg_set(g, &op->out[0], r, vec);
 }

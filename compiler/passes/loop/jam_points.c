@@ -269,6 +269,16 @@ static struct value *load_at(struct jam *j, const struct op *op)
 					 .n_attr = k ? 2 : 1, .attr = attr });
 }
 
+static struct value *put_sum(struct jam *j, enum opcode code,
+			     struct value *const *in)
+{
+	struct named_attr a = { A_sum, attr_int(j->ctx, 1) };
+
+	return put(j, &(struct op_spec){ .code = code, .n_in = 2, .in = in,
+					 .n_out = 1, .out = &in[0]->type,
+					 .n_attr = 1, .attr = &a });
+}
+
 /* sum + factor * x, where the factor may be a number; sum NULL is 0. */
 static struct value *add_product(struct jam *j, struct value *sum, double k,
 				 struct value *x)
@@ -278,7 +288,7 @@ static struct value *add_product(struct jam *j, struct value *sum, double k,
 	if (k == -1 && sum) {
 		in[0] = sum;
 		in[1] = x;
-		return put_op(j, OP_arith_sub, 2, in);
+		return put_sum(j, OP_arith_sub, in);
 	}
 	if (k == -1) {
 		x = put_op(j, OP_arith_neg, 1, &x);
@@ -293,7 +303,7 @@ static struct value *add_product(struct jam *j, struct value *sum, double k,
 
 	in[0] = neg ? x : sum;
 	in[1] = neg ? neg->in[0].val : x;
-	return put_op(j, neg ? OP_arith_sub : OP_arith_add, 2, in);
+	return put_sum(j, neg ? OP_arith_sub : OP_arith_add, in);
 }
 
 /* The factor of a product that is a constant, as a number; 1 without one. */

@@ -2,8 +2,8 @@
 /*
  * The closed set of scalar arithmetic.  Integers wrap; shifts by the width or
  * more give 0 (or the sign); an integer division by zero raises DLRT_DIVZERO
- * and gives 0, INT_MIN / -1 wraps.  f16 and bf16 are computed in f32 and
- * rounded after every operation.  min and max propagate NaN.
+ * and gives 0, INT_MIN / -1 wraps.  Floats of 16 bits and less are computed in
+ * f32 and rounded after every operation.  min and max propagate NaN.
  */
 #include "ir/op.h"
 
@@ -13,8 +13,15 @@ OP(arith_const, ARITH,
 	.attr = {
 		ATTR(value, AT_FLOAT),
 	});
-OP(arith_add, ARITH);
-OP(arith_sub, ARITH);
+/* `sum`: of a fold that is written out; its product may be contracted. */
+OP(arith_add, ARITH,
+	.attr = {
+		ATTR(sum, AT_INT),
+	});
+OP(arith_sub, ARITH,
+	.attr = {
+		ATTR(sum, AT_INT),
+	});
 OP(arith_mul, ARITH);
 OP(arith_div, ARITH);	/* integers: towards zero */
 OP(arith_rem, ARITH);	/* sign of the dividend, C's fmod and % */
