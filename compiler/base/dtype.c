@@ -98,7 +98,7 @@ uint32_t narrow_bits(enum dtype t, double x)
 	if (!f->sign)
 		return power_bits(x);
 	if (isnan(x))
-		return sign | f->nan;
+		return f->nan ? sign | f->nan : 0;
 	bits = isinf(x) ? f->max + 1 : round_bits(f, fabs(x));
 	if (bits > f->max)
 		bits = f->inf ? f->inf : f->nan ? f->nan : f->max;

@@ -84,7 +84,8 @@ enum {
 /*
  * What the bits of a narrow float mean, the sign aside: exponent and fraction
  * as in IEEE 754 up to `max`, beyond it infinity (unless `inf` is 0) and NaN.
- * Without either there is no value beyond max; then all saturates to it.
+ * Without either there is no value beyond max: all saturates to it, and NaN
+ * becomes 0.
  */
 struct float_format {
 	unsigned frac, bias;	/* bits of the fraction; of the exponent */

@@ -142,14 +142,16 @@ static LLVMValueRef bits_of(struct cg *g, const struct float_format *f,
 
 	r = LLVMBuildSelect(b, LLVMBuildICmp(b, LLVMIntUGT, r, K(f->max), ""),
 			    K(over), r, "");
-	r = LLVMBuildSelect(b, LLVMBuildICmp(b, LLVMIntUGT, a, K(F32_INF), ""),
-			    K(f->nan), r, "");
+	LLVMValueRef nan = LLVMBuildICmp(b, LLVMIntUGT, a, K(F32_INF), "");
+
+	r = LLVMBuildSelect(b, nan, K(f->nan), r, "");
 	/* Where the sign alone is NaN there is no -0. */
 	if (f->nan == f->sign)
 		sign = LLVMBuildSelect(b, LLVMBuildICmp(b, LLVMIntEQ, r, K(0),
 							""),
 				       K(0), sign, "");
-	return LLVMBuildOr(b, r, sign, "");
+	r = LLVMBuildOr(b, r, sign, "");
+	return f->nan ? r : LLVMBuildSelect(b, nan, K(0), r, "");
 #undef K
 }
 

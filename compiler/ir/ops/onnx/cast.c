@@ -40,30 +40,42 @@ static bool cast_infer(struct infer *in)
 	return check_mode(in);
 }
 
+enum { POWER_MIN = -127, POWER_MAX = 127 };
+
+/* x, or the last power of two where rounding in that direction ends there. */
+static struct value *reach(struct lower *lo, struct value *x, bool up)
+{
+	struct value *last = s_like(lo, x, ldexp(1, up ? POWER_MIN
+						       : POWER_MAX));
+	struct value *end = s_like(lo, x, up ? 0 : INFINITY);
+
+	return s_select(lo,
+			s_op2(lo, up ? OP_arith_gt : OP_arith_lt, x, end),
+			s_op2(lo, up ? OP_arith_max : OP_arith_min, x, last),
+			x);
+}
+
 /* The powers of two around x are the nearest one and one beside it. */
 static struct value *to_power(struct lower *lo, struct value *x)
 {
 	enum dtype from = x->type->dtype;
 	bool wide = !dtype_is_float(from) || from == DT_F64;
-	enum opcode beyond = OP_arith_lt;
-	double step = 2;
 	const char *mode = op_str(lo->op, A_round_mode);
+	bool nearest = !strcmp(mode, "nearest"), up = !strcmp(mode, "up");
 
 	x = s_cast(lo, wide ? DT_F64 : DT_F32, x);
 	if (op_int(lo->op, A_saturate))
-		x = s_clamp(lo, x, ldexp(1, -127), ldexp(1, 127));
+		x = s_clamp(lo, x, ldexp(1, POWER_MIN), ldexp(1, POWER_MAX));
+	else if (!nearest)
+		x = reach(lo, x, up);
 	struct value *near = s_cast(lo, DT_F8E8M0, x);
 	struct value *y = s_cast(lo, x->type->dtype, near);
 
-	if (!strcmp(mode, "nearest"))
+	if (nearest)
 		return near;
-	if (!strcmp(mode, "down")) {
-		beyond = OP_arith_gt;
-		step = 0.5;
-	}
-	return s_select(lo, s_op2(lo, beyond, y, x),
+	return s_select(lo, s_op2(lo, up ? OP_arith_lt : OP_arith_gt, y, x),
 			s_cast(lo, DT_F8E8M0,
-			       s_mul(lo, y, s_like(lo, y, step))),
+			       s_mul(lo, y, s_like(lo, y, up ? 2 : 0.5))),
 			near);
 }
 
