@@ -39,7 +39,7 @@ LDLIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null) \
 
 SRC := $(sort $(shell find compiler tools/dlcc -name '*.c'))
 # Headers of records with attributes in common.
-OP_HDR := $(sort $(wildcard compiler/ir/ops/onnx/*.h))
+OP_HDR := $(sort $(wildcard compiler/ir/ops/*/*.h))
 OBJ := $(SRC:%.c=$(B)/%.o) $(B)/gen/onnx.pb-c.o
 LIB_OBJ := $(filter-out $(B)/tools/dlcc/main.o,$(OBJ))
 RT_SRC := $(sort $(wildcard runtime/*.c))

@@ -159,7 +159,7 @@ static bool build_record(struct importer *im, const struct body *b,
 {
 	struct ctx *c = im->c;
 	const struct op_def *def = r->def;
-	int64_t opset = opset_of(im, b->frame, domain_of(node->domain));
+	int64_t opset = record_opset(im, b->frame, node, r);
 	struct older o = {
 		.b = im->b,
 		.opset = opset,

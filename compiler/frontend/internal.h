@@ -195,6 +195,9 @@ struct record {
 };
 const struct record *record_find(struct importer *im,
 				 const Onnx__NodeProto *node);
+/* The version that its domain has here, or that a shared record has. */
+int64_t record_opset(struct importer *im, const struct frame *frame,
+		     const Onnx__NodeProto *node, const struct record *r);
 bool is_constant(const Onnx__NodeProto *node);
 bool is_if(const Onnx__NodeProto *node);
 /* Reports the unsupported ones of the live nodes. */

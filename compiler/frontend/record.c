@@ -25,6 +25,17 @@ const struct record *record_find(struct importer *im,
 	return r;
 }
 
+int64_t record_opset(struct importer *im, const struct frame *frame,
+		     const Onnx__NodeProto *node, const struct record *r)
+{
+	const char *domain = domain_of(node->domain);
+
+	/* A shared operator has the newest form, whatever its domain counts. */
+	if (r->def && strcmp(r->def->domain, domain))
+		return r->def->since;
+	return opset_of(im, frame, domain);
+}
+
 static bool is_standard(const Onnx__NodeProto *node, const char *type)
 {
 	return !*domain_of(node->domain) && !strcmp(node->op_type, type);
@@ -167,7 +178,7 @@ static void find_missing(struct missing_list *l, const struct frame *frame,
 		if (fn)
 			continue;
 		const struct record *r = record_find(im, node[i]);
-		int64_t opset = opset_of(im, frame, domain_of(node[i]->domain));
+		int64_t opset = record_opset(im, frame, node[i], r);
 
 		if (!r->def || opset < r->def->first)
 			add_missing(l, r, node[i], i, opset);

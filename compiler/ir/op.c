@@ -20,15 +20,31 @@ const char *const attr_names[A_COUNT] = {
 #undef X
 };
 
-/* Records of ONNX ops are named as ONNX spells them; the others carry their
- * dialect before the first underscore: arith_add is "arith.add". */
+/* Operators are in the dialect of their domain, where types are as ONNX spells
+ * them.  Other ops carry theirs before the first underscore: arith_add is
+ * "arith.add". */
+static const struct {
+	const char *domain, *dialect;
+} dialects[] = {
+	{ "", "onnx" },
+	{ "com.microsoft", "microsoft" },
+};
+
+static const char *dialect_of(const struct op_def *d)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(dialects); i++)
+		if (!strcmp(dialects[i].domain, d->domain))
+			return dialects[i].dialect;
+	return d->domain;
+}
+
 const char *op_name(struct ctx *c, enum opcode code)
 {
 	const struct op_def *d = op_defs[code];
 	const char *us = strchr(d->name, '_');
 
 	if (d->domain)
-		return arena_fmt(&c->temp, "onnx.%s", d->name);
+		return arena_fmt(&c->temp, "%s.%s", dialect_of(d), op_type(d));
 	return arena_fmt(&c->temp, "%.*s.%s", (int)(us - d->name), d->name,
 			 us + 1);
 }
@@ -39,13 +55,26 @@ const struct op_def *op_find(const char *domain, const char *type,
 	for (int i = 0; i < OP_COUNT; i++) {
 		const struct op_def *d = op_defs[i];
 
-		if (d->domain && !strcmp(d->name, type) &&
+		if (d->domain && !strcmp(op_type(d), type) &&
 		    !strcmp(d->domain, domain)) {
+			if (d->shared)
+				return op_find("", type, code);
 			*code = (enum opcode)i;
 			return d;
 		}
 	}
 	return NULL;
+}
+
+static bool is_named(const struct op_def *d, const char *dialect, size_t n,
+		     const char *name)
+{
+	if (d->domain)
+		return !d->shared && !strcmp(op_type(d), name) &&
+		       strlen(dialect_of(d)) == n &&
+		       !memcmp(dialect_of(d), dialect, n);
+	return !strncmp(d->name, dialect, n) && d->name[n] == '_' &&
+	       !strcmp(d->name + n + 1, name);
 }
 
 bool op_find_text(const char *text, enum opcode *code)
@@ -54,20 +83,11 @@ bool op_find_text(const char *text, enum opcode *code)
 
 	if (!dot)
 		return false;
-	size_t n = (size_t)(dot - text);
-	bool onnx = n == 4 && !memcmp(text, "onnx", 4);
-
-	for (int i = 0; i < OP_COUNT; i++) {
-		const struct op_def *d = op_defs[i];
-
-		if (onnx ? d->domain && !strcmp(d->name, dot + 1)
-			 : !d->domain && !strncmp(d->name, text, n) &&
-				   d->name[n] == '_' &&
-				   !strcmp(d->name + n + 1, dot + 1)) {
+	for (int i = 0; i < OP_COUNT; i++)
+		if (is_named(op_defs[i], text, (size_t)(dot - text), dot + 1)) {
 			*code = (enum opcode)i;
 			return true;
 		}
-	}
 	return false;
 }
 

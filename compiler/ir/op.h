@@ -13,7 +13,7 @@
 
 #include "ir/ir.h"
 
-enum { MAX_PORTS = 8, MAX_OUTS = 4, MAX_ATTRS = 16 };
+enum { MAX_PORTS = 16, MAX_OUTS = 4, MAX_ATTRS = 16 };
 
 /* Beside a set of dtypes a port may carry these flags. */
 enum {
@@ -47,6 +47,10 @@ struct op_def {
 	const char *name;
 	enum level level;	/* graph when 0 */
 	const char *domain;	/* NULL for ops that are not ONNX's */
+	const char *type;	/* op_type in files; the name when NULL */
+	/* The operator of this type in the domain "", in its newest form; the
+	 * record says nothing else. */
+	bool shared;
 	int since;		/* newest version; 0: not importable */
 	int first;		/* oldest opset the file reads; 1 when 0 */
 	struct port in[MAX_PORTS];
@@ -74,9 +78,14 @@ static inline const struct op_def *op_def(const struct op *op)
 {
 	return op_defs[op->code];
 }
-/* "onnx.Gather", "arith.add": the name in .dl text. */
+/* The op_type that files have for it. */
+static inline const char *op_type(const struct op_def *d)
+{
+	return d->type ? d->type : d->name;
+}
+/* "onnx.Gather", "microsoft.QGemm", "arith.add": the name in .dl text. */
 const char *op_name(struct ctx *c, enum opcode code);
-/* By ONNX domain ("" or "ai.onnx.ml") and type; NULL when unknown. */
+/* By domain ("" is ONNX's own) and type; NULL when unknown. */
 const struct op_def *op_find(const char *domain, const char *type,
 			     enum opcode *code);
 /* By the name in .dl text. */

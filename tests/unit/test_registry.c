@@ -20,7 +20,7 @@ Test(registry, graph_ops_have_inference_and_one_meaning)
 		const struct op_def *d = op_defs[i];
 
 		cr_assert_not_null(d);
-		if (!d->domain)
+		if (!d->domain || d->shared)
 			continue;
 		cr_expect_not_null(d->infer, "%s", d->name);
 		cr_expect_eq(n_meanings(d), 1, "%s has %u meanings", d->name,
@@ -50,12 +50,14 @@ Test(registry, names_lead_back)
 	for (int i = 0; i < OP_COUNT; i++) {
 		enum opcode code = OP_COUNT;
 
+		if (op_defs[i]->shared)
+			continue;
 		cr_expect(op_find_text(op_name(c, (enum opcode)i), &code) &&
 				  (int)code == i,
 			  "%s", op_defs[i]->name);
 		if (op_defs[i]->domain)
 			cr_expect(op_find(op_defs[i]->domain,
-					  op_defs[i]->name, &code) ==
+					  op_type(op_defs[i]), &code) ==
 					  op_defs[i] && (int)code == i,
 				  "%s", op_defs[i]->name);
 	}
@@ -67,6 +69,20 @@ Test(registry, names_lead_back)
 	cr_assert_not(op_find_text("onnx.NoSuchOp", &(enum opcode){ 0 }));
 	cr_assert_not(op_find_text("NoDot", &(enum opcode){ 0 }));
 	ctx_free(c);
+}
+
+Test(registry, shared_operators_are_those_of_onnx)
+{
+	for (int i = 0; i < OP_COUNT; i++) {
+		const struct op_def *d = op_defs[i], *other;
+		enum opcode code;
+
+		if (!d->shared)
+			continue;
+		other = op_find(d->domain, op_type(d), &code);
+		cr_expect(other && other != d && !*other->domain, "%s",
+			  d->name);
+	}
 }
 
 Test(registry, ports_are_well_formed)

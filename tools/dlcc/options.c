@@ -113,7 +113,7 @@ NORETURN static void list_ops(void)
 
 		if (d->domain && d->since)
 			printf("%s%s%s %d\n", d->domain, *d->domain ? "." : "",
-			       d->name, d->since);
+			       op_type(d), d->since);
 	}
 	finish_stdout();
 }
