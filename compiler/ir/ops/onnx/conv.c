@@ -3,15 +3,12 @@
  * Conv: N-d cross-correlation with groups.  The border is a guarded load, so
  * that no padded copy of X exists unless a pass makes one.
  */
-#include "ir/ops/onnx/fold.h"
-#include "ir/ops/onnx/window.h"
+#include "ir/ops/onnx/conv.h"
 
-static bool conv_infer(struct infer *in)
+bool conv_shape(struct infer *in, const struct type *x, const struct type *w,
+		const struct type *bias, const struct expr **dim)
 {
 	struct ctx *c = in->ctx;
-	const struct type *x = infer_type(in, 0), *w = infer_type(in, 1);
-	const struct type *bias = infer_type(in, 2);
-	const struct expr *dim[MAX_RANK];
 	int64_t group = op_int(in->op, A_group), n_out;
 	struct window win;
 
@@ -34,46 +31,87 @@ static bool conv_infer(struct infer *in)
 	if (bias && !infer_dims_agree(in, bias->dim[0], w->dim[0],
 				      "the length of 'B'"))
 		return false;
-	if (!window_infer(in, w->dim + 2, &win))
+	if (!window_infer_of(in, x, w->dim + 2, &win))
 		return false;
 	dim[0] = x->dim[0];
 	dim[1] = w->dim[0];
 	for (unsigned i = 0; i < win.n; i++)
 		dim[2 + i] = win.out[i];
+	return true;
+}
+
+static bool conv_infer(struct infer *in)
+{
+	const struct type *x = infer_type(in, 0);
+	const struct expr *dim[MAX_RANK];
+
+	if (!conv_shape(in, x, infer_type(in, 1), infer_type(in, 2), dim))
+		return false;
 	infer_set(in, 0, x->dtype, x->rank, dim);
 	return true;
 }
 
-static bool conv_lower(struct lower *lo)
+bool conv_begin(struct lower *lo, struct value *x, struct value *w,
+		struct conv *cv)
+{
+	const struct type *out = lower_type(lo, 0);
+
+	*cv = (struct conv){ .x = x, .w = w };
+	if (window_read(lo->b.ctx, lo->op, x->type, w->type->dim + 2,
+			&cv->win))
+		return false;
+	cv->nest = nest_begin(lo, 1, &out);
+	return true;
+}
+
+void conv_fold(struct lower *lo, struct conv *cv, enum dtype acc)
+{
+	const struct type *w = cv->w->type;
+	struct value *zero = s_const(lo, acc, 0);
+
+	cv->fold = fold_begin(lo, 1 + cv->win.n, w->dim + 1, 1, &zero);
+}
+
+struct value *conv_image(struct lower *lo, const struct conv *cv,
+			 struct value *other)
 {
 	struct ctx *c = lo->b.ctx;
-	struct value *x = lower_in(lo, 0), *w = lower_in(lo, 1);
-	struct value *v;
-	const struct type *out = lower_type(lo, 0);
-	enum dtype acc = acc_dtype(out->dtype);
 	const struct expr *group = expr_const(c, op_int(lo->op, A_group));
-	struct window win;
-
-	if (window_read(c, lo->op, x->type, w->type->dim + 2, &win))
-		return false;
-	struct nest n = nest_begin(lo, 1, &out);
+	const struct expr *const *iv = cv->nest.iv;
+	const struct type *w = cv->w->type;
 	/* Output channel co belongs to group co / (M / group). */
-	const struct expr *g = expr_div(c, n.iv[1],
-					expr_div(c, w->type->dim[0], group));
+	const struct expr *g = expr_div(c, iv[1],
+					expr_div(c, w->dim[0], group));
+	const struct expr *channel = expr_add(c, expr_mul(c, g, w->dim[1]),
+					      cv->fold.iv[0]);
 
-	v = s_const(lo, acc, 0);
-	struct value *zero = s_const(lo, out->dtype, 0);
-	struct fold f = fold_begin(lo, 1 + win.n, w->type->dim + 1, 1, &v);
-	const struct expr *iw[MAX_RANK] = { n.iv[1], f.iv[0] };
-	const struct expr *channel = expr_add(
-		c, expr_mul(c, g, w->type->dim[1]), f.iv[0]);
+	return window_load(lo, &cv->win, cv->x, iv[0], channel, iv + 2,
+			   cv->fold.iv + 1, other);
+}
 
-	for (unsigned i = 0; i < win.n; i++)
-		iw[2 + i] = f.iv[1 + i];
-	v = window_load(lo, &win, x, n.iv[0], channel, n.iv + 2, f.iv + 1,
-			zero);
-	v = s_mul(lo, s_cast(lo, acc, v), load_as(lo, acc, w, iw));
-	window_sum_end(lo, &n, &f, v);
+struct value *conv_weight(struct lower *lo, const struct conv *cv)
+{
+	const struct expr *at[MAX_RANK] = { cv->nest.iv[1], cv->fold.iv[0] };
+
+	for (unsigned i = 0; i < cv->win.n; i++)
+		at[2 + i] = cv->fold.iv[1 + i];
+	return nest_load(lo, cv->w, at);
+}
+
+static bool conv_lower(struct lower *lo)
+{
+	struct value *x = lower_in(lo, 0), *v;
+	enum dtype t = lower_type(lo, 0)->dtype, acc = acc_dtype(t);
+	struct conv cv;
+
+	if (!conv_begin(lo, x, lower_in(lo, 1), &cv))
+		return false;
+	struct value *zero = s_const(lo, t, 0);
+
+	conv_fold(lo, &cv, acc);
+	v = s_cast(lo, acc, conv_image(lo, &cv, zero));
+	v = s_mul(lo, v, s_cast(lo, acc, conv_weight(lo, &cv)));
+	window_sum_end(lo, &cv.nest, &cv.fold, v);
 	return true;
 }
 

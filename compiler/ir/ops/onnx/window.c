@@ -150,7 +150,12 @@ const char *window_read(struct ctx *c, const struct op *op,
 bool window_infer(struct infer *in, const struct expr *const *kernel,
 		  struct window *w)
 {
-	const struct type *x = infer_type(in, 0);
+	return window_infer_of(in, infer_type(in, 0), kernel, w);
+}
+
+bool window_infer_of(struct infer *in, const struct type *x,
+		     const struct expr *const *kernel, struct window *w)
+{
 	const char *why;
 
 	if (x->rank < 3)

@@ -28,6 +28,9 @@ const char *window_read(struct ctx *c, const struct op *op,
 /* The same inside infer(): reports errors, states that dims are >= 0. */
 bool window_infer(struct infer *in, const struct expr *const *kernel,
 		  struct window *w);
+/* The same for images of another type than operand 0. */
+bool window_infer_of(struct infer *in, const struct type *x,
+		     const struct expr *const *kernel, struct window *w);
 /* A list attribute of n values >= least, or `other` throughout. */
 const char *window_list(struct ctx *c, const struct op *op,
 			enum attr_name name, unsigned n, int64_t least,

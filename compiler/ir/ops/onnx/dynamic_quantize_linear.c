@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * DynamicQuantizeLinear: 8 bits over the range of x itself, which always
+ * includes 0.  ONNX is silent on two cases, where we do as ONNX Runtime does:
+ * NaN is not in the range and becomes 0, and zeros alone have the scale 1.
+ */
+#include "ir/ops/onnx/fold.h"
+#include "ir/ops/onnx/requantize.h"
+
+enum { OUT_Y, OUT_SCALE, OUT_ZERO };
+
+static bool dynamic_infer(struct infer *in)
+{
+	const struct type *x = infer_type(in, 0);
+
+	infer_set(in, OUT_Y, DT_U8, x->rank, x->dim);
+	infer_set(in, OUT_SCALE, DT_F32, 0, NULL);
+	infer_set(in, OUT_ZERO, DT_U8, 0, NULL);
+	return true;
+}
+
+/* The least and the greatest of 0 and the numbers in x, as scalars. */
+static void range_of(struct lower *lo, struct value *x, struct value **range)
+{
+	static const enum dtype pair[] = { DT_F32, DT_F32 };
+	bool reduced[MAX_RANK];
+	struct value *v, *zero, *next[2];
+	struct rows r;
+
+	for (unsigned i = 0; i < x->type->rank; i++)
+		reduced[i] = true;
+	rows_begin(lo, &r, x->type, reduced, false, 2, pair);
+	zero = s_const(lo, DT_F32, 0);
+	rows_fold(lo, &r, 2, (struct value *[]){ zero, zero });
+	v = nest_load(lo, x, r.at);
+	/* Only NaN differs from itself; 0 is in the range anyway. */
+	v = s_select(lo, s_op2(lo, OP_arith_eq, v, v), v, zero);
+	next[0] = s_op2(lo, OP_arith_min, r.fold.acc[0], v);
+	next[1] = s_op2(lo, OP_arith_max, r.fold.acc[1], v);
+	rows_fold_end(lo, &r, next, next);
+	rows_end(lo, &r, 2, next, range);
+}
+
+static struct value *scale_of(struct lower *lo, struct value *const *range)
+{
+	struct nest n = nest_begin(lo, 1, &range[0]->type);
+	struct value *min = nest_load(lo, range[0], n.iv);
+	struct value *max = nest_load(lo, range[1], n.iv), *v;
+
+	v = s_div(lo, s_sub(lo, max, min), s_const(lo, DT_F32, 255));
+	v = s_select(lo, s_op2(lo, OP_arith_eq, max, min),
+		     s_const(lo, DT_F32, 1), v);
+	nest_end(lo, &n, 1, &v, &v);
+	return v;
+}
+
+/* round(saturate(-min / scale)) */
+static struct value *zero_of(struct lower *lo, struct value *min,
+			     struct value *scale)
+{
+	const struct type *t = type_tensor(lo->b.ctx, DT_U8, 0, NULL);
+	struct nest n = nest_begin(lo, 1, &t);
+	struct value *v = s_sub(lo, s_const(lo, DT_F32, 0),
+				nest_load(lo, min, n.iv));
+
+	v = s_div(lo, v, nest_load(lo, scale, n.iv));
+	v = round_to(lo, v, DT_U8, NULL);
+	nest_end(lo, &n, 1, &v, &v);
+	return v;
+}
+
+static struct value *quantize(struct lower *lo, struct value *x,
+			      struct value *scale, struct value *zero)
+{
+	const struct type *t = lower_type(lo, OUT_Y);
+	struct nest n = nest_begin(lo, 1, &t);
+	struct value *v = nest_load(lo, x, n.iv), *q, *number;
+
+	number = s_op2(lo, OP_arith_eq, v, v);
+	q = round_to(lo, s_div(lo, v, nest_load(lo, scale, n.iv)), DT_U8,
+		     load_as(lo, DT_I32, zero, n.iv));
+	q = s_select(lo, number, q, s_int(lo, DT_U8, 0));
+	nest_end(lo, &n, 1, &q, &q);
+	return q;
+}
+
+static bool dynamic_lower(struct lower *lo)
+{
+	struct value *x = lower_in(lo, 0), *range[2], *scale, *zero;
+
+	range_of(lo, x, range);
+	scale = scale_of(lo, range);
+	zero = zero_of(lo, range[0], scale);
+	lo->result[OUT_Y] = quantize(lo, x, scale, zero);
+	if (lo->op->n_out > OUT_SCALE)
+		lo->result[OUT_SCALE] = scale;
+	if (lo->op->n_out > OUT_ZERO)
+		lo->result[OUT_ZERO] = zero;
+	return true;
+}
+
+OP(DynamicQuantizeLinear, .domain = "", .since = 11, .first = 11,
+	.in = { { "x", T(F32) } },
+	.out = { { "y", T(U8) }, { "y_scale", T(F32) },
+		 { "y_zero_point", T(U8) } },
+	.infer = dynamic_infer,
+	.lower = dynamic_lower);

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The shape of numpy.matmul and where its factors are. */
+#ifndef IR_OPS_ONNX_MATMUL_H
+#define IR_OPS_ONNX_MATMUL_H
+
+#include "ir/op.h"
+
+/* The shape of a @ b; dim[] has room for MAX_RANK. */
+bool matmul_shape(struct infer *in, const struct type *a, const struct type *b,
+		  unsigned *rank, const struct expr **dim);
+
+/* Indices of the factors of the element iv[] of the result; a[ka] and b[kb],
+ * the position in the sum, are left to the caller. */
+struct matmul_index {
+	const struct expr *a[MAX_RANK], *b[MAX_RANK];
+	unsigned ka, kb;
+	const struct expr *row, *col;	/* NULL for operands of rank 1 */
+};
+void matmul_index(struct ctx *c, const struct type *a, const struct type *b,
+		  unsigned rank, const struct expr *const *iv,
+		  struct matmul_index *m);
+
+#endif
