@@ -25,39 +25,12 @@ static bool pool_infer(struct infer *in)
 	return true;
 }
 
-/*
- * How many positions of the window at o are counted along dim i: those inside
- * the image, or also those in its borders.  Positions beyond both, which
- * ceil_mode makes, never count.
- */
-static const struct expr *counted(struct ctx *c, const struct window *w,
-				  unsigned i, const struct expr *o,
-				  bool border)
-{
-	const struct expr *d = expr_const(c, w->dilation[i]);
-	const struct expr *begin = expr_const(c, 0);
-	const struct expr *start = expr_scale(c, o, w->stride[i]);
-	const struct expr *end = expr_add(c, w->in[i], w->lo[i]);
-
-	if (border)
-		end = expr_add(c, end, w->hi[i]);
-	else
-		begin = window_first(c, w, i, o);
-	end = expr_ceildiv(c, expr_sub(c, end, start), d);
-	return expr_sub(c, expr_min(c, w->kernel[i], end), begin);
-}
-
 static struct value *divisor(struct lower *lo, const struct window *w,
 			     const struct nest *n, enum dtype acc)
 {
-	struct ctx *c = lo->b.ctx;
-	const struct expr *all = expr_const(c, 1);
-
-	for (unsigned i = 0; i < w->n; i++)
-		all = expr_mul(c, all,
-			       counted(c, w, i, n->iv[2 + i],
-				       op_int(lo->op, A_count_include_pad)));
-	return s_expr(lo, acc, all);
+	return s_expr(lo, acc,
+		      window_count(lo->b.ctx, w, n->iv + 2,
+				   op_int(lo->op, A_count_include_pad)));
 }
 
 static bool pool_lower(struct lower *lo)

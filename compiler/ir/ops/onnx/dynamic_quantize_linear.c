@@ -69,16 +69,16 @@ static struct value *zero_of(struct lower *lo, struct value *min,
 	return v;
 }
 
-static struct value *quantize(struct lower *lo, struct value *x,
-			      struct value *scale, struct value *zero)
+static struct value *quantize_all(struct lower *lo, struct value *x,
+				  struct value *scale, struct value *zero)
 {
 	const struct type *t = lower_type(lo, OUT_Y);
 	struct nest n = nest_begin(lo, 1, &t);
 	struct value *v = nest_load(lo, x, n.iv), *q, *number;
 
 	number = s_op2(lo, OP_arith_eq, v, v);
-	q = round_to(lo, s_div(lo, v, nest_load(lo, scale, n.iv)), DT_U8,
-		     load_as(lo, DT_I32, zero, n.iv));
+	q = quantize(lo, v, nest_load(lo, scale, n.iv),
+		     nest_load(lo, zero, n.iv), DT_U8);
 	q = s_select(lo, number, q, s_int(lo, DT_U8, 0));
 	nest_end(lo, &n, 1, &q, &q);
 	return q;
@@ -91,7 +91,7 @@ static bool dynamic_lower(struct lower *lo)
 	range_of(lo, x, range);
 	scale = scale_of(lo, range);
 	zero = zero_of(lo, range[0], scale);
-	lo->result[OUT_Y] = quantize(lo, x, scale, zero);
+	lo->result[OUT_Y] = quantize_all(lo, x, scale, zero);
 	if (lo->op->n_out > OUT_SCALE)
 		lo->result[OUT_SCALE] = scale;
 	if (lo->op->n_out > OUT_ZERO)

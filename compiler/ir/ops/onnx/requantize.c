@@ -6,7 +6,19 @@
 
 bool infer_number(struct infer *in, unsigned i)
 {
-	return infer_number_or_list(in, i, expr_const(in->ctx, 1));
+	const struct type *t = infer_type(in, i);
+	int64_t n;
+
+	if (!t || !t->rank || (t->rank == 1 && expr_is(t->dim[0], 1)))
+		return true;
+	const char *name = op_def(in->op)->in[i].name;
+	const char *found = type_str(in->ctx, t);
+
+	if (t->rank == 1 && !expr_is_const(t->dim[0], &n))
+		return infer_unsupported(in, "input '%s' is %s, which may not "
+					 "be one number", name, found);
+	return infer_error(in, "input '%s' is %s, expected one number", name,
+			   found);
 }
 
 bool infer_number_or_list(struct infer *in, unsigned i,
@@ -17,11 +29,9 @@ bool infer_number_or_list(struct infer *in, unsigned i,
 	if (!t)
 		return true;
 	if (t->rank > 1)
-		return infer_error(in, "input '%s' is %s, expected %s",
-				   op_def(in->op)->in[i].name,
-				   type_str(in->ctx, t),
-				   expr_is(length, 1) ? "a number"
-						      : "a number or a list");
+		return infer_error(in, "input '%s' is %s, expected a number or "
+				   "a list", op_def(in->op)->in[i].name,
+				   type_str(in->ctx, t));
 	return infer_broadcast_into(in, 1, &length, t);
 }
 
@@ -70,6 +80,22 @@ struct value *round_to(struct lower *lo, struct value *v, enum dtype to,
 	v = s_op2(lo, OP_arith_min, v, bound(lo, s_highest(lo, to), zero));
 	v = s_cast(lo, DT_I32, s_op(lo, OP_arith_round, v));
 	return s_cast(lo, to, zero ? s_add(lo, v, zero) : v);
+}
+
+struct value *dequantize(struct lower *lo, struct value *v,
+			 struct value *scale, struct value *zero)
+{
+	v = s_cast(lo, DT_I32, v);
+	if (zero)
+		v = s_sub(lo, v, s_cast(lo, DT_I32, zero));
+	return s_mul(lo, s_cast(lo, DT_F32, v), s_cast(lo, DT_F32, scale));
+}
+
+struct value *quantize(struct lower *lo, struct value *v, struct value *scale,
+		       struct value *zero, enum dtype to)
+{
+	v = s_div(lo, v, s_cast(lo, DT_F32, scale));
+	return round_to(lo, v, to, zero ? s_cast(lo, DT_I32, zero) : NULL);
 }
 
 struct value *requantize(struct lower *lo, struct value *sum, struct value *sx,

@@ -36,6 +36,13 @@ struct value *less_zero(struct lower *lo, struct value *v, struct value *zero);
  */
 struct value *round_to(struct lower *lo, struct value *v, enum dtype to,
 		       struct value *zero);
+/* (v - zero) * scale as an f32, of scalars as they are stored; zero may be
+ * NULL, the scale of any float type. */
+struct value *dequantize(struct lower *lo, struct value *v,
+			 struct value *scale, struct value *zero);
+/* v / scale, then round_to(); zero may be NULL and of any integer type. */
+struct value *quantize(struct lower *lo, struct value *v, struct value *scale,
+		       struct value *zero, enum dtype to);
 /*
  * An i32 sum as a stored integer: f32(sum) times f32(f32(sx * sw) / sy), each
  * step rounded to f32, then round_to().  This is bit for bit what ONNX

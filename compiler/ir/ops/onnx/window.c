@@ -192,6 +192,38 @@ const struct expr *window_pos(struct ctx *c, const struct window *w,
 			w->lo[i]);
 }
 
+/*
+ * How many positions of the window at o are counted along dim i: those inside
+ * the image, or also those in its borders.  Positions beyond both, which
+ * ceil_mode makes, never count.
+ */
+static const struct expr *counted(struct ctx *c, const struct window *w,
+				  unsigned i, const struct expr *o,
+				  bool border)
+{
+	const struct expr *d = expr_const(c, w->dilation[i]);
+	const struct expr *begin = expr_const(c, 0);
+	const struct expr *start = expr_scale(c, o, w->stride[i]);
+	const struct expr *end = expr_add(c, w->in[i], w->lo[i]);
+
+	if (border)
+		end = expr_add(c, end, w->hi[i]);
+	else
+		begin = window_first(c, w, i, o);
+	end = expr_ceildiv(c, expr_sub(c, end, start), d);
+	return expr_sub(c, expr_min(c, w->kernel[i], end), begin);
+}
+
+const struct expr *window_count(struct ctx *c, const struct window *w,
+				const struct expr *const *o, bool border)
+{
+	const struct expr *all = expr_const(c, 1);
+
+	for (unsigned i = 0; i < w->n; i++)
+		all = expr_mul(c, all, counted(c, w, i, o[i], border));
+	return all;
+}
+
 struct value *window_load(struct lower *lo, const struct window *w,
 			  struct value *x, const struct expr *batch,
 			  const struct expr *channel,

@@ -57,5 +57,9 @@ const struct expr *window_pos(struct ctx *c, const struct window *w,
 /* The first kernel position that is not before the image. */
 const struct expr *window_first(struct ctx *c, const struct window *w,
 				unsigned i, const struct expr *o);
+/* How many positions of the window at o[] are averaged: those inside the
+ * image, or also those in its borders. */
+const struct expr *window_count(struct ctx *c, const struct window *w,
+				const struct expr *const *o, bool border);
 
 #endif

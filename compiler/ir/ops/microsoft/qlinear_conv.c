@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* QLinearConv of com.microsoft: that of ONNX, also for images whose channels
+ * are last.  The weight has the one layout. */
+#include "ir/ops/microsoft/channels.h"
+#include "ir/ops/onnx/conv.h"
+#include "ir/ops/onnx/requantize.h"
+
+enum { IN_X, IN_X_SCALE, IN_X_ZERO, IN_W, IN_W_SCALE, IN_W_ZERO, IN_Y_SCALE,
+       IN_Y_ZERO, IN_BIAS };
+
+/* The operator that it becomes checks scales and zero points. */
+static bool conv_infer(struct infer *in)
+{
+	const struct type *x = infer_type(in, IN_X);
+	const struct expr *dim[MAX_RANK];
+
+	if (!conv_shape(in, channels_first(in->ctx, in->op, x),
+			infer_type(in, IN_W), infer_type(in, IN_BIAS), dim) ||
+	    !infer_zero_point(in, IN_X_ZERO, IN_X) ||
+	    !infer_zero_point(in, IN_W_ZERO, IN_W) ||
+	    !infer_number(in, IN_X_SCALE) || !infer_number(in, IN_X_ZERO) ||
+	    !infer_number(in, IN_Y_SCALE) || !infer_number(in, IN_Y_ZERO))
+		return false;
+	channels_place(in->op, x->rank, dim);
+	infer_set(in, 0, infer_type(in, IN_Y_ZERO)->dtype, x->rank, dim);
+	return true;
+}
+
+static bool conv_decompose(struct lower *lo)
+{
+	struct op *op = lo->op;
+	struct value *in[IN_BIAS + 1], *y;
+	struct named_attr attr[MAX_ATTRS];
+	bool last = op_int(op, A_channels_last);
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < op->n_in; i++)
+		in[i] = lower_in(lo, i);
+	if (last)
+		in[IN_X] = channels_to_first(lo, in[IN_X]);
+	for (unsigned i = 0; i < op->n_attr; i++)
+		if (op->attr[i].name != A_channels_last)
+			attr[n++] = op->attr[i];
+	y = g_op(lo, OP_QLinearConv, op->n_in, in, n, attr);
+	if (y && last)
+		y = channels_to_last(lo, y);
+	lo->result[0] = y;
+	return y;
+}
+
+OP(MicrosoftQLinearConv, .domain = "com.microsoft", .type = "QLinearConv",
+	.since = 1,
+	.in = { { "x", T_Q8 }, { "x_scale", T(F32) }, { "x_zero_point", T_Q8 },
+		{ "w", T_Q8 }, { "w_scale", T(F32) }, { "w_zero_point", T_Q8 },
+		{ "y_scale", T(F32) }, { "y_zero_point", T_Q8 },
+		{ "B", T(I32) | P_OPTIONAL } },
+	.out = { { "y", T_Q8 } },
+	.attr = {
+		ATTR(auto_pad, AT_STR, .s = "NOTSET"),
+		ATTR(channels_last, AT_INT),
+		ATTR(dilations, AT_INTS),
+		ATTR(group, AT_INT, .i = 1),
+		ATTR(kernel_shape, AT_INTS),
+		ATTR(pads, AT_INTS),
+		ATTR(strides, AT_INTS),
+	},
+	.infer = conv_infer,
+	.decompose = conv_decompose);

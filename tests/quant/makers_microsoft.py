@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The operators of com.microsoft that quantized files hold."""
+import numpy as np
+
+from makers_linear import conv_shapes, product_shapes, weights
+from model import MICROSOFT, Q8, maker, requantized
+
+
+def scaled(m, t, **more):
+    """Names of a scale and a zero point."""
+    return [m.number(m.scale(**more)), m.number(m.whole(t))]
+
+
+def sure(m, t, **more):
+    """The same as constants."""
+    return [m.constant(m.scale(**more)), m.constant(m.whole(t))]
+
+
+def spread(m):
+    """Two shapes that broadcast."""
+    shape = m.dims(m.integer(0, 4), 7)
+    shapes = []
+    for _ in range(2):
+        keep = m.pick((0.5, 1, 1))
+        s = [d if m.maybe(keep) else 1 for d in shape]
+        shapes.append(s[m.integer(0, len(s)) if m.maybe(0.2) else 0:])
+    return shapes
+
+
+def binary(m, op):
+    t = m.pick(Q8)
+    (a, b) = spread(m)
+    if m.symbolic and a != b:
+        m.symbolic = False
+    m.call(op, [m.input(m.whole(t, a)), *scaled(m, t),
+                (m.input if m.maybe() else m.constant)(m.whole(t, b)),
+                *scaled(m, t), *scaled(m, t, low=0.05, high=0.5)], [t],
+           MICROSOFT)
+
+
+@maker
+def qlinear_add(m):
+    binary(m, "QLinearAdd")
+
+
+@maker
+def qlinear_mul(m):
+    binary(m, "QLinearMul")
+
+
+@maker
+def qlinear_sigmoid(m):
+    t = m.pick(Q8)
+    m.call("QLinearSigmoid",
+           [m.input(m.whole(t, m.dims(m.integer(0, 3)))), *scaled(m, t),
+            *scaled(m, t, low=0.003, high=0.01)], [t], MICROSOFT)
+
+
+@maker
+def qlinear_leaky_relu(m):
+    t = m.pick(Q8)
+    more = {"alpha": m.random.uniform(0, 2)} if m.maybe() else {}
+    m.call("QLinearLeakyRelu",
+           [m.input(m.whole(t, m.dims(m.integer(0, 3)))), *scaled(m, t),
+            *scaled(m, t)], [t], MICROSOFT, **more)
+
+
+@maker
+def qlinear_softmax(m):
+    t = m.pick(Q8)
+    shape = m.dims(m.integer(1, 4))
+    zero = np.array(np.iinfo(t).min, t)
+    m.ties = 0.02           # it sums a table of rounded exponentials
+    m.call("QLinearSoftmax",
+           [m.input(m.whole(t, shape)), *sure(m, t),
+            m.constant(np.float32(1 / 256)), m.constant(zero)], [t],
+           MICROSOFT, axis=m.integer(-len(shape), len(shape) - 1),
+           opset=m.pick((11, 13)))
+
+
+@maker
+def qlinear_concat(m):
+    t = m.pick(Q8)
+    shape = m.dims(m.integer(1, 4), 6)
+    axis = m.integer(0, len(shape) - 1)
+    m.symbolic = False
+    names = sure(m, t)
+    for _ in range(m.integer(1, 4)):
+        shape[axis] = m.integer(1, 9)
+        names += [m.input(m.whole(t, shape)), *sure(m, t)]
+    m.call("QLinearConcat", names, [t], MICROSOFT,
+           axis=axis - (len(shape) if m.maybe() else 0))
+
+
+@maker
+def qlinear_where(m):
+    t = m.pick(Q8)
+    a, b = spread(m)
+    m.symbolic = False
+    when = m.whole(np.int8, b if m.maybe() else a) < 20
+    m.call("QLinearWhere",
+           [m.input(when), m.input(m.whole(t, a)), *sure(m, t),
+            m.input(m.whole(t, b)), *sure(m, t), *sure(m, t)], [t],
+           MICROSOFT)
+
+
+@maker
+def qlinear_average_pool(m):
+    t = m.pick(Q8)
+    n = m.pick((1, 2, 2, 3))
+    kernel = [m.integer(1, 4) for _ in range(n)]
+    size = [m.integer(k, 13) for k in kernel]
+    more = {"kernel_shape": kernel,
+            "strides": [m.integer(1, 3) for _ in kernel],
+            "count_include_pad": m.integer(0, 1)}
+    how = m.pick(("none", "pads", "pads", "SAME_UPPER", "SAME_LOWER"))
+    if how == "pads":
+        more["pads"] = [m.integer(0, k - 1) for k in (*kernel, *kernel)]
+        more["ceil_mode"] = m.integer(0, 1)
+    elif how != "none":
+        more["auto_pad"] = how
+        m.symbolic = False
+    shape = [m.integer(1, 2), m.integer(1, 40), *size]
+    if m.maybe():
+        more["channels_last"] = 1
+        shape = [shape[0], *size, shape[1]]
+    m.call("QLinearAveragePool",
+           [m.input(m.whole(t, shape)), *scaled(m, t), *scaled(m, t)], [t],
+           MICROSOFT, **more)
+
+
+@maker
+def qlinear_global_average_pool(m):
+    t = m.pick(Q8)
+    m.call("QLinearGlobalAveragePool",
+           [m.input(m.whole(t, m.dims(m.integer(3, 5), 12))),
+            *scaled(m, t), *scaled(m, t)], [t], MICROSOFT,
+           channels_last=m.integer(0, 1))
+
+
+@maker
+def qgemm(m):
+    ta = m.pick(Q8)
+    tb = ta if ta == np.int8 else m.pick(Q8)
+    rows, k, cols = m.integer(1, 17), m.integer(1, 70), m.integer(1, 35)
+    trans_a, trans_b = m.integer(0, 1), m.integer(0, 1)
+    per = (cols,) if m.maybe() else ()
+    zero_b = np.full(per, m.whole(tb), tb)
+    bias = None
+    if m.maybe():
+        shape = m.pick(((cols,), (rows, cols), (1, cols), (rows, 1), (1,),
+                        ()))
+        bias = m.constant(m.whole(np.int32, shape, -30000, 30000))
+    ends, out = [], np.float32
+    if m.maybe(0.7):
+        ends = [m.constant(m.scale((), 0.5, 5)), m.constant(m.whole(ta))]
+        out = ta
+    else:
+        m.rtol = 1e-6
+    more = {"alpha": m.pick((0.5, 1.25))} if m.maybe() else {}
+    m.call("QGemm",
+           [m.input(m.whole(ta, (k, rows) if trans_a else (rows, k))),
+            *scaled(m, ta),
+            weights(m, m.whole(tb, (cols, k) if trans_b else (k, cols))),
+            m.constant(m.scale(per)), m.constant(zero_b), bias, *ends],
+           [out], MICROSOFT, transA=trans_a, transB=trans_b, **more)
+
+
+@maker
+def qlinear_conv_last(m):
+    x, w, more = conv_shapes(m)
+    t = m.pick(Q8)
+    m.symbolic = m.symbolic and "auto_pad" not in more
+    last = m.maybe(0.8)
+    if last:
+        x = [x[0], *x[2:], x[1]]
+    per = (w[0],) if m.maybe() else ()
+    m.call("QLinearConv",
+           [m.input(m.whole(t, x)), *sure(m, t), m.constant(m.whole(t, w)),
+            m.constant(m.scale(per)), m.constant(np.zeros(per, t)),
+            *sure(m, t, low=0.5, high=5)], [t], MICROSOFT,
+           channels_last=int(last), **more)
+
+
+@maker
+def matmul_integer_to_float(m):
+    sa, sb = product_shapes(m)
+    if len(sa) < 2 or len(sb) < 2:
+        sa, sb = [3, 20], [20, 5]
+    ta, tb = m.pick(Q8), m.pick(Q8)
+    cols = m.pick(((), (sb[-1],))) if len(sb) == 2 else ()
+    names = [m.input(m.whole(ta, sa)), weights(m, m.whole(tb, sb)),
+             m.number(m.scale()), m.constant(m.scale(cols)),
+             m.number(m.whole(ta)) if m.maybe() else None,
+             m.constant(m.whole(tb, cols)) if m.maybe() else None]
+    if m.maybe():
+        names.append(m.constant(m.float(sb[-1])))
+    m.rtol, m.atol = 1e-5, 1e-4
+    m.call("MatMulIntegerToFloat", names, [np.float32], MICROSOFT)
+
+
+@maker
+def dynamic_quantize_matmul(m):
+    rows, k, cols = m.integer(1, 17), m.integer(1, 70), m.integer(1, 35)
+    lead = m.dims(m.integer(0, 1), 3)
+    tb = m.pick(Q8)
+    per = m.pick(((), (cols,)))
+    names = [m.input(m.float([*lead, rows, k])),
+             weights(m, m.whole(tb, (k, cols))), m.constant(m.scale(per)),
+             m.constant(m.whole(tb, per)) if m.maybe() else None]
+    if m.maybe():
+        names.append(m.constant(m.float(cols)))
+    m.rtol, m.atol = 1e-5, 1e-3
+    m.call("DynamicQuantizeMatMul", names, [np.float32], MICROSOFT)
+
+
+@maker
+def quantize_linear(m):
+    """Those of com.microsoft, 16 bits too."""
+    t = m.pick((*Q8, np.uint16, np.int16))
+    shape = m.dims(m.integer(1, 4))
+    axis = m.integer(0, len(shape) - 1)
+    per = (shape[axis],) if m.maybe() else ()
+    more = {"axis": axis} if per else {}
+    if per:
+        m.symbolic = False
+    x = m.input(m.float(shape, 3))
+    scale, zero = m.constant(m.scale(per)), m.constant(m.whole(t, per))
+    y, = m.call("QuantizeLinear", [x, scale, zero], [t], MICROSOFT, **more)
+    m.call("DequantizeLinear", [y, scale, zero], [np.float32], MICROSOFT,
+           **more)
