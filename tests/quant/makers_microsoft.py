@@ -187,7 +187,8 @@ def matmul_integer_to_float(m):
     sa, sb = product_shapes(m)
     if len(sa) < 2 or len(sb) < 2:
         sa, sb = [3, 20], [20, 5]
-    ta, tb = m.pick(Q8), m.pick(Q8)
+    ta = m.pick(Q8)
+    tb = ta if ta == np.int8 else m.pick(Q8)
     cols = m.pick(((), (sb[-1],))) if len(sb) == 2 else ()
     names = [m.input(m.whole(ta, sa)), weights(m, m.whole(tb, sb)),
              m.number(m.scale()), m.constant(m.scale(cols)),

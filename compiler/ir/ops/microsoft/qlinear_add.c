@@ -69,8 +69,8 @@ static struct value *add(struct lower *lo, struct value *const *x)
 	struct value *ra = s_div(lo, x[a + 1], c_scale);
 	struct value *rb = s_div(lo, x[b + 1], c_scale);
 
-	v = s_add(lo, s_mul(lo, ra, zero_of(lo, x[a + 2])),
-		  s_mul(lo, rb, zero_of(lo, x[b + 2])));
+	v = s_add(lo, rounded(lo, s_mul(lo, ra, zero_of(lo, x[a + 2]))),
+		  rounded(lo, s_mul(lo, rb, zero_of(lo, x[b + 2]))));
 	v = s_sub(lo, zero_of(lo, x[IN_C_ZERO]), v);
 	v = multiply_add(lo, x[b], rb, v);
 	v = multiply_add(lo, x[a], ra, v);
@@ -91,7 +91,7 @@ static struct value *multiply(struct lower *lo, struct value *const *x)
 
 	v = s_mul(lo, from_zero(lo, x[IN_A], x[IN_A_ZERO]),
 		  from_zero(lo, x[IN_B], x[IN_B_ZERO]));
-	v = s_mul(lo, s_cast(lo, DT_F32, v), m);
+	v = rounded(lo, s_mul(lo, s_cast(lo, DT_F32, v), m));
 	v = s_add(lo, v, zero_of(lo, x[IN_C_ZERO]));
 	return round_to(lo, v, x[IN_A]->type->dtype, NULL);
 }

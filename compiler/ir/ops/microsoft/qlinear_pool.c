@@ -72,29 +72,43 @@ static struct value *window_sum(struct lower *lo, const struct window *w,
 	other = zero ? zero : s_int(lo, x->type->dtype, 0);
 	f = fold_begin(lo, w->n, w->kernel, 1, &v);
 	v = window_load(lo, w, x, iv[0], iv[1], iv + 2, f.iv, other);
-	v = s_add(lo, f.acc[0], dequantize(lo, v, scale, zero));
+	v = rounded(lo, dequantize(lo, v, scale, zero));
+	/* Not the form of a sum, whose order would be free. */
+	v = rounded(lo, s_add(lo, f.acc[0], v));
 	fold_end(lo, &f, &v, &v);
 	return v;
 }
 
-static bool pool_lower(struct lower *lo)
+/* What the sum is divided by: with the borders it is the whole window, also
+ * where ceil_mode leaves less of image and borders. */
+static struct value *count(struct lower *lo, const struct window *w,
+			   const struct expr *const *iv)
 {
 	struct ctx *c = lo->b.ctx;
+	const struct expr *n = expr_const(c, 1);
+
+	if (!op_int(lo->op, A_count_include_pad))
+		n = window_count(c, w, iv + 2, false);
+	else
+		for (unsigned i = 0; i < w->n; i++)
+			n = expr_mul(c, n, w->kernel[i]);
+	return s_expr(lo, DT_F32, n);
+}
+
+static bool pool_lower(struct lower *lo)
+{
 	const struct type *out = lower_type(lo, 0);
 	struct value *v, *zero;
 	struct window w;
 
 	if (op_int(lo->op, A_channels_last))
 		return pool_last(lo);
-	if (window_read(c, lo->op, lower_in(lo, IN_X)->type, NULL, &w))
+	if (window_read(lo->b.ctx, lo->op, lower_in(lo, IN_X)->type, NULL, &w))
 		return false;
 	struct nest n = nest_begin(lo, 1, &out);
 
 	v = window_sum(lo, &w, n.iv);
-	v = s_div(lo, v,
-		  s_expr(lo, DT_F32,
-			 window_count(c, &w, n.iv + 2,
-				      op_int(lo->op, A_count_include_pad))));
+	v = s_div(lo, v, count(lo, &w, n.iv));
 	v = s_div(lo, v, load_number(lo, DT_F32, IN_Y_SCALE));
 	zero = load_number(lo, DT_F32, IN_Y_ZERO);
 	v = round_to(lo, zero ? s_add(lo, v, zero) : v, out->dtype, NULL);

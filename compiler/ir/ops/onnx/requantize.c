@@ -2,6 +2,8 @@
 /* Scales, zero points and the way back to 8 bits; see requantize.h. */
 #include "ir/ops/onnx/requantize.h"
 
+#include <float.h>
+
 #include "ir/ops/onnx/fold.h"
 
 bool infer_number(struct infer *in, unsigned i)
@@ -63,6 +65,11 @@ struct value *load_number(struct lower *lo, enum dtype to, unsigned i)
 struct value *less_zero(struct lower *lo, struct value *v, struct value *zero)
 {
 	return zero ? s_sub(lo, v, zero) : v;
+}
+
+struct value *rounded(struct lower *lo, struct value *v)
+{
+	return s_op2(lo, OP_arith_max, v, s_const(lo, DT_F32, -FLT_MAX));
 }
 
 /* The lowest or highest number of a type, less the zero point, as an f32. */

@@ -30,6 +30,10 @@ struct value *load_number_at(struct lower *lo, enum dtype to, unsigned i,
 /* v - zero; v itself where zero is NULL. */
 struct value *less_zero(struct lower *lo, struct value *v, struct value *zero);
 
+/* The same f32, which a sum that reads it cannot contract with the product
+ * that it is. */
+struct value *rounded(struct lower *lo, struct value *v);
+
 /*
  * saturate(round(v) + zero) as type `to`, halves to even, of an f32.  The zero
  * point is an i32 or NULL, and is added behind the rounding.
