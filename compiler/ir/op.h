@@ -13,7 +13,7 @@
 
 #include "ir/ir.h"
 
-enum { MAX_PORTS = 16, MAX_OUTS = 4, MAX_ATTRS = 16 };
+enum { MAX_PORTS = 20, MAX_OUTS = 4, MAX_ATTRS = 16 };
 
 /* Beside a set of dtypes a port may carry these flags. */
 enum {

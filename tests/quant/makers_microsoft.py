@@ -230,3 +230,99 @@ def quantize_linear(m):
     y, = m.call("QuantizeLinear", [x, scale, zero], [t], MICROSOFT, **more)
     m.call("DequantizeLinear", [y, scale, zero], [np.float32], MICROSOFT,
            **more)
+
+
+def packed(numbers, bits):
+    """Along the last axis, the first number in the low bits."""
+    flags = (numbers[..., None] >> np.arange(bits)) & 1
+    flags = flags.reshape(*numbers.shape[:-1], -1).astype(np.uint8)
+    return np.packbits(flags, axis=-1, bitorder="little")
+
+
+def nbits(m, bits):
+    """Operands of MatMulNBits and the weights that they mean."""
+    block = m.pick((16, 32, 64))
+    k, n = m.integer(1, 150), m.integer(1, 40)
+    if m.maybe(0.3):
+        k = block * m.integer(1, 3)
+    blocks = -(-k // block)
+    q = m.whole(np.uint8, (n, blocks, block), 0, 2 ** bits - 1)
+    scales = m.float((n, blocks), 0.1)
+    zero = np.full((n, blocks), 2.0 ** (bits - 1), np.float32)
+    names = [m.constant(packed(q, bits)), m.constant(scales)]
+    how = m.pick(("none", "packed", "float"))
+    if how == "packed":
+        z = m.whole(np.uint8, (n, blocks), 0, 2 ** bits - 1)
+        zero = z.astype(np.float32)
+        names.append(m.constant(packed(z, bits)))
+    elif how == "float":
+        zero = m.float((n, blocks), 3)
+        names.append(m.constant(zero))
+    else:
+        names.append(None)
+    group = np.repeat(np.arange(blocks), block)[:k]
+    # With packed zero points the peer reads another block's.
+    if (how == "none" or bits != 4) and m.maybe(0.3):
+        group = m.whole(np.int32, k, 0, blocks - 1)
+        names.append(m.constant(group.astype(np.int32)))
+    else:
+        names.append(None)
+    flat = q.reshape(n, -1)[:, :k].astype(np.float32)
+    w = (flat - zero[:, group]) * scales[:, group]
+    more = {"K": k, "N": n, "bits": bits, "block_size": block}
+    return names, w, more
+
+
+def matmul_nbits(m, bits):
+    names, w, more = nbits(m, bits)
+    a = m.float([*m.dims(m.integer(0, 2), 4), m.integer(1, 9), w.shape[1]])
+    bias = np.zeros(w.shape[0], np.float32)
+    if m.maybe(0.3):
+        bias = m.float(w.shape[0])
+        names.append(m.constant(bias))
+    m.rtol, m.atol = 1e-4, 1e-4
+    m.call("MatMulNBits", [m.input(a), *names], [np.float32], MICROSOFT,
+           **more)
+    return [a @ w.T + bias]
+
+
+@maker
+def matmul_4bits_peer(m):
+    matmul_nbits(m, 4)
+
+
+@maker
+def matmul_nbits_any(m):
+    """Of any width, against numpy: the peer has kernels for some."""
+    m.want = matmul_nbits(m, m.pick((2, 3, 5, 6, 7, 8)))
+
+
+@maker
+def matmul_bnb4(m):
+    block, kind = m.pick((16, 32, 64)), m.integer(0, 1)
+    k, n = m.integer(1, 90), m.integer(1, 30)
+    if n * k % 2:
+        n += 1
+    m.rtol, m.atol = 1e-4, 1e-4
+    m.call("MatMulBnb4",
+           [m.input(m.float([*m.dims(m.integer(0, 2), 4), m.integer(1, 9),
+                             k])),
+            m.constant(m.whole(np.uint8, n * k // 2)),
+            m.constant(np.abs(m.float(-(-n * k // block))))], [np.float32],
+           MICROSOFT, K=k, N=n, block_size=block, quant_type=kind)
+
+
+@maker
+def gather_block_quantized(m):
+    bits, block = m.pick((4, 8)), m.pick((16, 32))
+    rows, width = m.integer(1, 20), 2 * m.integer(4, 40)
+    blocks = -(-width // block)
+    q = m.whole(np.uint8, (rows, width), 0, 2 ** bits - 1)
+    index = m.whole(np.int64, m.dims(m.integer(0, 2), 5), 0, rows - 1)
+    names = [m.constant(packed(q, bits)), m.input(index),
+             m.constant(m.float((rows, blocks)))]
+    if m.maybe():
+        names.append(m.constant(packed(
+            m.whole(np.uint8, (rows, blocks), 0, 2 ** bits - 1), bits)))
+    m.call("GatherBlockQuantized", names, [np.float32], MICROSOFT,
+           gather_axis=0, quantize_axis=1, block_size=block, bits=bits)
