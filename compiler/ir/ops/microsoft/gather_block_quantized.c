@@ -88,7 +88,7 @@ static struct value *number(struct lower *lo, struct value *x,
 	for (unsigned i = 0; i < last; i++)
 		idx[i] = at[i];
 	idx[last] = expr_const(lo->b.ctx, 0);
-	return packed_load(lo, x, idx, at[last], op_int(lo->op, A_bits));
+	return nbits_load(lo, x, idx, at[last], op_int(lo->op, A_bits));
 }
 
 static bool gather_lower(struct lower *lo)

@@ -148,7 +148,7 @@ static struct value *zero_point(struct lower *lo, const struct form *f,
 	}
 	/* Of rank 3 the numbers would be one to a byte. */
 	grid_index(c, z, n, first, first, f->zeros, 1, idx);
-	return s_cast(lo, DT_F32, packed_load(lo, z, idx, at, f->bits));
+	return s_cast(lo, DT_F32, nbits_load(lo, z, idx, at, f->bits));
 }
 
 /* Weight `at` of block `ko` of row n; k is its position in the row. */
@@ -162,7 +162,7 @@ static struct value *weight(struct lower *lo, const struct form *f,
 	const struct expr *idx[3], *zero = expr_const(c, 0);
 
 	grid_index(c, b, n, ko, zero, f->blocks, f->bytes, idx);
-	v = s_cast(lo, DT_F32, packed_load(lo, b, idx, at, f->bits));
+	v = s_cast(lo, DT_F32, nbits_load(lo, b, idx, at, f->bits));
 	if (group)
 		ko = nest_index(lo, nest_load(lo, group, &k),
 				expr_const(c, f->blocks));

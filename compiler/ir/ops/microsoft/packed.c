@@ -24,7 +24,7 @@ static struct value *two_bytes(struct lower *lo, struct value *x,
 	return s_op2(lo, OP_arith_or, v, next);
 }
 
-struct value *packed_load(struct lower *lo, struct value *x,
+struct value *nbits_load(struct lower *lo, struct value *x,
 			  const struct expr *const *idx,
 			  const struct expr *at, int64_t bits)
 {

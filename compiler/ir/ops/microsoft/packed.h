@@ -9,7 +9,7 @@
  * Number `at` of those that begin with the byte idx[] of x, as an i32.  They
  * may cross bytes, of which there are no more than the last dim of x has.
  */
-struct value *packed_load(struct lower *lo, struct value *x,
+struct value *nbits_load(struct lower *lo, struct value *x,
 			  const struct expr *const *idx,
 			  const struct expr *at, int64_t bits);
 
