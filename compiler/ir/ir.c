@@ -293,25 +293,34 @@ bool op_comes_before(const struct op *p, const struct op *op)
 	return false;
 }
 
-struct op *fold_combiner(const struct op *fold)
+struct op *fold_combiner(const struct op *fold, unsigned i)
 {
 	const struct block *b = op_body(fold);
-	struct op *k = fold->n_in == 1 ? b->last->in[0].val->def : NULL;
+	struct value *next = i < fold->n_in ? b->last->in[i].val : NULL;
+	struct op *k = next ? next->def : NULL;
 
-	if (!k || k->parent != b || !value_has_one_use(b->arg[0]))
+	if (!k || k->parent != b || !value_has_one_use(b->arg[i]))
 		return NULL;
 	switch ((int)k->code) {
 	case OP_loop_for:
-		return k->n_in == 1 && k->in[0].val == b->arg[0]
-			       ? fold_combiner(k)
+		return k->in[next->index].val == b->arg[i]
+			       ? fold_combiner(k, next->index)
 			       : NULL;
 	case OP_arith_add: case OP_arith_mul: case OP_arith_min:
 	case OP_arith_max: case OP_arith_and: case OP_arith_or:
-		return k->in[0].val == b->arg[0] || k->in[1].val == b->arg[0]
+		return k->in[0].val == b->arg[i] || k->in[1].val == b->arg[i]
 			       ? k
 			       : NULL;
 	default: return NULL;
 	}
+}
+
+bool fold_is_free(const struct op *fold)
+{
+	for (unsigned i = 0; i < fold->n_in; i++)
+		if (!fold_combiner(fold, i))
+			return false;
+	return fold->n_in;
 }
 
 bool value_is_outside(const struct value *v, const struct op *op)

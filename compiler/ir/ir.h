@@ -239,10 +239,12 @@ void op_insert(struct op *op, struct block *b, struct op *before);
 struct op *op_parent(const struct op *op);
 /* Is p before op in the same block? */
 bool op_comes_before(const struct op *p, const struct op *op);
-/* What combines the one carried value of a nest.reduce or loop.for with others,
- * so that steps may be taken in any order; that of an inner loop which passes
- * the value through.  NULL when the order matters. */
-struct op *fold_combiner(const struct op *fold);
+/* What combines carried value i of a nest.reduce or loop.for with others, so
+ * that steps may be taken in any order; that of an inner loop which passes the
+ * value through.  NULL when the order matters. */
+struct op *fold_combiner(const struct op *fold, unsigned i);
+/* Has the fold carried values, each with a combiner? */
+bool fold_is_free(const struct op *fold);
 /* Is the value defined outside of this op's regions? */
 bool value_is_outside(const struct value *v, const struct op *op);
 

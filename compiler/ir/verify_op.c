@@ -352,7 +352,7 @@ static bool loop_lanes(struct verifier *v, const struct op *op)
 	    (width > 1 && unroll > MAX_GROUPS))
 		return E("has width %lld and unroll %lld", (long long)width,
 			 (long long)unroll);
-	return width == 1 || !op->n_in || fold_combiner(op) ||
+	return width == 1 || !op->n_in || fold_is_free(op) ||
 	       E("its carried values cannot be folded in lanes");
 }
 

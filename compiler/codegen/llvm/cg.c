@@ -45,6 +45,20 @@ LLVMValueRef cg_call(struct cg *g, const char *intrinsic, LLVMTypeRef over,
 			      fn, arg, n, "");
 }
 
+LLVMValueRef cg_machine_call(struct cg *g, const char *intrinsic, unsigned n,
+			     LLVMValueRef *arg)
+{
+	unsigned id = LLVMLookupIntrinsicID(intrinsic, strlen(intrinsic));
+	LLVMValueRef fn = LLVMGetIntrinsicDeclaration(g->mod, id, NULL, 0);
+	LLVMTypeRef type = LLVMIntrinsicGetType(g->lc, id, NULL, 0), in[4];
+
+	LLVMGetParamTypes(type, in);
+	for (unsigned i = 0; i < n; i++)
+		if (LLVMTypeOf(arg[i]) != in[i])
+			arg[i] = LLVMBuildBitCast(g->b, arg[i], in[i], "");
+	return LLVMBuildCall2(g->b, type, fn, arg, n, "");
+}
+
 LLVMBasicBlockRef cg_block(struct cg *g, const char *name)
 {
 	return LLVMAppendBasicBlockInContext(g->lc, g->fn, name);

@@ -72,6 +72,10 @@ LLVMTypeRef cg_vec_type(struct cg *g, LLVMTypeRef t);	/* of g->lanes */
 LLVMValueRef cg_int(struct cg *g, int64_t k);		/* i64 */
 LLVMValueRef cg_call(struct cg *g, const char *intrinsic, LLVMTypeRef over,
 		     unsigned n, LLVMValueRef *arg);
+/* An intrinsic of one machine, of at most 4 arguments; vectors are seen as it
+ * declares them. */
+LLVMValueRef cg_machine_call(struct cg *g, const char *intrinsic, unsigned n,
+			     LLVMValueRef *arg);
 LLVMBasicBlockRef cg_block(struct cg *g, const char *name);
 LLVMValueRef cg_splat(struct cg *g, LLVMValueRef v);
 /* As a vector when lanes > 1. */
@@ -145,6 +149,8 @@ void cg_store(struct cg *g, struct op *op);
 void cg_scalar_op(struct cg *g, struct op *op);
 LLVMValueRef cg_arith2(struct cg *g, enum opcode code, enum dtype t,
 		       LLVMValueRef a, LLVMValueRef b);
+/* To an integer, halves to the even one. */
+LLVMValueRef cg_round(struct cg *g, LLVMValueRef x);
 /* Raises a status when cond (i1, or lanes of it) holds. */
 void cg_raise(struct cg *g, LLVMValueRef cond, int status);
 
@@ -153,6 +159,11 @@ void cg_raise(struct cg *g, LLVMValueRef cond, int status);
 void cg_op(struct cg *g, struct op *op);
 void cg_block_ops(struct cg *g, struct block *b);
 void cg_kernel(struct cg *g, struct kernel *k, unsigned number);
+
+/* ---- to_int.c ------------------------------------------------------- */
+
+/* An arith.cast from a float to an integer, over the lanes when `vec`. */
+LLVMValueRef cg_float_to_int(struct cg *g, const struct op *cast, bool vec);
 
 /* ---- dot.c ---------------------------------------------------------- */
 

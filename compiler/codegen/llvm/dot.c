@@ -4,23 +4,8 @@
  * dot).  All are exact: none of those that saturate is used.
  */
 #include <stdio.h>
-#include <string.h>
 
 #include "codegen/llvm/cg.h"
-
-/* An intrinsic of one machine; vectors are seen as it declares them. */
-static LLVMValueRef call(struct cg *g, const char *name, unsigned n,
-			 LLVMValueRef *arg)
-{
-	unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
-	LLVMValueRef fn = LLVMGetIntrinsicDeclaration(g->mod, id, NULL, 0);
-	LLVMTypeRef type = LLVMIntrinsicGetType(g->lc, id, NULL, 0), in[3];
-
-	LLVMGetParamTypes(type, in);
-	for (unsigned i = 0; i < n; i++)
-		arg[i] = LLVMBuildBitCast(g->b, arg[i], in[i], "");
-	return LLVMBuildCall2(g->b, type, fn, arg, n, "");
-}
 
 static LLVMValueRef pmaddwd(struct cg *g, unsigned bits, LLVMValueRef sum,
 			    LLVMValueRef a, LLVMValueRef b)
@@ -30,7 +15,7 @@ static LLVMValueRef pmaddwd(struct cg *g, unsigned bits, LLVMValueRef sum,
 			   : bits == 256 ? "llvm.x86.avx2.pmadd.wd"
 					 : "llvm.x86.sse2.pmadd.wd";
 
-	return LLVMBuildAdd(g->b, call(g, name, 2, in), sum, "");
+	return LLVMBuildAdd(g->b, cg_machine_call(g, name, 2, in), sum, "");
 }
 
 static LLVMValueRef vpdpbusd(struct cg *g, unsigned bits, LLVMValueRef sum,
@@ -40,7 +25,7 @@ static LLVMValueRef vpdpbusd(struct cg *g, unsigned bits, LLVMValueRef sum,
 	char name[40];
 
 	snprintf(name, sizeof(name), "llvm.x86.avx512.vpdpbusd.%u", bits);
-	return call(g, name, 3, in);
+	return cg_machine_call(g, name, 3, in);
 }
 
 static LLVMValueRef sdot(struct cg *g, LLVMValueRef sum, LLVMValueRef a,

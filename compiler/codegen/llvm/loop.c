@@ -194,32 +194,39 @@ static void loop_lanes(struct cg *g, struct op *op, struct carried *acc)
 	unsigned u = (unsigned)op_int(op, A_unroll);
 	LLVMValueRef n = cg_expr(g, op, iv->a, 0), from = cg_int(g, 0);
 	struct carried init = *acc, part[8];
-	struct op *k = acc->n ? fold_combiner(op) : NULL;
-	enum dtype t = acc->n ? op->out[0].type->dtype : DT_F32;
+	enum opcode code[MAX_RANK];
+	enum dtype t[MAX_RANK];
 	int64_t ext;
 	bool known = expr_is_const(iv->a, &ext);
 
+	for (unsigned j = 0; j < acc->n; j++) {
+		code[j] = fold_combiner(op, j)->code;
+		t[j] = op->out[j].type->dtype;
+	}
 	g->lanes = w;
 	g->lane_iv = iv;
 	for (unsigned i = 0; i < u; i++) {
 		part[i].n = acc->n;
 		for (unsigned j = 0; j < acc->n; j++)
-			part[i].v[j] = cg_splat(g, identity(g, k->code, t));
+			part[i].v[j] = cg_splat(g, identity(g, code[j], t[j]));
 	}
 	if (u > 1 && (!known || ext >= (int64_t)(u * w))) {
 		from = counted(g, op, from, n, w, u, part, true);
-		for (unsigned i = 1; i < u && acc->n; i++)
-			part[0].v[0] = cg_arith2(g, k->code, t, part[0].v[0],
-						 part[i].v[0]);
+		for (unsigned i = 1; i < u; i++)
+			for (unsigned j = 0; j < acc->n; j++)
+				part[0].v[j] = cg_arith2(g, code[j], t[j],
+							 part[0].v[j],
+							 part[i].v[j]);
 	}
 	from = counted(g, op, from, n, w, 1, part, true);
 	if (g->t->isa->masked && (!known || ext % w)) {
 		masked_tail(g, op, from, n, &part[0]);
 		from = n;
 	}
-	if (acc->n)
-		acc->v[0] = cg_arith2(g, k->code, t, init.v[0],
-				      across(g, k->code, t, part[0].v[0], w));
+	for (unsigned j = 0; j < acc->n; j++)
+		acc->v[j] = cg_arith2(g, code[j], t[j], init.v[j],
+				      across(g, code[j], t[j], part[0].v[j],
+					     w));
 	g->lanes = 1;
 	g->lane_iv = NULL;
 	if (!g->t->isa->masked && (!known || ext % w))

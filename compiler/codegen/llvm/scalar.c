@@ -360,45 +360,6 @@ static LLVMValueRef exact_f64(struct cg *g, enum dtype from, LLVMValueRef x)
 		       : LLVMBuildUIToFP(b, x, f64, "");
 }
 
-/*
- * To 16 bits and less: what f32 holds is clamped first, so that lanes are
- * converted in an instruction, and registers may be wider than the type.
- */
-static LLVMValueRef float_to_short(struct cg *g, enum dtype to, LLVMValueRef x)
-{
-	LLVMBuilderRef b = g->b;
-	LLVMTypeRef f = LLVMTypeOf(x), i32 = cg_like(x, g->i32);
-	LLVMTypeRef elem = cg_is_vec(x) ? LLVMGetElementType(f) : f;
-	bool sign = dtype_is_signed(to);
-	double max = (double)((1 << (dtype_info[to].bits - sign)) - 1);
-	LLVMValueRef hi = cg_float_const(x, elem, max);
-	LLVMValueRef lo = cg_float_const(x, elem, sign ? -max - 1 : 0);
-
-	x = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealORD, x, x, ""), x,
-			    LLVMConstNull(f), "");
-	x = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealOLT, x, lo, ""), lo, x,
-			    "");
-	x = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealOGT, x, hi, ""), hi, x,
-			    "");
-	return LLVMBuildTrunc(b, LLVMBuildFPToSI(b, x, i32, ""),
-			      cg_like(x, cg_type(g, to)), "");
-}
-
-/* Rounds towards zero and saturates; NaN gives 0. */
-static LLVMValueRef float_to_int(struct cg *g, enum dtype to, LLVMValueRef x)
-{
-	LLVMTypeRef over[] = { cg_like(x, cg_type(g, to)), LLVMTypeOf(x) };
-	const char *name = dtype_is_signed(to) ? "llvm.fptosi.sat"
-					       : "llvm.fptoui.sat";
-	unsigned id = LLVMLookupIntrinsicID(name, 15);
-
-	if (dtype_info[to].bits <= 16)
-		return float_to_short(g, to, x);
-	return LLVMBuildCall2(g->b, LLVMIntrinsicGetType(g->lc, id, over, 2),
-			      LLVMGetIntrinsicDeclaration(g->mod, id, over, 2),
-			      &x, 1, "");
-}
-
 static LLVMValueRef cast(struct cg *g, enum dtype from, enum dtype to,
 			 LLVMValueRef x)
 {
@@ -432,8 +393,6 @@ static LLVMValueRef cast(struct cg *g, enum dtype from, enum dtype to,
 			    : LLVMBuildUIToFP(b, x, t, "");
 		return cg_rounded(g, to, x);
 	}
-	if (dtype_is_float(from))
-		return float_to_int(g, to, x);
 	if (dtype_size(from) < dtype_size(to) || from == DT_BOOL)
 		x = dtype_info[from].kind == DK_INT
 			    ? LLVMBuildSExt(b, x, t, "")
@@ -492,6 +451,11 @@ static LLVMValueRef scalar_const(struct cg *g, struct op *op)
 			    true);
 }
 
+LLVMValueRef cg_round(struct cg *g, LLVMValueRef x)
+{
+	return emit_round(g->b, OP_arith_round, x, g->t->isa->fma);
+}
+
 void cg_scalar_op(struct cg *g, struct op *op)
 {
 	struct cv in[3];
@@ -532,6 +496,10 @@ void cg_scalar_op(struct cg *g, struct op *op)
 
 	if (op->code == OP_arith_select)
 		r = LLVMBuildSelect(g->b, in[0].v, in[1].v, in[2].v, "");
+	else if (op->code == OP_arith_cast && dtype_is_float(t) &&
+		 !dtype_is_float(op->out[0].type->dtype) &&
+		 op->out[0].type->dtype != DT_BOOL)
+		r = cg_float_to_int(g, op, vec);
 	else if (op->code == OP_arith_cast)
 		r = cast(g, t, op->out[0].type->dtype, in[0].v);
 	else if (op->n_in == 1)

@@ -243,7 +243,7 @@ static void choose_vector(struct schedule *s)
 		bits = dtype_is_float(s->op->out[0].type->dtype) ? 32 : 16;
 	s->lanes = target_lanes(s->ctx->target, bits < 32 ? 32 : bits);
 	s->vec_loop = -1;
-	s->vec_reduce = fold && fold_combiner(fold);
+	s->vec_reduce = fold && fold_is_free(fold);
 	if (!s->n_loop)
 		return;
 	struct access_count out = { s->ctx, expr_atom(s->iv[s->unit]), 0, 0 };

@@ -19,26 +19,40 @@ static bool dynamic_infer(struct infer *in)
 	return true;
 }
 
-/* The least and the greatest of 0 and the numbers in x, as scalars. */
-static void range_of(struct lower *lo, struct value *x, struct value **range)
+/* The least and the greatest of 0 and the numbers in in[0] and in[1]: per row
+ * along the last dim, or of all. */
+static void range_over(struct lower *lo, struct value *const *in, bool rows,
+		       struct value **range)
 {
 	static const enum dtype pair[] = { DT_F32, DT_F32 };
-	bool reduced[MAX_RANK];
+	const struct type *t = in[0]->type;
 	struct value *v, *zero, *next[2];
+	bool reduced[MAX_RANK];
 	struct rows r;
 
-	for (unsigned i = 0; i < x->type->rank; i++)
-		reduced[i] = true;
-	rows_begin(lo, &r, x->type, reduced, false, 2, pair);
+	for (unsigned i = 0; i < t->rank; i++)
+		reduced[i] = !rows || i + 1 == t->rank;
+	rows_begin(lo, &r, t, reduced, false, 2, pair);
 	zero = s_const(lo, DT_F32, 0);
 	rows_fold(lo, &r, 2, (struct value *[]){ zero, zero });
-	v = nest_load(lo, x, r.at);
-	/* Only NaN differs from itself; 0 is in the range anyway. */
-	v = s_select(lo, s_op2(lo, OP_arith_eq, v, v), v, zero);
-	next[0] = s_op2(lo, OP_arith_min, r.fold.acc[0], v);
-	next[1] = s_op2(lo, OP_arith_max, r.fold.acc[1], v);
+	for (int i = 0; i < 2; i++) {
+		v = nest_load(lo, in[i], r.at);
+		/* Only NaN differs from itself; 0 is in the range anyway. */
+		next[i] = s_select(lo, s_op2(lo, OP_arith_eq, v, v), v, zero);
+	}
+	next[0] = s_op2(lo, OP_arith_min, r.fold.acc[0], next[0]);
+	next[1] = s_op2(lo, OP_arith_max, r.fold.acc[1], next[1]);
 	rows_fold_end(lo, &r, next, next);
 	rows_end(lo, &r, 2, next, range);
+}
+
+/* Rows by themselves first: they are independent of one another. */
+static void range_of(struct lower *lo, struct value *x, struct value **range)
+{
+	range[0] = range[1] = x;
+	if (x->type->rank > 1)
+		range_over(lo, range, true, range);
+	range_over(lo, range, false, range);
 }
 
 static struct value *scale_of(struct lower *lo, struct value *const *range)
