@@ -2,7 +2,9 @@
 """Models with inputs and the outputs that numpy and ml_dtypes compute."""
 import ml_dtypes
 import numpy as np
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
+
+import objects
 
 F32, F16, BF16 = np.float32, np.float16, ml_dtypes.bfloat16
 FLOAT8 = [ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e4m3fnuz,
@@ -322,6 +324,30 @@ def moves(of):
     return case
 
 
+def constants(of):
+    """The three places where a file can have its elements."""
+    rng = np.random.default_rng(2)
+    a = rng.integers(0, 16 if of in (F4, *SMALL) else 256, (3, 7))
+    a = a.astype(np.uint8)
+    x = a.astype(np.int64).astype(of) if of in SMALL else a.view(of)
+    y = np.ascontiguousarray(x.T)
+    nodes = [helper.make_node("Concat", ["x", n], [f"y{k}"], axis=0)
+             for k, n in enumerate(["raw", "list"])]
+    both = np.concatenate([x, x])
+    case = Case(f"constants {short(of)}", nodes, {"x": x}, [both, both])
+    case.model.graph.initializer.append(
+        numpy_helper.from_array(x, "raw"))
+    entry = TensorProto(name="list", data_type=code(of), dims=x.shape)
+    entry.int32_data.extend(objects.to_bytes(x))
+    case.model.graph.initializer.append(entry)
+    case.model.graph.node.append(helper.make_node(
+        "Constant", [], ["y2"], value=numpy_helper.from_array(y)))
+    case.model.graph.output.append(helper.make_tensor_value_info(
+        "y2", code(of), y.shape))
+    case.want.append(y)
+    return case
+
+
 def all_cases():
     for to in (np.int8, np.uint8, *SMALL):
         yield every_zero(to)
@@ -357,3 +383,5 @@ def all_cases():
         yield cast_integers(to)
     for of in (F4, *SMALL):
         yield moves(of)
+    for of in (*FLOAT8, E8M0, F4, *SMALL):
+        yield constants(of)
