@@ -466,7 +466,11 @@ static void put_shapes(struct header *h, const char *dir,
 			fprintf(h->f, "dim_%s",
 				h->abi->dim_ident[-1 - t->code[i]]);
 	}
-	fputs("]\n", h->f);
+	fputc(']', h->f);
+	if (dtype_is_packed(t->dtype))
+		fprintf(h->f, ", %u in a byte, low bits first",
+			8 / dtype_info[t->dtype].bits);
+	fputc('\n', h->f);
 }
 
 static void put_intro(struct header *h)
