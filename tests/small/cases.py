@@ -316,11 +316,22 @@ def moves(of):
         helper.make_node("Identity", ["x"], ["y3"]),
         helper.make_node("Split", ["x"], ["y4", "y5"], axis=2, num_outputs=2),
         helper.make_node("Flatten", ["x"], ["y6"]),
+        helper.make_node("Slice", ["x", "from", "to", "ax", "step"], ["y7"]),
+        helper.make_node("Pad", ["x", "pads"], ["y8"], mode="reflect"),
+        helper.make_node("Tile", ["x", "times"], ["y9"]),
     ]
     want = [x.transpose(2, 0, 1), np.concatenate([x, x], 2), x[:, i],
-            x, x[:, :, :10], x[:, :, 10:], x.reshape(3, 95)]
+            x, x[:, :, :10], x[:, :, 10:], x.reshape(3, 95),
+            x[:, ::2, 17::-3], np.pad(x, [(1, 0), (0, 2), (3, 1)], "reflect"),
+            np.tile(x, (2, 1, 3))]
+    lists = {"from": [0, 17], "to": [5, -99], "ax": [1, 2], "step": [2, -3],
+             "pads": [1, 0, 3, 0, 2, 1], "times": [2, 1, 3]}
     case = Case(f"moves {short(of)}", nodes, {"x": x, "i": i},
-                [np.ascontiguousarray(w) for w in want], [None] * 9)
+                [np.ascontiguousarray(w) for w in want],
+                [None] * (2 + len(want)))
+    for name, values in lists.items():
+        case.model.graph.initializer.append(
+            numpy_helper.from_array(np.array(values, np.int64), name))
     return case
 
 
