@@ -168,8 +168,7 @@ def every_value(of, to):
 def every_half(half, to, saturate=1):
     """QuantizeLinear of all half floats for scales of all kinds."""
     x = np.arange(65536).astype(np.uint16).view(half)
-    s = np.array([1, 0.1, 3, 6e-8, 0, -0.0, -2, np.inf, np.nan,
-                  1e-40]).astype(half)
+    s = np.array([1, 0.1, 6e-8, 0, -2, np.nan]).astype(half)
     grid = np.repeat(x[None], s.size, 0)
     zero = np.zeros(s.shape, to)
     if to in RANGE:
