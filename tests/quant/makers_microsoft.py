@@ -326,3 +326,215 @@ def gather_block_quantized(m):
             m.whole(np.uint8, (rows, blocks), 0, 2 ** bits - 1), bits)))
     m.call("GatherBlockQuantized", names, [np.float32], MICROSOFT,
            gather_axis=0, quantize_axis=1, block_size=block, bits=bits)
+
+
+# ---- attention and what surrounds it
+
+def masks(m, batch, length, past):
+    """The names of a mask of some form, or of none."""
+    total = length + past
+    how = m.pick(("none", "ones", "rows", "ends", "both"))
+    if how == "none":
+        return None
+    if how in ("ones", "rows"):
+        shape = (batch, total) if how == "ones" else (batch, length, total)
+        array = m.whole(np.int32, shape, 0, 1)
+        array[..., 0] = 1
+    else:
+        array = m.whole(np.int32, batch, 1, total)
+        if how == "both":
+            array = np.concatenate([array, np.zeros(batch, np.int32)])
+    return m.input(array.astype(np.int32), False)
+
+
+def heads(m):
+    m.symbolic = False
+    batch, length, count = m.integer(1, 3), m.integer(1, 9), m.integer(1, 4)
+    size = m.integer(1, 3) * 4
+    past = m.integer(1, 5) if m.maybe(0.4) else 0
+    m.rtol, m.atol = 1e-4, 1e-4
+    return batch, length, count, size, past, m.integer(1, 24)
+
+
+@maker
+def attention(m):
+    batch, length, count, size, past, width = heads(m)
+    hidden = count * size
+    names = [m.input(m.float((batch, length, width))),
+             m.constant(m.float((width, 3 * hidden), 0.3)),
+             m.constant(m.float(3 * hidden)),
+             masks(m, batch, length, past)]
+    names.append(m.input(m.float((2, batch, count, past, size)))
+                 if past else None)
+    if m.maybe(0.3):
+        names.append(m.input(m.float((batch, count, length,
+                                      length + past))))
+    more = {"scale": 0.3} if m.maybe(0.3) else {}
+    outs = [np.float32] * (1 + (past > 0 or m.maybe(0.3)))
+    m.call("Attention", names, outs, MICROSOFT, num_heads=count,
+           unidirectional=m.integer(0, 1), **more)
+
+
+@maker
+def qattention(m):
+    batch, length, count, size, past, width = heads(m)
+    hidden = count * size
+    per = m.pick(((), (3 * hidden,)))
+    t = m.pick(Q8)
+    names = [m.input(m.whole(np.uint8, (batch, length, width))),
+             m.constant(m.whole(t, (width, 3 * hidden))),
+             m.constant(m.float(3 * hidden)), m.constant(m.scale()),
+             m.constant(m.scale(per, 0.001, 0.01)),
+             masks(m, batch, length, past), m.constant(m.whole(np.uint8)),
+             m.constant(m.whole(t, per, 0, 30))]
+    if past:
+        names.append(m.input(m.float((2, batch, count, past, size))))
+    outs = [np.float32] * (1 + (past > 0))
+    m.rtol, m.atol = 1e-3, 1e-3
+    m.call("QAttention", names, outs, MICROSOFT, num_heads=count,
+           unidirectional=m.integer(0, 1))
+
+
+def embedding(m, make):
+    """Operands up to the mask, of tables that make() makes."""
+    batch, length, width = m.integer(1, 3), m.integer(1, 9), m.integer(4, 40)
+    ids = [m.input(m.whole(np.int32, (batch, length), 0, 9))]
+    segment = m.maybe(0.7)
+    ids.append(m.input(m.whole(np.int32, (batch, length), 0, 1))
+               if segment else None)
+    m.symbolic = False
+    tables = [make((10, width)), make((length + 2, width)),
+              make((2, width)) if segment else None, make((width,)),
+              make((width,))]
+    mask = m.input(m.whole(np.int32, (batch, length), 0, 1)) \
+        if m.maybe() else None
+    m.rtol, m.atol = 1e-4, 1e-4
+    return [*ids, *tables, mask], (batch, length), segment
+
+
+@maker
+def embed_layer_normalization(m):
+    m.symbolic = False
+    names, shape, _ = embedding(m, lambda s: m.constant(m.float(s)))
+    if m.maybe(0.3):
+        names.append(m.input(m.whole(np.int32, shape, 0, shape[1])))
+    outs = [np.float32, np.int32] + [np.float32] * m.integer(0, 1)
+    m.call("EmbedLayerNormalization", names, outs, MICROSOFT, epsilon=1e-5)
+
+
+@maker
+def qembed_layer_normalization(m):
+    m.symbolic = False
+    t = m.pick(Q8)
+    names, _, segment = embedding(m, lambda s: m.constant(m.whole(t, s)))
+    for make in (m.scale, lambda: m.whole(t)):
+        for k in range(5):
+            absent = k == 2 and not segment
+            names.append(None if absent else m.constant(make()))
+    m.call("QEmbedLayerNormalization", names, [np.float32, np.int32],
+           MICROSOFT, epsilon=1e-5)
+
+
+@maker
+def skip_layer_normalization(m):
+    batch, length, width = m.integer(1, 3), m.integer(1, 9), m.integer(4, 70)
+    m.symbolic = False
+    vector = (lambda: m.constant(m.float(width)))
+    skip = m.pick(((batch, length, width), (1, length, width),
+                   (length, width)))
+    names = [m.input(m.float((batch, length, width))),
+             m.input(m.float(skip)), vector(),
+             vector() if m.maybe() else None, vector() if m.maybe() else None]
+    outs = [np.float32, None, None, np.float32] if m.maybe() else [np.float32]
+    m.rtol, m.atol = 1e-4, 1e-5
+    op = "SkipLayerNormalization"
+    if m.maybe(0.4):
+        op = "SkipSimplifiedLayerNormalization"
+        del names[3]
+    m.call(op, names, outs, MICROSOFT, epsilon=1e-5)
+
+
+@maker
+def layer_normalization_early(m):
+    """In opsets that do not have it."""
+    m.opset = 12
+    shape = m.dims(3)
+    op = m.pick(("LayerNormalization", "SimplifiedLayerNormalization"))
+    m.rtol, m.atol = 1e-4, 1e-5
+    names = [m.input(m.float(shape)), m.constant(m.float(shape[-1]))]
+    if op == "LayerNormalization" and m.maybe():
+        names.append(m.constant(m.float(shape[-1])))
+    m.call(op, names, [np.float32], axis=-1, epsilon=1e-5)
+
+
+@maker
+def dynamic_quantize_lstm(m):
+    """The peer rounds X and the states to 8 bits."""
+    m.symbolic = False
+    t = m.pick(Q8)
+    steps, batch = m.integer(1, 6), m.integer(1, 3)
+    inputs, hidden = m.integer(2, 20), m.integer(1, 12)
+    way = m.pick(("forward", "reverse", "bidirectional"))
+    dirs = 1 + (way == "bidirectional")
+    zero = 0 if t == np.int8 else 128
+    per = m.pick(((dirs,), (dirs, 4 * hidden)))
+    scale = (lambda: m.constant(m.scale(per, 0.001, 0.004) / 4))
+    zeros = (lambda: m.constant(np.full(per, zero, t)))
+    names = [m.input(m.float((steps, batch, inputs))),
+             m.constant(m.whole(t, (dirs, inputs, 4 * hidden))),
+             m.constant(m.whole(t, (dirs, hidden, 4 * hidden))),
+             m.constant(m.float((dirs, 8 * hidden), 0.3))
+             if m.maybe() else None, None,
+             m.input(m.float((dirs, batch, hidden), 0.5))
+             if m.maybe() else None, None, None,
+             scale(), zeros(), scale(), zeros()]
+    m.rtol, m.atol = 0, 0.03
+    m.call("DynamicQuantizeLSTM", names, [np.float32] * 3, MICROSOFT,
+           hidden_size=hidden, direction=way)
+
+
+# ---- what the optimizer fuses
+
+@maker
+def fused_matmul(m):
+    rows, k, cols = m.dims(3)
+    batch = m.dims(m.integer(1, 2), 3)
+    m.rtol, m.atol = 1e-4, 1e-4
+
+    def operand(last, kept):
+        swap, move = m.integer(0, 1), m.integer(0, 1)
+        shape = [*batch, *((last, kept) if swap else (kept, last))]
+        if move:
+            shape = [shape[-2], *shape[:-2], shape[-1]]
+        return m.float(shape), swap, move
+
+    m.symbolic = False
+    (a, ta, ma), (b, tb, mb) = operand(k, rows), operand(cols, k)
+    m.call("FusedMatMul", [m.input(a), m.input(b)], [np.float32], MICROSOFT,
+           alpha=m.pick((1.0, 0.5)), transA=ta, transB=tb, transBatchA=ma,
+           transBatchB=mb)
+
+
+@maker
+def fused_conv(m):
+    x, w, more = conv_shapes(m)
+    m.symbolic = False
+    act = m.pick((("Relu",), ("Tanh",), ("Sigmoid",), ("LeakyRelu", 0.2),
+                  ("Clip", -0.5, 0.5), ("HardSigmoid", 0.3, 0.4)))
+    m.rtol, m.atol = 1e-3, 1e-4
+    if len(act) > 1:
+        more["activation_params"] = act[1:]
+    m.call("FusedConv", [m.input(m.float(x)), m.constant(m.float(w)),
+                         m.constant(m.float(w[0]))], [np.float32],
+           MICROSOFT, activation=act[0], **more)
+
+
+@maker
+def gelus(m):
+    shape = m.dims(m.integer(1, 3))
+    m.rtol, m.atol = 1e-4, 1e-5
+    op = m.pick(("Gelu", "FastGelu", "BiasGelu", "QuickGelu"))
+    names = [m.input(m.float(shape, 2))]
+    if op == "BiasGelu" or (op == "FastGelu" and m.maybe()):
+        names.append(m.constant(m.float(shape[-1])))
+    m.call(op, names, [np.float32], MICROSOFT)

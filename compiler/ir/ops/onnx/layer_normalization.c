@@ -4,6 +4,9 @@
  * variance is that of the deviations from the mean, in a second pass, which
  * does not cancel.  Both are computed in stash_type, or wider where the data
  * are wider.
+ *
+ * ONNX Runtime writes LayerNormalization into files of older opsets than that
+ * which has it, and RMSNormalization as SimplifiedLayerNormalization.
  */
 #include "ir/ops/onnx/fold.h"
 
@@ -107,7 +110,7 @@ static bool rms_lower(struct lower *lo)
 	return normalize(lo, false);
 }
 
-OP(LayerNormalization, .domain = "", .since = 17, .first = 17,
+OP(LayerNormalization, .domain = "", .since = 17,
 	.in = { { "X", T_FLOAT }, { "Scale", T_FLOAT | P_SAME },
 		{ "B", T_FLOAT | P_SAME | P_OPTIONAL } },
 	.out = { { "Y", T_FLOAT }, { "Mean", T_FLOAT | P_OPTIONAL },
@@ -121,6 +124,16 @@ OP(LayerNormalization, .domain = "", .since = 17, .first = 17,
 	.lower = layer_lower);
 
 OP(RMSNormalization, .domain = "", .since = 23, .first = 23,
+	.in = { { "X", T_FLOAT }, { "scale", T_FLOAT } },
+	.out = { { "Y", T_FLOAT } },
+	.attr = {
+		ATTR(axis, AT_INT, .i = -1),
+		ATTR(epsilon, AT_FLOAT, .f = 1e-5),
+		ATTR(stash_type, AT_INT, .i = 1),
+	},
+	.infer = normalization_infer,
+	.lower = rms_lower);
+OP(SimplifiedLayerNormalization, .domain = "", .since = 1,
 	.in = { { "X", T_FLOAT }, { "scale", T_FLOAT } },
 	.out = { { "Y", T_FLOAT } },
 	.attr = {
