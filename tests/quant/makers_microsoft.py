@@ -68,7 +68,8 @@ def qlinear_leaky_relu(m):
 @maker
 def qlinear_softmax(m):
     t = m.pick(Q8)
-    shape = m.dims(m.integer(1, 4))
+    # In a row of one element it lets 256 wrap to 0.
+    shape = [d + 1 for d in m.dims(m.integer(1, 4))]
     zero = np.array(np.iinfo(t).min, t)
     m.ties = 0.02           # it sums a table of rounded exponentials
     m.call("QLinearSoftmax",
@@ -83,7 +84,6 @@ def qlinear_concat(m):
     t = m.pick(Q8)
     shape = m.dims(m.integer(1, 4), 6)
     axis = m.integer(0, len(shape) - 1)
-    m.symbolic = False
     names = sure(m, t)
     for _ in range(m.integer(1, 4)):
         shape[axis] = m.integer(1, 9)
@@ -336,6 +336,9 @@ def masks(m, batch, length, past):
     how = m.pick(("none", "ones", "rows", "ends", "both"))
     if how == "none":
         return None
+    # Of one dim its length says what it holds.
+    if m.symbolic and how not in ("ones", "rows"):
+        return None
     if how in ("ones", "rows"):
         shape = (batch, total) if how == "ones" else (batch, length, total)
         array = m.whole(np.int32, shape, 0, 1)
@@ -348,7 +351,6 @@ def masks(m, batch, length, past):
 
 
 def heads(m):
-    m.symbolic = False
     batch, length, count = m.integer(1, 3), m.integer(1, 9), m.integer(1, 4)
     size = m.integer(1, 3) * 4
     past = m.integer(1, 5) if m.maybe(0.4) else 0
@@ -366,7 +368,7 @@ def attention(m):
              masks(m, batch, length, past)]
     names.append(m.input(m.float((2, batch, count, past, size)))
                  if past else None)
-    if m.maybe(0.3):
+    if not past and m.maybe(0.3):
         names.append(m.input(m.float((batch, count, length,
                                       length + past))))
     more = {"scale": 0.3} if m.maybe(0.3) else {}
@@ -398,11 +400,11 @@ def qattention(m):
 def embedding(m, make):
     """Operands up to the mask, of tables that make() makes."""
     batch, length, width = m.integer(1, 3), m.integer(1, 9), m.integer(4, 40)
+    m.symbolic = m.maybe(0.3)
     ids = [m.input(m.whole(np.int32, (batch, length), 0, 9))]
     segment = m.maybe(0.7)
     ids.append(m.input(m.whole(np.int32, (batch, length), 0, 1))
                if segment else None)
-    m.symbolic = False
     tables = [make((10, width)), make((length + 2, width)),
               make((2, width)) if segment else None, make((width,)),
               make((width,))]
@@ -414,7 +416,6 @@ def embedding(m, make):
 
 @maker
 def embed_layer_normalization(m):
-    m.symbolic = False
     names, shape, _ = embedding(m, lambda s: m.constant(m.float(s)))
     if m.maybe(0.3):
         names.append(m.input(m.whole(np.int32, shape, 0, shape[1])))
@@ -424,7 +425,6 @@ def embed_layer_normalization(m):
 
 @maker
 def qembed_layer_normalization(m):
-    m.symbolic = False
     t = m.pick(Q8)
     names, _, segment = embedding(m, lambda s: m.constant(m.whole(t, s)))
     for make in (m.scale, lambda: m.whole(t)):
@@ -438,7 +438,6 @@ def qembed_layer_normalization(m):
 @maker
 def skip_layer_normalization(m):
     batch, length, width = m.integer(1, 3), m.integer(1, 9), m.integer(4, 70)
-    m.symbolic = False
     vector = (lambda: m.constant(m.float(width)))
     skip = m.pick(((batch, length, width), (1, length, width),
                    (length, width)))
@@ -470,8 +469,8 @@ def layer_normalization_early(m):
 @maker
 def dynamic_quantize_lstm(m):
     """The peer rounds X and the states to 8 bits."""
-    m.symbolic = False
     t = m.pick(Q8)
+    m.symbolic = m.maybe(0.3)
     steps, batch = m.integer(1, 6), m.integer(1, 3)
     inputs, hidden = m.integer(2, 20), m.integer(1, 12)
     way = m.pick(("forward", "reverse", "bidirectional"))
@@ -508,7 +507,6 @@ def fused_matmul(m):
             shape = [shape[-2], *shape[:-2], shape[-1]]
         return m.float(shape), swap, move
 
-    m.symbolic = False
     (a, ta, ma), (b, tb, mb) = operand(k, rows), operand(cols, k)
     m.call("FusedMatMul", [m.input(a), m.input(b)], [np.float32], MICROSOFT,
            alpha=m.pick((1.0, 0.5)), transA=ta, transB=tb, transBatchA=ma,
@@ -518,7 +516,7 @@ def fused_matmul(m):
 @maker
 def fused_conv(m):
     x, w, more = conv_shapes(m)
-    m.symbolic = False
+    m.symbolic = m.symbolic and "auto_pad" not in more
     act = m.pick((("Relu",), ("Tanh",), ("Sigmoid",), ("LeakyRelu", 0.2),
                   ("Clip", -0.5, 0.5), ("HardSigmoid", 0.3, 0.4)))
     m.rtol, m.atol = 1e-3, 1e-4

@@ -47,8 +47,10 @@ static bool read_widths(struct infer *in, struct form *f,
 	for (unsigned i = 0; i < 3; i++) {
 		f->width[i] = n ? expr_const(c, size[i])
 				: expr_div(c, all, expr_const(c, 3));
-		if (expr_is_const(f->width[i], &width) &&
-		    (width < 1 || width % f->heads))
+		if (!expr_is_const(f->width[i], &width))
+			return infer_unsupported(in, "the weight has a "
+						 "symbolic number of columns");
+		if (width < 1 || width > INT32_MAX || width % f->heads)
 			return infer_error(in, "%lld elements do not make "
 					   "%lld heads", (long long)width,
 					   (long long)f->heads);

@@ -55,7 +55,7 @@ static bool gather_infer(struct infer *in)
 
 	if (bits != 2 && bits != 4 && bits != 8)
 		return infer_error(in, "bits is %lld", (long long)bits);
-	if (block < 1)
+	if (block < 1 || block > INT32_MAX)
 		return infer_error(in, "block_size is %lld", (long long)block);
 	if (!infer_axis(in, op_int(in->op, A_gather_axis), x->rank, &axis) ||
 	    !infer_axis(in, op_int(in->op, A_quantize_axis), x->rank,

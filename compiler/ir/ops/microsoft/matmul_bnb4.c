@@ -45,7 +45,7 @@ static bool bnb4_infer(struct infer *in)
 	if (k < 1 || n < 1 || k > MOST || n > MOST)
 		return infer_error(in, "K is %lld, N is %lld", (long long)k,
 				   (long long)n);
-	if (block < 1)
+	if (block < 1 || block > MOST)
 		return infer_error(in, "block_size is %lld", (long long)block);
 	if (kind != 0 && kind != 1)
 		return infer_error(in, "quant_type is %lld, expected 0 or 1",
