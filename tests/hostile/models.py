@@ -324,11 +324,49 @@ def attribute_cases():
         RELU, inputs=(value('x', [0, 1 << 62]),),
         outputs=(value('y', [0, None]),))
     yield from operand_cases()
+    yield from microsoft_cases()
     yield 'a11-rank.4', nodes(
         RELU, inputs=(value('x', [1] * 33),),
         outputs=(value('y', [1] * 33),))
     yield 'a12-cast-undefined.3', nodes(
         node('Cast', ['x'], ['y'], a_int('to', 0)))
+
+
+def microsoft_cases():
+    """Operators of another domain, which has to be imported."""
+    ms, most = 'com.microsoft', (1 << 63) - 1
+    u8 = 2
+
+    def case(op, inputs, *attributes, opsets=((17, ''), (1, ms))):
+        return nodes(node(op, inputs, ['y'], *attributes, domain=ms),
+                     inputs=[value('x', [2, 3]), value('b', [2, 3], u8),
+                             value('s', [1]), value('i', [1], INT64)],
+                     opsets=opsets)
+
+    yield 'a13-shared.0', case('Gelu', ['x'])
+    yield 'a13-not-imported.2', case('Gelu', ['x'], opsets=((17, ''),))
+    yield 'a13-unknown.3', case('NoSuchOperator', ['x'])
+    yield 'a13-standard-only.3', case('Relu', ['x'])
+    for name, k, n, bits, block in (
+            ('huge', most, most, 4, 16), ('negative', -1, -5, 4, 16),
+            ('bits', 3, 2, 9, 16), ('block', 3, 2, 4, most),
+            ('empty-block', 3, 2, 4, 0), ('sizes', 3, 2, 4, 16)):
+        yield f'a13-nbits-{name}.2', case(
+            'MatMulNBits', ['x', 'b', 's'], a_int('K', k), a_int('N', n),
+            a_int('bits', bits), a_int('block_size', block))
+    yield 'a13-bnb4-block.2', case(
+        'MatMulBnb4', ['x', 'b', 's'], a_int('K', 3), a_int('N', 2),
+        a_int('block_size', most), a_int('quant_type', 0))
+    yield 'a13-gather-bits.2', case(
+        'GatherBlockQuantized', ['b', 'i', 's'], a_int('bits', 0))
+    yield 'a13-concat-count.2', case(
+        'QLinearConcat', ['s', 'b', 'b', 's', 'b', 'b'], a_int('axis', 0))
+    for count in (0, -1, most, 5):
+        yield f'a13-heads-{count}.2', nodes(
+            node('Attention', ['x', 'w'], ['y'], a_int('num_heads', count),
+                 domain=ms),
+            inputs=[value('x', [2, 3, 4]), value('w', [4, 12])],
+            outputs=(value('y', [2, 3, 4]),), opsets=((17, ''), (1, ms)))
 
 
 def operand_cases():
