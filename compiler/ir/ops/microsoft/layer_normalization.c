@@ -131,10 +131,11 @@ static bool table_infer(struct infer *in, unsigned i, const struct expr *width,
 static bool ids_infer(struct infer *in, unsigned i, bool shared)
 {
 	const struct type *x = infer_type(in, 0), *t = infer_type(in, i);
-	const char *name = op_def(in->op)->in[i].name;
 
 	if (!t)
 		return true;
+	const char *name = op_def(in->op)->in[i].name;
+
 	if (t->rank != 2)
 		return infer_error(in, "input '%s' is %s, expected rank 2",
 				   name, type_str(in->ctx, t));
