@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * DynamicQuantizeLSTM: LSTM whose weights are 8 bits, transposed: [directions,
- * inputs, gates].  They are dequantized.
- *
- * ONNX Runtime rounds X and each state to 8 bits as well, which is an
- * approximation of this.
+ * inputs, gates].  X and the state of each step are rounded to 8 bits over
+ * their own range; the products of what these stand for are computed in
+ * floats.
  */
 #include "ir/ops/onnx/recurrent.h"
 #include "ir/ops/onnx/requantize.h"
@@ -84,15 +83,22 @@ static bool lstm_decompose(struct lower *lo)
 {
 	struct op *op = lo->op, *lstm;
 	struct value *in[RNN_P + 1];
+	struct named_attr attr[MAX_ATTRS + 1];
+	unsigned n = 0;
 
 	for (unsigned i = 0; i <= RNN_P; i++)
 		in[i] = lower_in(lo, i);
+	for (; n < op->n_attr; n++)
+		attr[n] = op->attr[n];
+	attr[n++] = (struct named_attr){ A_round_state,
+					 attr_int(lo->b.ctx, 1) };
+	in[RNN_X] = round_dynamically(lo, in[RNN_X]);
 	in[RNN_W] = weight(lo, RNN_W, IN_W_SCALE);
 	in[RNN_R] = weight(lo, RNN_R, IN_R_SCALE);
 	lstm = build(&lo->b, &(struct op_spec){
 				     .code = OP_LSTM, .n_in = ARRAY_SIZE(in),
 				     .in = in, .n_out = op->n_out,
-				     .n_attr = op->n_attr, .attr = op->attr });
+				     .n_attr = n, .attr = attr });
 	if (!lstm)
 		return false;
 	for (unsigned i = 0; i < op->n_out; i++)

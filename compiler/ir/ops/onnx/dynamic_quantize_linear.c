@@ -86,7 +86,8 @@ static struct value *zero_of(struct lower *lo, struct value *min,
 static struct value *quantize_all(struct lower *lo, struct value *x,
 				  struct value *scale, struct value *zero)
 {
-	const struct type *t = lower_type(lo, OUT_Y);
+	const struct type *t = type_tensor(lo->b.ctx, DT_U8, x->type->rank,
+					   x->type->dim);
 	struct nest n = nest_begin(lo, 1, &t);
 	struct value *v = nest_load(lo, x, n.iv), *q, *number;
 
@@ -98,14 +99,35 @@ static struct value *quantize_all(struct lower *lo, struct value *x,
 	return q;
 }
 
-static bool dynamic_lower(struct lower *lo)
+struct value *quantize_dynamically(struct lower *lo, struct value *x,
+				   struct value **scale, struct value **zero)
 {
-	struct value *x = lower_in(lo, 0), *range[2], *scale, *zero;
+	struct value *range[2];
 
 	range_of(lo, x, range);
-	scale = scale_of(lo, range);
-	zero = zero_of(lo, range[0], scale);
-	lo->result[OUT_Y] = quantize_all(lo, x, scale, zero);
+	*scale = scale_of(lo, range);
+	*zero = zero_of(lo, range[0], *scale);
+	return quantize_all(lo, x, *scale, *zero);
+}
+
+struct value *round_dynamically(struct lower *lo, struct value *x)
+{
+	struct value *scale, *zero, *v;
+	struct value *q = quantize_dynamically(lo, x, &scale, &zero);
+	struct nest n = nest_begin(lo, 1, &x->type);
+
+	v = dequantize(lo, nest_load(lo, q, n.iv), nest_load(lo, scale, n.iv),
+		       nest_load(lo, zero, n.iv));
+	nest_end(lo, &n, 1, &v, &v);
+	return v;
+}
+
+static bool dynamic_lower(struct lower *lo)
+{
+	struct value *scale, *zero;
+
+	lo->result[OUT_Y] = quantize_dynamically(lo, lower_in(lo, 0), &scale,
+						 &zero);
 	if (lo->op->n_out > OUT_SCALE)
 		lo->result[OUT_SCALE] = scale;
 	if (lo->op->n_out > OUT_ZERO)

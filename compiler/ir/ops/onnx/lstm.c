@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * LSTM, with peepholes.  The gates are in the order i, o, f, c; activations
- * are f (gates), g (candidate), h (output).
+ * are f (gates), g (candidate), h (output).  The attribute round_state is
+ * DynamicQuantizeLSTM's, whose products take 8 bits of the state.
  */
 #include "ir/ops/onnx/fold.h"
 #include "ir/ops/onnx/recurrent.h"
+#include "ir/ops/onnx/requantize.h"
 
 enum { GATE_I, GATE_O, GATE_F, GATE_C };
 
@@ -36,8 +38,9 @@ static bool lstm_cell(struct lower *lo, const struct recurrent *r,
 		      struct value *pre, struct value *const *state,
 		      struct value **next)
 {
-	struct value *all = recurrent_product(lo, r, pre, state[0], 0, 4,
-					      false);
+	struct value *h = op_int(lo->op, A_round_state)
+				  ? round_dynamically(lo, state[0]) : state[0];
+	struct value *all = recurrent_product(lo, r, pre, h, 0, 4, false);
 	const struct type *t = recurrent_state_type(lo->b.ctx, r);
 	const struct type *types[] = { t, t };
 	struct nest n = nest_begin(lo, 2, types);
@@ -80,6 +83,7 @@ OP(LSTM, .domain = "", .since = 22,
 	.attr = {
 		RECURRENT_ATTRS,
 		ATTR(input_forget, AT_INT),
+		ATTR(round_state, AT_INT),
 	},
 	.infer = lstm_infer,
 	.lower = lstm_lower);

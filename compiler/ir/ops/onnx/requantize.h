@@ -55,5 +55,10 @@ struct value *quantize(struct lower *lo, struct value *v, struct value *scale,
 struct value *requantize(struct lower *lo, struct value *sum, struct value *sx,
 			 struct value *sw, struct value *sy, enum dtype to,
 			 struct value *zero);
+/* DynamicQuantizeLinear of a tensor, whose results these are. */
+struct value *quantize_dynamically(struct lower *lo, struct value *x,
+				   struct value **scale, struct value **zero);
+/* The floats that those 8 bits stand for. */
+struct value *round_dynamically(struct lower *lo, struct value *x);
 
 #endif
