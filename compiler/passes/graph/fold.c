@@ -8,6 +8,10 @@
  * The evaluator computes the values, so folding cannot disagree with what the
  * op means.  An op that would raise an error status, or whose result is too
  * large, stays for the run.
+ *
+ * Narrow integers are a form in which numbers are stored: an op that makes
+ * floats of a constant of them (DequantizeLinear of a weight) undoes that
+ * where it is folded.  It stays, unless all who read it fold to no more bytes.
  */
 #include "ir/eval.h"
 #include "ir/op.h"
@@ -51,25 +55,10 @@ static struct value *from_known(struct builder *b, const struct value *v)
 	return build_const(b, v->type, (struct blob){ data, size });
 }
 
-/* Quantized weights stay bytes: contractions may sum them as integers, and
- * what does not is folded as a statement. */
-static bool widens_bytes(struct ctx *c, const struct op *op)
-{
-	const struct type *t = op->n_in ? op->in[0].val->type : NULL;
-	const struct type *to = op->out[0].type;
-
-	return t && t->kind == TY_TENSOR && to->kind == TY_TENSOR &&
-	       dtype_info[t->dtype].bits <= 8 && t->dtype != DT_BOOL &&
-	       dtype_is_float(to->dtype) && !expr_is(type_elems(c, t), 1) &&
-	       type_elems(c, t) == type_elems(c, to);
-}
-
 static bool worth(struct ctx *c, const struct op *op, int64_t in_bytes)
 {
 	int64_t total = 0, n;
 
-	if (widens_bytes(c, op))
-		return false;
 	for (unsigned i = 0; i < op->n_out; i++) {
 		if (op->out[i].type->kind != TY_TENSOR)
 			continue;
@@ -86,6 +75,28 @@ static bool worth(struct ctx *c, const struct op *op, int64_t in_bytes)
 		c->fold_bytes -= total - in_bytes;
 	}
 	return true;
+}
+
+/* Would folding widen a constant that is stored narrow? */
+static bool undoes_storage(const struct op *op)
+{
+	enum { NARROW = 16 };
+	int64_t n;
+
+	for (unsigned i = 0; i < op->n_in; i++) {
+		const struct value *v = op_in(op, i);
+		struct blob data;
+
+		if (!value_const(v, &data) || data.size <= 2 ||
+		    v->type->dtype == DT_BOOL ||
+		    dtype_is_float(v->type->dtype) ||
+		    dtype_info[v->type->dtype].bits > NARROW)
+			continue;
+		if (dtype_is_float(op->out[0].type->dtype) &&
+		    elems_bytes(op->out[0].type, &n) && n > (int64_t)data.size)
+			return true;
+	}
+	return false;
 }
 
 static bool fold_eval(struct builder *b, struct op *op)
@@ -134,6 +145,29 @@ static bool fold_eval(struct builder *b, struct op *op)
 	return ok;
 }
 
+/* Is each reader an op of constants whose result is no larger than what the
+ * op's own constant is? */
+static bool readers_shrink(const struct op *op)
+{
+	struct blob data, other;
+	int64_t n;
+
+	if (!value_const(op_in(op, 0), &data))
+		return false;
+	for (const struct use *u = op->out[0].uses; u; u = u->next) {
+		const struct op *r = u->user;
+
+		if (!op_def(r)->domain || op_def(r)->impure || r->n_out != 1 ||
+		    !elems_bytes(r->out[0].type, &n) || n > (int64_t)data.size)
+			return false;
+		for (unsigned i = 0; i < r->n_in; i++)
+			if (op_in(r, i) && op_in(r, i) != &op->out[0] &&
+			    !value_const(op_in(r, i), &other))
+				return false;
+	}
+	return true;
+}
+
 static void fold_op(struct ctx *c, struct op *op)
 {
 	const struct op_def *d = op_def(op);
@@ -162,7 +196,7 @@ static void fold_op(struct ctx *c, struct op *op)
 		else
 			all &= !op->out[i].uses;
 	}
-	if (!all)
+	if (!all && !(undoes_storage(op) && !readers_shrink(op)))
 		fold_eval(&b, op);
 }
 
