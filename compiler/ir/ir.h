@@ -37,6 +37,7 @@ enum { MAX_RANK = 32 };
 /* ---- the context ---------------------------------------------------- */
 
 struct target;
+struct quantize_data;
 
 struct ctx {
 	struct arena perm;	/* until the compile ends */
@@ -49,6 +50,7 @@ struct ctx {
 	int64_t fold_steps, fold_bytes;
 	int winograd;		/* outputs of a tile's line; 0: none, -1: by
 				 * cost */
+	struct quantize_data *quantize;	/* for that pass, or NULL */
 };
 
 struct ctx *ctx_new(void);

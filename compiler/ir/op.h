@@ -58,6 +58,9 @@ struct op_def {
 	int min_in;		/* 0: count of the non-optional ports */
 	struct attr_def attr[MAX_ATTRS];
 	bool impure;		/* has effects or errors: never removed */
+	/* A positive factor of any part of operand 0 is one of the same part of
+	 * the result, and parts stay in their order. */
+	bool keeps_factors;
 	bool (*infer)(struct infer *in);
 	/* Exactly one meaning for a graph-level op: */
 	struct value *(*scalar)(struct lower *lo, struct value *const *x);

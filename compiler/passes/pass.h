@@ -12,7 +12,7 @@
 
 #include "ir/ir.h"
 
-enum { MAX_PARAMS = 4 };
+enum { MAX_PARAMS = 8 };
 
 struct pass_args {
 	int64_t param[MAX_PARAMS];	/* in the order of the record */
@@ -52,6 +52,18 @@ bool pipeline_run(struct module *m, const struct pipeline_options *o);
 const char *pipeline_text(int level);
 /* One line per pass: name, summary, parameters. */
 void pipeline_list(FILE *out);
+
+/* ---- what a quantization is given beside its parameters ------------- */
+
+struct profile;
+
+struct quantize_data {
+	struct profile *profile;	/* or NULL */
+	const char *profile_file;	/* for messages */
+	const char *const *keep;	/* patterns of names of nodes that
+					 * stay float */
+	unsigned n_keep;
+};
 
 /* ---- what passes share ---------------------------------------------- */
 

@@ -72,7 +72,8 @@ OP(AveragePool, .domain = "", .since = 22,
 		ATTR(strides, AT_INTS),
 	},
 	.infer = pool_infer,
-	.lower = pool_lower);
+	.lower = pool_lower,
+	.keeps_factors = true);
 
 OP(LpPool, .domain = "", .since = 22,
 	.in = { { "X", T_FLOAT } },

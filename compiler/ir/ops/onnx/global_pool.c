@@ -82,8 +82,10 @@ static bool lp_lower(struct lower *lo)
 	.infer = global_infer, \
 	.lower = lower_
 
-OP(GlobalAveragePool, GLOBAL(average_lower));
-OP(GlobalMaxPool, GLOBAL(max_lower));
+OP(GlobalAveragePool, GLOBAL(average_lower),
+	.keeps_factors = true);
+OP(GlobalMaxPool, GLOBAL(max_lower),
+	.keeps_factors = true);
 OP(GlobalLpPool, GLOBAL(lp_lower),
 	.attr = {
 		ATTR(p, AT_INT, .i = 2),

@@ -17,4 +17,5 @@ OP(Identity, .domain = "", .since = 25,
 	.out = { { "output", T_ANY } },
 	.infer = infer_same,
 	.decompose = identity_decompose,
-	.fold = identity_fold);
+	.fold = identity_fold,
+	.keeps_factors = true);

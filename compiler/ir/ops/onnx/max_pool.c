@@ -106,4 +106,5 @@ OP(MaxPool, .domain = "", .since = 22,
 		ATTR(strides, AT_INTS),
 	},
 	.infer = max_pool_infer,
-	.lower = max_pool_lower);
+	.lower = max_pool_lower,
+	.keeps_factors = true);

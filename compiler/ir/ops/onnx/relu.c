@@ -100,18 +100,21 @@ static struct value *shrink(struct lower *lo, struct value *const *x)
 	.domain = "", .since = (version), .in = { { "X", (types) } }, \
 	.out = { { "Y", (types) } }, .infer = infer_same, .scalar = fn
 
-OP(Relu, RECORD(14, T_FLOAT | T_SINT, relu));
+OP(Relu, RECORD(14, T_FLOAT | T_SINT, relu),
+	.keeps_factors = true);
 OP(LeakyRelu, RECORD(16, T_FLOAT, leaky_relu),
 	.attr = {
 		ATTR(alpha, AT_FLOAT, .f = 0.01f),
-	});
+	},
+	.keeps_factors = true);
 OP(PRelu, .domain = "", .since = 16,
 	.in = { { "X", T_FLOAT | T_INDEX | T(U32) | T(U64) },
 		{ "slope", T_FLOAT | T_INDEX | T(U32) | T(U64) | P_SAME } },
 	.out = { { "Y", T_FLOAT | T_INDEX | T(U32) | T(U64) } },
 	.infer = infer_like_first,
 	.scalar = prelu,
-	.older = prelu_older);
+	.older = prelu_older,
+	.keeps_factors = true);
 OP(ThresholdedRelu, RECORD(22, T_FLOAT, thresholded_relu), .first = 10,
 	.attr = {
 		ATTR(alpha, AT_FLOAT, .f = 1),

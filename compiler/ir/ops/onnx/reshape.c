@@ -176,7 +176,8 @@ OP(Reshape, .domain = "", .since = 25,
 	},
 	.infer = reshape_infer,
 	.lower = reshape_lower,
-	.fold = fold_same_type);
+	.fold = fold_same_type,
+	.keeps_factors = true);
 OP(Flatten, .domain = "", .since = 25,
 	.in = { { "input", T_ANY } },
 	.out = { { "output", T_ANY } },
@@ -185,4 +186,5 @@ OP(Flatten, .domain = "", .since = 25,
 	},
 	.infer = flatten_infer,
 	.lower = reshape_lower,
-	.fold = fold_same_type);
+	.fold = fold_same_type,
+	.keeps_factors = true);
