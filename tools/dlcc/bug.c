@@ -42,7 +42,7 @@ void bug_reproduce(void *arg)
 	const struct job *failed = arg;
 	const struct options *o = failed->o;
 	struct job job = { .o = o, .prefix = failed->prefix };
-	const char *all = o->passes ? o->passes : pipeline_text(o->level);
+	const char *all = job_pipeline(failed);
 	const char *rest = skip_passes(all, failed->n_passed);
 
 	if (!failed->pass) {

@@ -9,6 +9,7 @@
 #include "driver.h"
 #include "ir/op.h"
 #include "ir/text.h"
+#include "passes/graph/quantize/profile.h"
 #include "passes/pass.h"
 
 /* ---- reading -------------------------------------------------------- */
@@ -75,7 +76,7 @@ bool job_import(struct job *job)
 	else
 		job->m = frontend_import(job->ctx, o->model, &fo);
 	show_time(job, start, "(import)");
-	return job->m;
+	return job->m && quantize_prepare(job);
 }
 
 /* ---- the pipeline --------------------------------------------------- */
@@ -101,6 +102,17 @@ static bool wants_progress(void)
 	return isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
 }
 
+const char *job_pipeline(const struct job *job)
+{
+	const struct options *o = job->o;
+	struct arena *a = &job->ctx->perm;
+	const char *s = o->passes ? o->passes : pipeline_text(o->level);
+	const char *own = quantize_pass(a, o);
+	const char *at = *own ? strstr(s, "lower_graph") : NULL;
+
+	return at ? arena_fmt(a, "%.*s%s%s", (int)(at - s), s, own, at) : s;
+}
+
 /*
  * The pipeline up to the pass that lowers to the next level, where `before`
  * names it; NULL runs all.
@@ -109,7 +121,7 @@ static bool run_passes(struct job *job, const char *before)
 {
 	const struct options *o = job->o;
 	struct pipeline_options po = {
-		.passes = o->passes ? o->passes : pipeline_text(o->level),
+		.passes = job_pipeline(job),
 		.level = o->level, .print_after = o->print_after,
 		.verify_each = o->verify_each, .time_passes = o->time_passes,
 		.out = stderr, .progress = show_progress, .arg = job,
@@ -143,6 +155,11 @@ static bool set_target(struct job *job)
 bool job_passes(struct job *job)
 {
 	return set_target(job) && run_passes(job, NULL);
+}
+
+bool job_graph_passes(struct job *job)
+{
+	return set_target(job) && run_passes(job, "lower_graph");
 }
 
 /* What check_bounds found, for --verbose. */
@@ -203,6 +220,8 @@ void job_free(struct job *job)
 	free(job->header);
 	codegen_out_free(&job->out);
 	vec_free(&job->read);
+	if (job->profile)
+		profile_free(job->profile);
 	if (job->ctx)
 		ctx_free(job->ctx);
 }
@@ -364,8 +383,7 @@ static void write_text(struct job *job)
 static bool compile(struct job *job)
 {
 	switch (job->o->emit) {
-	case EMIT_IR:
-		return set_target(job) && run_passes(job, "lower_graph");
+	case EMIT_IR: return job_graph_passes(job);
 	case EMIT_NEST:
 		return set_target(job) && run_passes(job, "lower_loops");
 	case EMIT_LOOP: return job_passes(job);

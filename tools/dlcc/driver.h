@@ -34,6 +34,7 @@ enum emit {
 /* The command line, parsed and checked; strings are those of argv. */
 struct options {
 	bool run;			/* the command: dlcc run */
+	bool calibrate;			/* the command: dlcc calibrate */
 	const char *model;
 	const char *output, *prefix, *header, *weights, *depfile;
 	enum emit emit;
@@ -46,6 +47,14 @@ struct options {
 	int level;
 	int winograd;			/* as in struct ctx */
 	bool verify_each, time_passes, lenient, verbose;
+	const char *quantize, *profile;	/* the form as it was given */
+	const char **keep;		/* --keep-float */
+	unsigned n_keep;
+	int64_t split, smooth;		/* smooth in hundredths */
+	bool no_cle;
+	bool hessian, merge;
+	const char **model_list;	/* of --merge; model is the first */
+	unsigned n_model;
 
 	const char **input;		/* "FILE" or "NAME=FILE" */
 	unsigned n_input;
@@ -78,14 +87,19 @@ struct job {
 	const char *pass;	/* that runs now, for the reproducer */
 	unsigned n_passed;	/* passes before it */
 	bool progress;		/* a line of progress is on the terminal */
+	struct profile *profile;	/* of --profile, or NULL */
 };
 
 /* Reads the model, as ONNX or as .dl by its suffix. */
 bool job_import(struct job *job);
 /* Runs the passes of the options, all of them. */
 bool job_passes(struct job *job);
+/* The same up to the last pass at the graph level. */
+bool job_graph_passes(struct job *job);
 /* From the graph level to code; also sets the header. */
 bool job_compile(struct job *job, enum codegen_kind kind);
+/* The pipeline's text, with what the options put in. */
+const char *job_pipeline(const struct job *job);
 /* ready.c: false after a diagnostic. */
 bool job_is_lowered(const struct job *job);
 /* The exit status of what was reported. */
@@ -133,6 +147,23 @@ char *file_read(struct arena *a, const char *path, size_t *size);
 /* cc -shared: makes a shared object of one object.  Fatal on failure. */
 void link_shared(const struct options *o, const char *object,
 		 const char *shared);
+
+/* ---- quantize.c ----------------------------------------------------- */
+
+struct profile;
+
+/* Exits with EXIT_USAGE when the options about quantization make no sense. */
+void quantize_check(const struct options *o);
+/* What --quantize puts before lower_graph: "quantize{...},"; "" without it. */
+const char *quantize_pass(struct arena *a, const struct options *o);
+/* Reads --profile for the pass; false after a diagnostic. */
+bool quantize_prepare(struct job *job);
+
+/* ---- calibrate.c ---------------------------------------------------- */
+
+int calibrate_main(const struct options *o);
+/* The profile of a model under random inputs. */
+bool calibrate_synthetic(const struct options *o, struct profile *p);
 
 /* ---- run.c ---------------------------------------------------------- */
 

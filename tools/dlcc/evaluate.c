@@ -34,7 +34,8 @@ bool eval_prepare(struct run *r)
 {
 	struct abi *abi = r->job.abi = abi_describe(r->job.m, "run");
 
-	if (!abi || (r->o->passes && !job_passes(&r->job)))
+	if (!abi || (r->o->passes && !job_passes(&r->job)) ||
+	    (r->o->quantize && !job_graph_passes(&r->job)))
 		return false;
 	r->n_in = abi->n_in;
 	r->n_out = abi->n_out;

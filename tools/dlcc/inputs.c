@@ -202,7 +202,8 @@ static void inputs_from_data(struct run *r)
 			wanted_type(&r->out_type[i]), &r->a);
 }
 
-void run_inputs(struct run *r)
+/* Room for the tensors; no dim is known but those of the options. */
+static void begin(struct run *r)
 {
 	r->in = NEW_ARRAY(&r->a, r->n_in + 1, struct tensor);
 	r->out = NEW_ARRAY(&r->a, r->n_out + 1, struct tensor);
@@ -210,6 +211,45 @@ void run_inputs(struct run *r)
 	for (uint32_t i = 0; i < r->n_dim; i++)
 		r->dim[i] = -1;
 	dims_from_options(r);
+}
+
+bool run_sample(struct run *r, const char *dir)
+{
+	static const char *const suffix[] = { "pb", "npy" };
+
+	begin(r);
+	for (uint32_t i = 0; i < r->n_in; i++) {
+		char *path = NULL;
+
+		for (size_t k = 0; k < ARRAY_SIZE(suffix) && !path; k++) {
+			path = arena_fmt(&r->a, "%s/input_%" PRIu32 ".%s", dir,
+					 i, suffix[k]);
+			if (access(path, F_OK))
+				path = NULL;
+		}
+		if (!path && !i)
+			return false;
+		if (!path)
+			fatal(EXIT_IO, "%s has no input_%" PRIu32 ".pb or .npy "
+			      "for input '%s'", dir, i, r->in_type[i].name);
+		set_input(r, i, path);
+	}
+	return true;
+}
+
+void run_random(struct run *r, int64_t n)
+{
+	begin(r);
+	for (uint32_t i = 0; i < r->n_dim; i++)
+		if (r->dim[i] < 0)
+			r->dim[i] = n;
+	for (uint32_t i = 0; i < r->n_in; i++)
+		random_input(r, i);
+}
+
+void run_inputs(struct run *r)
+{
+	begin(r);
 	if (r->o->data && r->o->n_input)
 		fatal(EXIT_USAGE, "--data and --input exclude each other");
 	if (r->o->data)

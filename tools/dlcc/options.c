@@ -12,7 +12,7 @@
 #include "ir/op.h"
 #include "passes/pass.h"
 
-enum { COMPILE = 1, RUN = 2, ONE_DASH = 4 };
+enum { COMPILE = 1, RUN = 2, ONE_DASH = 4, CALIBRATE = 8 };
 
 enum option_id {
 	OPT_BASE = 256,		/* beyond the short options */
@@ -85,9 +85,15 @@ NORETURN static void help(unsigned command)
 		puts("usage: dlcc run [options] MODEL\n"
 		     "Compiles MODEL (.onnx, .dl), or takes an object (.o, .so)"
 		     " made by dlcc, and runs it.\n");
+	else if (command == CALIBRATE)
+		puts("usage: dlcc calibrate --data=DIR [options] MODEL\n"
+		     "       dlcc calibrate --merge -o FILE PROFILE...\n"
+		     "Runs MODEL over samples and writes what values it had,"
+		     " for --quantize.\n");
 	else
 		puts("usage: dlcc [options] MODEL\n"
 		     "       dlcc run [options] MODEL\n"
+		     "       dlcc calibrate [options] MODEL\n"
 		     "Compiles MODEL (.onnx or .dl) to an object and a C "
 		     "header.\n");
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
@@ -97,6 +103,12 @@ NORETURN static void help(unsigned command)
 	     "3 unsupported; 4 a limit;\n5 input or output; 6 the model "
 	     "returned an error status; 8 outputs differ;\n70 a bug of dlcc");
 	finish_stdout();
+}
+
+/* The command as a bit of the rows' sets. */
+static unsigned command_of(const struct options *o)
+{
+	return o->run ? RUN : o->calibrate ? CALIBRATE : COMPILE;
 }
 
 NORETURN static void version(void)
@@ -221,10 +233,38 @@ static bool set_run(struct options *o, enum option_id id, const char *arg)
 	}
 }
 
+static bool parse_switch(const char *option, const char *s)
+{
+	if (strcmp(s, "on") && strcmp(s, "off"))
+		usage("--%s wants on or off, not '%s'", option, s);
+	return !strcmp(s, "on");
+}
+
+/* Options about quantization. */
+static bool set_quantize(struct options *o, enum option_id id,
+			 const char *arg)
+{
+	switch ((int)id) {
+	case OPT_QUANTIZE: o->quantize = arg; return true;
+	case OPT_PROFILE: o->profile = arg; return true;
+	case OPT_KEEP_FLOAT: o->keep[o->n_keep++] = arg; return true;
+	case OPT_SPLIT:
+		o->split = parse_int("split", arg, 0, 1024);
+		return true;
+	case OPT_SMOOTH:
+		o->smooth = (int64_t)(parse_float("smooth", arg) * 100 + 0.5);
+		return true;
+	case OPT_CLE: o->no_cle = !parse_switch("cle", arg); return true;
+	case OPT_HESSIAN: o->hessian = true; return true;
+	case OPT_MERGE: o->merge = true; return true;
+	default: return false;
+	}
+}
+
 static void set_option(struct options *o, struct arena *a, enum option_id id,
 		       const char *arg)
 {
-	if (set_run(o, id, arg))
+	if (set_run(o, id, arg) || set_quantize(o, id, arg))
 		return;
 	switch ((int)id) {
 	case OPT_OUTPUT: o->output = arg; break;
@@ -254,7 +294,7 @@ static void set_option(struct options *o, struct arena *a, enum option_id id,
 	case OPT_VERBOSE: o->verbose = true; break;
 	case OPT_LIST_OPS: list_ops();
 	case OPT_LIST_PASSES: list_passes();
-	case OPT_HELP: help(o->run ? RUN : COMPILE);
+	case OPT_HELP: help(command_of(o));
 	case OPT_VERSION: version();
 	}
 }
@@ -338,7 +378,7 @@ static const char *bad_option(struct arena *a, char **argv)
 static void parse_all(struct options *o, struct arena *a, int argc,
 		      char **argv)
 {
-	struct tables t = make_tables(o->run ? RUN : COMPILE);
+	struct tables t = make_tables(command_of(o));
 	int id;
 
 	opterr = 0;
@@ -353,7 +393,9 @@ static void parse_all(struct options *o, struct arena *a, int argc,
 	}
 	if (optind == argc)
 		usage("no model is given");
-	if (optind + 1 < argc)
+	o->model_list = (const char **)argv + optind;
+	o->n_model = (unsigned)(argc - optind);
+	if (optind + 1 < argc && !o->merge)
 		usage("one model at a time: '%s' is too many",
 		      argv[optind + 1]);
 	o->model = argv[optind];
@@ -418,7 +460,8 @@ struct options options_parse(struct arena *a, int argc, char **argv)
 
 	argv = response_expand(a, &argc, argv);
 	o.run = argc > 1 && !strcmp(argv[1], "run");
-	if (o.run) {
+	o.calibrate = argc > 1 && !strcmp(argv[1], "calibrate");
+	if (o.run || o.calibrate) {
 		argc--;
 		argv++;
 	}
@@ -430,11 +473,13 @@ struct options options_parse(struct arena *a, int argc, char **argv)
 	}
 	o.dim = NEW_ARRAY(a, (size_t)argc + 1, struct frontend_dim);
 	o.input = NEW_ARRAY(a, (size_t)argc + 1, const char *);
+	o.keep = NEW_ARRAY(a, (size_t)argc + 1, const char *);
 	parse_all(&o, a, argc, argv);
 	if (!*o.model)
 		usage("the model's name is empty");
-	if (!o.run)
+	if (!o.run && !o.calibrate)
 		choose_output(&o, a);
+	quantize_check(&o);
 	if (o.save_blobs && o.emit != EMIT_IR && o.emit != EMIT_NEST &&
 	    o.emit != EMIT_LOOP)
 		usage("--save-blobs needs --emit=ir, nest or loop");

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-static void use_table(struct run *r, const struct dlrt_model *m)
+void run_use_table(struct run *r, const struct dlrt_model *m)
 {
 	r->n_in = m->n_inputs;
 	r->n_out = m->n_outputs;
@@ -26,23 +26,27 @@ static int report(const struct options *o, int32_t ret, const char *node)
 	return EXIT_STATUS;
 }
 
+int run_report(struct run *r, const struct loaded *l, int32_t ret)
+{
+	const char *node = NULL;
+
+	if (DLRT_NODE(ret) && DLRT_NODE(ret) < l->model->n_nodes)
+		node = arena_fmt(&r->a, "%s",
+				 l->model->node_names[DLRT_NODE(ret)]);
+	return report(r->o, ret, node);
+}
+
 static int run_compiled(struct run *r)
 {
 	if (!is_object(r->o->model) &&
 	    (!job_import(&r->job) || !job_compile(&r->job, CODEGEN_OBJ)))
 		return job_status(&r->job);
 	struct loaded l = model_load(r);
-	const char *node = NULL;
 
-	use_table(r, l.model);
+	run_use_table(r, l.model);
 	run_inputs(r);
-	int32_t ret = run_call(r, &l);
-
-	if (DLRT_NODE(ret) && DLRT_NODE(ret) < l.model->n_nodes)
-		node = arena_fmt(&r->a, "%s",
-				 l.model->node_names[DLRT_NODE(ret)]);
 	/* The names in out_type live in the object: it stays open. */
-	return report(r->o, ret, node);
+	return run_report(r, &l, run_call(r, &l));
 }
 
 static int run_evaluated(struct run *r)

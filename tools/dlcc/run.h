@@ -9,6 +9,7 @@
 
 /* One run.  The interface is that of the reflection table, also when the
  * evaluator runs the model. */
+struct loaded;
 struct run {
 	const struct options *o;
 	struct arena a;
@@ -28,6 +29,19 @@ void run_inputs(struct run *r);
 /* "f32[2,3]", for messages. */
 const char *tensor_text(struct arena *a, const struct tensor *t);
 const char *type_text(struct run *r, const struct dlrt_tensor *t);
+
+/* The inputs of r alone, from DIR/input_<n>.pb or .npy; false, without a
+ * message, when DIR has no first input. */
+bool run_sample(struct run *r, const char *dir);
+/* Random inputs where symbolic dims that nothing decides are n. */
+void run_random(struct run *r, int64_t n);
+
+/* ---- run.c ---------------------------------------------------------- */
+
+/* Takes the interface from the compiled model's table. */
+void run_use_table(struct run *r, const struct dlrt_model *m);
+/* The status as one line that names the node, and the exit status. */
+int run_report(struct run *r, const struct loaded *l, int32_t status);
 
 /* ---- load.c --------------------------------------------------------- */
 

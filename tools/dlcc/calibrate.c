@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * dlcc calibrate: the float model, with the values that a profile is about as
+ * further outputs, runs over samples; statistics of one sample after the other
+ * are added up, so that the number of samples costs time and no memory.
+ *
+ * A sample is a folder with input_0.pb or input_0.npy and so on, as those that
+ * `dlcc run --data` takes.  DIR is one, or holds some, which are taken in the
+ * order of their names.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ir/op.h"
+#include "passes/graph/quantize/profile.h"
+#include "passes/pass.h"
+#include "run.h"
+#include "tensor_file.h"
+
+enum { RANDOM_SAMPLES = 8, RANDOM_DIM = 16 };
+
+struct calibration {
+	struct options own;		/* as for a plain float compile */
+	struct run r;			/* job and interface */
+	struct loaded l;
+	uint32_t n_out;			/* of the model itself */
+	struct watches watch;
+	struct profile *p;
+};
+
+/* ---- the instrumented model ----------------------------------------- */
+
+static void add_outputs(struct module *m, const struct watches *w)
+{
+	struct ctx *c = m->ctx;
+	struct op *ret = op_body(m->func)->last;
+	const struct attr *old = op_attr(ret, A_names);
+	struct attr *names = NEW(&c->perm, struct attr);
+	size_t n = ret->n_in;
+	const char **name = NEW_ARRAY(&c->perm, n + w->n + 1, const char *);
+
+	for (size_t i = 0; i < n; i++)
+		name[i] = old && i < old->n ? old->strs[i] : "";
+	for (size_t i = 0; i < w->n; i++) {
+		name[n + i] = arena_fmt(&c->perm, "watched %zu", i);
+		op_add_in(c, ret, w->v[i].v);
+	}
+	*names = (struct attr){ .kind = AT_STRS, .n = n + w->n,
+				.strs = name };
+	op_set_attr(c, ret, A_names, names);
+}
+
+static bool build_model(struct calibration *k)
+{
+	struct job *job = &k->r.job;
+	struct pipeline_options fold = { .passes = "fold", .out = stderr };
+
+	if (!job_import(job) || !pipeline_run(job->m, &fold))
+		return false;
+	graph_hash(job->m, k->p);
+	k->watch = graph_watches(job->m);
+	if (!k->watch.n)
+		return diag_error(&job->ctx->diag, EXIT_UNSUPPORTED, NULL,
+				  "there is nothing to quantize: no product "
+				  "with a constant");
+	for (size_t i = 0; i < k->watch.n; i++) {
+		const struct watch *w = &k->watch.v[i];
+		struct arena *a = &k->p->a;
+
+		vec_push(&k->p->value,
+			 stats_new(a, arena_str(a, w->name, strlen(w->name)),
+				   w->axis, w->n_channel,
+				   k->own.hessian && w->input));
+	}
+	for (size_t i = 0; i < k->p->node.n; i++) {
+		const char **s = &k->p->node.v[i].label;
+
+		*s = arena_str(&k->p->a, *s, strlen(*s));
+	}
+	k->n_out = op_body(job->m->func)->last->n_in;
+	add_outputs(job->m, &k->watch);
+	return job_compile(job, CODEGEN_OBJ);
+}
+
+/* ---- samples -------------------------------------------------------- */
+
+static void add_tensor(struct stats *s, const struct tensor *t)
+{
+	int64_t outer = 1, inner = 1;
+
+	for (unsigned i = 0; i < t->rank; i++)
+		if (s->axis < 0 || (int)i > s->axis)
+			inner *= t->dim[i];
+		else if ((int)i < s->axis)
+			outer *= t->dim[i];
+	stats_add(s, t->data, outer, inner);
+}
+
+/* One call, in memory of its own; the exit status. */
+static int run_one(struct calibration *k, const char *dir, uint64_t seed)
+{
+	struct options own = k->own;
+	struct run r = k->r;
+
+	own.seed = seed;
+	r.o = &own;
+	r.a = (struct arena){ 0 };
+	if (!dir)
+		run_random(&r, RANDOM_DIM);
+	else if (!run_sample(&r, dir))
+		fatal(EXIT_IO, "%s has no input_0.pb or .npy", dir);
+	int status = run_report(&r, &k->l, run_call(&r, &k->l));
+
+	for (size_t i = 0; i < k->watch.n && !status; i++)
+		add_tensor(k->p->value.v[i], &r.out[k->n_out + i]);
+	k->p->samples += !status;
+	arena_free(&r.a);
+	return status;
+}
+
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static bool has_input(struct arena *a, const char *dir)
+{
+	return !access(arena_fmt(a, "%s/input_0.pb", dir), F_OK) ||
+	       !access(arena_fmt(a, "%s/input_0.npy", dir), F_OK);
+}
+
+static int run_samples(struct calibration *k, const char *root)
+{
+	struct arena a = { 0 };
+	VEC(char *) dirs = { 0 };
+	DIR *d = opendir(root);
+	int status = EXIT_OK;
+
+	if (!d)
+		fatal(EXIT_IO, "cannot open %s: %s", root, strerror(errno));
+	if (has_input(&a, root))
+		vec_push(&dirs, arena_fmt(&a, "%s", root));
+	for (struct dirent *e; (e = readdir(d));) {
+		char *path = arena_fmt(&a, "%s/%s", root, e->d_name);
+
+		if (e->d_name[0] != '.' && has_input(&a, path))
+			vec_push(&dirs, path);
+	}
+	closedir(d);
+	if (!dirs.n)
+		fatal(EXIT_IO, "%s holds no sample: neither input_0.pb or .npy "
+		      "nor folders with one", root);
+	qsort(dirs.v, dirs.n, sizeof(*dirs.v), by_text);
+	for (size_t i = 0; i < dirs.n && !status; i++) {
+		if (k->own.verbose)
+			fprintf(stderr, "dlcc: sample %s\n", dirs.v[i]);
+		status = run_one(k, dirs.v[i], 0);
+	}
+	vec_free(&dirs);
+	arena_free(&a);
+	return status;
+}
+
+/* ---- profiles ------------------------------------------------------- */
+
+/* Builds the model and runs it over o->data, or random inputs without. */
+static int collect(const struct options *o, struct profile *p)
+{
+	struct calibration k = { .own = *o, .p = p };
+	int status = EXIT_OK;
+
+	k.own.quantize = k.own.profile = k.own.weights = k.own.passes = NULL;
+	k.own.n_keep = 0;
+	k.own.run = true;
+	k.own.bench = k.own.time_passes = false;
+	k.own.print_after = NULL;
+	if (!k.own.target && !k.own.cpu)
+		k.own.cpu = "native";
+	k.r.o = k.r.job.o = &k.own;
+	k.r.job.prefix = "calibrate";
+	if (!build_model(&k)) {
+		status = job_status(&k.r.job);
+	} else {
+		k.l = model_load(&k.r);
+		run_use_table(&k.r, k.l.model);
+		for (uint64_t i = 0; !o->calibrate && i < RANDOM_SAMPLES &&
+				     !status; i++)
+			status = run_one(&k, NULL, i);
+		if (o->calibrate)
+			status = run_samples(&k, o->data);
+	}
+	vec_free(&k.watch);
+	job_free(&k.r.job);
+	arena_free(&k.r.a);
+	return status;
+}
+
+bool calibrate_synthetic(const struct options *o, struct profile *p)
+{
+	*p = (struct profile){ .synthetic = true };
+	int status = collect(o, p);
+
+	/* The message is out. */
+	if (status)
+		exit(status);
+	return true;
+}
+
+static int merge(const struct options *o, struct profile *all)
+{
+	struct diag d = { .file = o->model };
+
+	for (unsigned i = 0; i < o->n_model; i++) {
+		struct profile p;
+		size_t size;
+		const char *file = o->model_list[i];
+		struct arena text = { 0 };
+		const char *s = file_read(&text, file, &size);
+
+		if (!profile_parse(i ? &p : all, &d, file, s, size))
+			return d.code;
+		arena_free(&text);
+		if (!i)
+			continue;
+		if (!profile_merge(all, &p, &d, o->model, file))
+			return d.code;
+		profile_free(&p);
+	}
+	return EXIT_OK;
+}
+
+static void write_profile(const struct options *o, const struct profile *p)
+{
+	struct output out;
+	char *text = NULL;
+	size_t size = 0;
+	FILE *f = open_memstream(&text, &size);
+
+	if (!f)
+		fatal(EXIT_LIMIT, "out of memory");
+	profile_write(p, f);
+	bool ok = !ferror(f);
+
+	if (fclose(f) || !ok)
+		fatal(EXIT_LIMIT, "out of memory");
+	output_open(&out, o->output);
+	output_write(&out, text, size);
+	output_commit(&out, 1);
+	free(text);
+}
+
+int calibrate_main(const struct options *o)
+{
+	struct profile p = { 0 };
+	int status = o->merge ? merge(o, &p) : collect(o, &p);
+
+	if (!status)
+		write_profile(o, &p);
+	profile_free(&p);
+	return status;
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The options about quantization, as a pass and its data. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "driver.h"
+#include "passes/graph/quantize/profile.h"
+#include "passes/pass.h"
+
+/* What FORM of --quantize=FORM means to the pass. */
+static const struct form {
+	const char *name;
+	int bits, inputs;
+	int64_t block;
+} forms[] = {
+	{ "int8", 8, 2, 0 },
+	{ "int8-dynamic", 8, 1, 0 },
+	{ "w8", 8, 0, 0 },
+	{ "w4", 4, 0, 32 },
+};
+
+static const char synthetic[] = "synthetic";
+
+/* FORM or FORM:block=N; NULL when it is neither. */
+static const struct form *parse_form(const char *s, int64_t *block)
+{
+	size_t n = strcspn(s, ":");
+
+	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
+		const struct form *f = &forms[i];
+		char *end;
+
+		if (strlen(f->name) != n || memcmp(f->name, s, n))
+			continue;
+		*block = f->block;
+		if (!s[n])
+			return f;
+		if (f->inputs || strncmp(s + n, ":block=", 7))
+			return NULL;
+		*block = strtoll(s + n + 7, &end, 10);
+		return *end || *block < 2 || *block > 65536 ? NULL : f;
+	}
+	return NULL;
+}
+
+void quantize_check(const struct options *o)
+{
+	static const char see[] = "; see dlcc --help";
+	int64_t block;
+	const struct form *f = o->quantize ? parse_form(o->quantize, &block)
+					   : NULL;
+
+	if (o->quantize && !f)
+		fatal(EXIT_USAGE, "--quantize does not know '%s'%s",
+		      o->quantize, see);
+	if (f && o->passes)
+		fatal(EXIT_USAGE, "--quantize and --passes exclude each "
+		      "other%s", see);
+	if (f && f->inputs == 2 && !o->profile)
+		fatal(EXIT_USAGE, "--quantize=int8 needs the ranges of values: "
+		      "give --profile=FILE made by dlcc calibrate, or use "
+		      "--quantize=int8-dynamic or --quantize=w8");
+	if ((o->split || o->smooth) && !o->profile)
+		fatal(EXIT_USAGE, "--split and --smooth need --profile=FILE, "
+		      "made by dlcc calibrate");
+	if (o->split && f && !f->inputs)
+		fatal(EXIT_USAGE, "--split is about inputs, which "
+		      "--quantize=%s leaves float", o->quantize);
+	if (o->smooth > 100)
+		fatal(EXIT_USAGE, "--smooth wants a number from 0 to 1");
+	if (!f && !o->passes && (o->profile || o->n_keep))
+		fatal(EXIT_USAGE, "--profile and --keep-float need --quantize");
+	if (!o->calibrate)
+		return;
+	if (!o->output)
+		fatal(EXIT_USAGE, "calibrate needs --output=FILE%s", see);
+	if (!o->data && !o->merge)
+		fatal(EXIT_USAGE, "calibrate needs --data=DIR%s", see);
+}
+
+const char *quantize_pass(struct arena *a, const struct options *o)
+{
+	int64_t block;
+	const struct form *f = o->quantize ? parse_form(o->quantize, &block)
+					   : NULL;
+
+	if (!f)
+		return "";
+	return arena_fmt(a, "quantize{bits=%d inputs=%d block=%lld split=%lld "
+			 "smooth=%lld cle=%d},", f->bits, f->inputs,
+			 (long long)block, (long long)o->split,
+			 (long long)o->smooth, !o->no_cle);
+}
+
+static bool read_profile(struct job *job)
+{
+	const struct options *o = job->o;
+	struct ctx *c = job->ctx;
+	size_t size;
+
+	job->profile = NEW(&c->perm, struct profile);
+	if (!strcmp(o->profile, synthetic)) {
+		diag_warn(&c->diag, NULL, "the ranges of values are those of "
+			  "random inputs; nothing says that they fit yours");
+		return calibrate_synthetic(o, job->profile);
+	}
+	vec_push(&job->read, arena_str(&c->perm, o->profile,
+				       strlen(o->profile)));
+	const char *text = file_read(&c->perm, o->profile, &size);
+
+	return profile_parse(job->profile, &c->diag, o->profile, text, size);
+}
+
+bool quantize_prepare(struct job *job)
+{
+	const struct options *o = job->o;
+	struct ctx *c = job->ctx;
+
+	if (!o->quantize && !o->profile && !o->n_keep)
+		return true;
+	c->quantize = NEW(&c->perm, struct quantize_data);
+	*c->quantize = (struct quantize_data){
+		.profile_file = o->profile, .keep = o->keep,
+		.n_keep = o->n_keep,
+	};
+	if (o->profile && !read_profile(job))
+		return false;
+	c->quantize->profile = job->profile;
+	return true;
+}
