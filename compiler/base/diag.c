@@ -72,6 +72,8 @@ void diag_warn(struct diag *d, const struct loc *loc, const char *fmt, ...)
 {
 	va_list ap;
 
+	if (d->no_warnings)
+		return;
 	va_start(ap, fmt);
 	emit(d->file, "warning", loc, fmt, ap);
 	va_end(ap);

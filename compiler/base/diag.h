@@ -38,6 +38,7 @@ struct loc {
 struct diag {
 	const char *file;	/* used when a location has none */
 	unsigned n_errors;
+	bool no_warnings;
 	enum exit_code code;	/* of the first error */
 	void (*bug_hook)(void *arg); /* writes the reproducer */
 	void *bug_arg;

@@ -63,6 +63,14 @@ struct quantize_data {
 	const char *const *keep;	/* patterns of names of nodes that
 					 * stay float */
 	unsigned n_keep;
+	/* In the order of the ops that can be quantized: which stay float. */
+	const bool *stay;
+	size_t n_stay;
+	/* Set by the pass: how many ops it could quantize, what they are
+	 * called in messages, and which it did. */
+	size_t n_op;
+	const char **label;
+	bool *done;
 };
 
 /* ---- what passes share ---------------------------------------------- */

@@ -3,16 +3,9 @@
  * dlcc calibrate: the float model, with the values that a profile is about as
  * further outputs, runs over samples; statistics of one sample after the other
  * are added up, so that the number of samples costs time and no memory.
- *
- * A sample is a folder with input_0.pb or input_0.npy and so on, as those that
- * `dlcc run --data` takes.  DIR is one, or holds some, which are taken in the
- * order of their names.
  */
-#include <dirent.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "ir/op.h"
 #include "passes/graph/quantize/profile.h"
@@ -20,12 +13,10 @@
 #include "run.h"
 #include "tensor_file.h"
 
-enum { RANDOM_SAMPLES = 8, RANDOM_DIM = 16 };
+enum { RANDOM_SAMPLES = 8 };
 
 struct calibration {
-	struct options own;		/* as for a plain float compile */
-	struct run r;			/* job and interface */
-	struct loaded l;
+	struct variant v;
 	uint32_t n_out;			/* of the model itself */
 	struct watches watch;
 	struct profile *p;
@@ -55,7 +46,7 @@ static void add_outputs(struct module *m, const struct watches *w)
 
 static bool build_model(struct calibration *k)
 {
-	struct job *job = &k->r.job;
+	struct job *job = &k->v.r.job;
 	struct pipeline_options fold = { .passes = "fold", .out = stderr };
 
 	if (!job_import(job) || !pipeline_run(job->m, &fold))
@@ -73,7 +64,7 @@ static bool build_model(struct calibration *k)
 		vec_push(&k->p->value,
 			 stats_new(a, arena_str(a, w->name, strlen(w->name)),
 				   w->axis, w->n_channel,
-				   k->own.hessian && w->input));
+				   k->v.own.hessian && w->input));
 	}
 	for (size_t i = 0; i < k->p->node.n; i++) {
 		const char **s = &k->p->node.v[i].label;
@@ -82,7 +73,7 @@ static bool build_model(struct calibration *k)
 	}
 	k->n_out = op_body(job->m->func)->last->n_in;
 	add_outputs(job->m, &k->watch);
-	return job_compile(job, CODEGEN_OBJ);
+	return variant_load(&k->v);
 }
 
 /* ---- samples -------------------------------------------------------- */
@@ -99,67 +90,30 @@ static void add_tensor(struct stats *s, const struct tensor *t)
 	stats_add(s, t->data, outer, inner);
 }
 
-/* One call, in memory of its own; the exit status. */
+/* The exit status. */
 static int run_one(struct calibration *k, const char *dir, uint64_t seed)
 {
-	struct options own = k->own;
-	struct run r = k->r;
-
-	own.seed = seed;
-	r.o = &own;
-	r.a = (struct arena){ 0 };
-	if (!dir)
-		run_random(&r, RANDOM_DIM);
-	else if (!run_sample(&r, dir))
-		fatal(EXIT_IO, "%s has no input_0.pb or .npy", dir);
-	int status = run_report(&r, &k->l, run_call(&r, &k->l));
+	struct run call;
+	int status = variant_call(&k->v, dir, seed, &call);
 
 	for (size_t i = 0; i < k->watch.n && !status; i++)
-		add_tensor(k->p->value.v[i], &r.out[k->n_out + i]);
+		add_tensor(k->p->value.v[i], &call.out[k->n_out + i]);
 	k->p->samples += !status;
-	arena_free(&r.a);
+	arena_free(&call.a);
 	return status;
-}
-
-static int by_text(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static bool has_input(struct arena *a, const char *dir)
-{
-	return !access(arena_fmt(a, "%s/input_0.pb", dir), F_OK) ||
-	       !access(arena_fmt(a, "%s/input_0.npy", dir), F_OK);
 }
 
 static int run_samples(struct calibration *k, const char *root)
 {
 	struct arena a = { 0 };
-	VEC(char *) dirs = { 0 };
-	DIR *d = opendir(root);
+	struct samples s = samples_list(&a, root);
 	int status = EXIT_OK;
 
-	if (!d)
-		fatal(EXIT_IO, "cannot open %s: %s", root, strerror(errno));
-	if (has_input(&a, root))
-		vec_push(&dirs, arena_fmt(&a, "%s", root));
-	for (struct dirent *e; (e = readdir(d));) {
-		char *path = arena_fmt(&a, "%s/%s", root, e->d_name);
-
-		if (e->d_name[0] != '.' && has_input(&a, path))
-			vec_push(&dirs, path);
+	for (size_t i = 0; i < s.n && !status; i++) {
+		if (k->v.own.verbose)
+			fprintf(stderr, "dlcc: sample %s\n", s.dir[i]);
+		status = run_one(k, s.dir[i], 0);
 	}
-	closedir(d);
-	if (!dirs.n)
-		fatal(EXIT_IO, "%s holds no sample: neither input_0.pb or .npy "
-		      "nor folders with one", root);
-	qsort(dirs.v, dirs.n, sizeof(*dirs.v), by_text);
-	for (size_t i = 0; i < dirs.n && !status; i++) {
-		if (k->own.verbose)
-			fprintf(stderr, "dlcc: sample %s\n", dirs.v[i]);
-		status = run_one(k, dirs.v[i], 0);
-	}
-	vec_free(&dirs);
 	arena_free(&a);
 	return status;
 }
@@ -169,32 +123,20 @@ static int run_samples(struct calibration *k, const char *root)
 /* Builds the model and runs it over o->data, or random inputs without. */
 static int collect(const struct options *o, struct profile *p)
 {
-	struct calibration k = { .own = *o, .p = p };
+	struct calibration k = { .p = p };
 	int status = EXIT_OK;
 
-	k.own.quantize = k.own.profile = k.own.weights = k.own.passes = NULL;
-	k.own.n_keep = 0;
-	k.own.run = true;
-	k.own.bench = k.own.time_passes = false;
-	k.own.print_after = NULL;
-	if (!k.own.target && !k.own.cpu)
-		k.own.cpu = "native";
-	k.r.o = k.r.job.o = &k.own;
-	k.r.job.prefix = "calibrate";
-	if (!build_model(&k)) {
-		status = job_status(&k.r.job);
-	} else {
-		k.l = model_load(&k.r);
-		run_use_table(&k.r, k.l.model);
-		for (uint64_t i = 0; !o->calibrate && i < RANDOM_SAMPLES &&
-				     !status; i++)
+	variant_init(&k.v, o);
+	quantize_drop(&k.v.own);
+	if (!build_model(&k))
+		status = job_status(&k.v.r.job);
+	else if (o->calibrate)
+		status = run_samples(&k, o->data);
+	else
+		for (uint64_t i = 0; i < RANDOM_SAMPLES && !status; i++)
 			status = run_one(&k, NULL, i);
-		if (o->calibrate)
-			status = run_samples(&k, o->data);
-	}
 	vec_free(&k.watch);
-	job_free(&k.r.job);
-	arena_free(&k.r.a);
+	variant_free(&k.v);
 	return status;
 }
 

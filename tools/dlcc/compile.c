@@ -67,6 +67,7 @@ bool job_import(struct job *job)
 	job->ctx = ctx_new();
 	job->ctx->winograd = o->winograd;
 	job->ctx->diag.file = o->model;
+	job->ctx->diag.no_warnings = o->no_warnings;
 	job->ctx->diag.bug_hook = bug_reproduce;
 	job->ctx->diag.bug_arg = job;
 	if (o->blobs)
@@ -398,12 +399,20 @@ static bool compile(struct job *job)
 
 int compile_main(const struct options *o)
 {
-	struct job job = { .o = o, .prefix = o->prefix };
+	struct options own = *o;
+	struct arena a = { 0 };
+	struct job job = { .o = &own, .prefix = o->prefix };
 	int status = EXIT_OK;
 
 	if (!strcmp(o->output, "-") && isatty(STDOUT_FILENO) &&
 	    (o->emit == EMIT_OBJ || o->emit == EMIT_BC))
 		fatal(EXIT_USAGE, "an object is not written to a terminal");
+	if (o->max_error || o->max_drop)
+		status = gate_run(&own, &a);
+	if (status) {
+		arena_free(&a);
+		return status;
+	}
 	if (!job_import(&job) || !compile(&job))
 		status = job_status(&job);
 	else if (o->emit >= EMIT_IR)
@@ -411,5 +420,6 @@ int compile_main(const struct options *o)
 	else
 		write_code(&job);
 	job_free(&job);
+	arena_free(&a);
 	return status;
 }

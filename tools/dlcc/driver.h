@@ -52,6 +52,14 @@ struct options {
 	unsigned n_keep;
 	int64_t split, smooth;		/* smooth in hundredths */
 	bool no_cle;
+	const char *max_error, *max_drop, *quant_report;
+	bool gate_warn;
+	bool no_warnings;		/* of trials, which repeat them */
+	int64_t gate_budget;		/* seconds */
+	/* What the gate decided: for each op that could be quantized, whether
+	 * it stays float; or NULL. */
+	const bool *stay;
+	size_t n_stay;
 	bool hessian, merge;
 	const char **model_list;	/* of --merge; model is the first */
 	unsigned n_model;
@@ -138,6 +146,8 @@ void output_commit(struct output *out, size_t n);
  * with the files that temp_file() named in it. */
 char *temp_dir(void);
 char *temp_file(const char *dir, const char *name);
+/* Removes one of either before the end, an empty directory last; frees it. */
+void temp_remove(char *path);
 bool same_file(const char *a, const char *b);
 /* All bytes and a NUL behind them. */
 char *file_read(struct arena *a, const char *path, size_t *size);
@@ -156,6 +166,8 @@ struct profile;
 void quantize_check(const struct options *o);
 /* What --quantize puts before lower_graph: "quantize{...},"; "" without it. */
 const char *quantize_pass(struct arena *a, const struct options *o);
+/* Makes them the options of a float model. */
+void quantize_drop(struct options *o);
 /* Reads --profile for the pass; false after a diagnostic. */
 bool quantize_prepare(struct job *job);
 
@@ -164,6 +176,14 @@ bool quantize_prepare(struct job *job);
 int calibrate_main(const struct options *o);
 /* The profile of a model under random inputs. */
 bool calibrate_synthetic(const struct options *o, struct profile *p);
+
+/* ---- gate.c --------------------------------------------------------- */
+
+/* Exits with EXIT_USAGE when --max-error or --max-drop make no sense. */
+void gate_check(const struct options *o);
+/* Compares the quantized model with the float one and decides o->stay, in a;
+ * the exit status. */
+int gate_run(struct options *o, struct arena *a);
 
 /* ---- run.c ---------------------------------------------------------- */
 

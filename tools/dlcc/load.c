@@ -109,32 +109,37 @@ static const char *find_model(struct run *r, const char *path)
 
 /* ---- loading -------------------------------------------------------- */
 
-static const char *to_shared(struct run *r)
+/* Where the shared object is, and what was made for it. */
+struct shared {
+	const char *path;
+	char *dir, *object, *linked;
+};
+
+static struct shared to_shared(struct run *r)
 {
 	const struct options *o = r->o;
-	const char *object = o->model;
+	struct shared s = { .path = o->model };
 
-	if (ends_with(o->model, ".so"))
+	if (ends_with(o->model, ".so")) {
 		/* Without a slash dlopen() would search elsewhere. */
-		return arena_fmt(&r->a, "%s%s",
-				 strchr(o->model, '/') ? "" : "./", o->model);
-	char *dir = temp_dir();
-
+		s.path = arena_fmt(&r->a, "%s%s",
+				   strchr(o->model, '/') ? "" : "./", o->model);
+		return s;
+	}
+	s.dir = temp_dir();
 	if (!is_object(o->model)) {
 		struct output obj;
-		char *path = temp_file(dir, "model.o");
 
-		output_open(&obj, path);
+		s.object = temp_file(s.dir, "model.o");
+		output_open(&obj, s.object);
 		output_write(&obj, r->job.out.head.data,
 			     r->job.out.head.size);
 		output_parts(&obj, &r->job.out.tail);
 		output_commit(&obj, 1);
-		object = path;
 	}
-	char *shared = temp_file(dir, "model.so");
-
-	link_shared(o, object, shared);
-	return shared;
+	s.path = s.linked = temp_file(s.dir, "model.so");
+	link_shared(o, s.object ? s.object : o->model, s.linked);
+	return s;
 }
 
 /* Kernels load whole vectors of weights. */
@@ -180,20 +185,24 @@ static const void *load_weights(struct run *r, const struct dlrt_model *m)
 
 struct loaded model_load(struct run *r)
 {
-	const char *path = to_shared(r);
+	struct shared s = to_shared(r);
 	const char *name = r->job.abi ? r->job.abi->model_symbol
-				      : find_model(r, path);
-	struct loaded l = { .handle = dlopen(path, RTLD_NOW | RTLD_LOCAL) };
+				      : find_model(r, s.path);
+	struct loaded l = { .handle = dlopen(s.path, RTLD_NOW | RTLD_LOCAL) };
 
 	if (!l.handle)
 		fatal(EXIT_IO, "%s", dlerror());
 	l.model = dlsym(l.handle, name);
 	if (!l.model)
-		fatal(EXIT_MODEL, "%s has no symbol %s", path, name);
+		fatal(EXIT_MODEL, "%s has no symbol %s", s.path, name);
 	if (l.model->abi != DLRT_ABI_VERSION ||
 	    l.model->size < sizeof(*l.model))
 		fatal(EXIT_MODEL, "%s was made for another version of dlcc",
-		      path);
+		      s.path);
+	/* The code is in memory; one run of dlcc may load many models. */
+	temp_remove(s.object);
+	temp_remove(s.linked);
+	temp_remove(s.dir);
 	l.weights = load_weights(r, l.model);
 	return l;
 }

@@ -101,7 +101,8 @@ NORETURN static void help(unsigned command)
 			help_row(&rows[i]);
 	puts("\nexit status: 0 done; 1 wrong usage; 2 invalid model; "
 	     "3 unsupported; 4 a limit;\n5 input or output; 6 the model "
-	     "returned an error status; 8 outputs differ;\n70 a bug of dlcc");
+	     "returned an error status; 7 an accuracy bound\nwas not met; "
+	     "8 outputs differ; 70 a bug of dlcc");
 	finish_stdout();
 }
 
@@ -255,6 +256,17 @@ static bool set_quantize(struct options *o, enum option_id id,
 		o->smooth = (int64_t)(parse_float("smooth", arg) * 100 + 0.5);
 		return true;
 	case OPT_CLE: o->no_cle = !parse_switch("cle", arg); return true;
+	case OPT_MAX_ERROR: o->max_error = arg; return true;
+	case OPT_MAX_DROP: o->max_drop = arg; return true;
+	case OPT_QUANT_REPORT: o->quant_report = arg; return true;
+	case OPT_GATE:
+		if (strcmp(arg, "fail") && strcmp(arg, "warn"))
+			usage("--gate wants fail or warn, not '%s'", arg);
+		o->gate_warn = !strcmp(arg, "warn");
+		return true;
+	case OPT_GATE_BUDGET:
+		o->gate_budget = parse_int("gate-budget", arg, 0, 1000000);
+		return true;
 	case OPT_HESSIAN: o->hessian = true; return true;
 	case OPT_MERGE: o->merge = true; return true;
 	default: return false;
@@ -456,6 +468,7 @@ struct options options_parse(struct arena *a, int argc, char **argv)
 		.atol = 1e-7,
 		.threads = 1,
 		.print = 16,
+		.gate_budget = 600,
 	};
 
 	argv = response_expand(a, &argc, argv);

@@ -198,6 +198,16 @@ char *temp_file(const char *dir, const char *name)
 	return path;
 }
 
+void temp_remove(char *path)
+{
+	if (!path)
+		return;
+	temp_forget(path);
+	if (unlink(path) < 0)
+		rmdir(path);
+	free(path);
+}
+
 bool same_file(const char *a, const char *b)
 {
 	struct stat sa, sb;

@@ -70,6 +70,7 @@ void quantize_check(const struct options *o)
 		fatal(EXIT_USAGE, "--smooth wants a number from 0 to 1");
 	if (!f && !o->passes && (o->profile || o->n_keep))
 		fatal(EXIT_USAGE, "--profile and --keep-float need --quantize");
+	gate_check(o);
 	if (!o->calibrate)
 		return;
 	if (!o->output)
@@ -90,6 +91,13 @@ const char *quantize_pass(struct arena *a, const struct options *o)
 			 "smooth=%lld cle=%d},", f->bits, f->inputs,
 			 (long long)block, (long long)o->split,
 			 (long long)o->smooth, !o->no_cle);
+}
+
+void quantize_drop(struct options *o)
+{
+	o->quantize = o->profile = o->passes = NULL;
+	o->n_keep = 0;
+	o->n_stay = 0;
 }
 
 static bool read_profile(struct job *job)
@@ -121,7 +129,7 @@ bool quantize_prepare(struct job *job)
 	c->quantize = NEW(&c->perm, struct quantize_data);
 	*c->quantize = (struct quantize_data){
 		.profile_file = o->profile, .keep = o->keep,
-		.n_keep = o->n_keep,
+		.n_keep = o->n_keep, .stay = o->stay, .n_stay = o->n_stay,
 	};
 	if (o->profile && !read_profile(job))
 		return false;

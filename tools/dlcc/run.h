@@ -56,6 +56,33 @@ struct loaded model_load(struct run *r);
 /* Whether the path names an object rather than a model. */
 bool is_object(const char *path);
 
+/* ---- variant.c ------------------------------------------------------ */
+
+struct variant {
+	struct options own;	/* it is compiled with */
+	struct run r;		/* the job, and the interface */
+	struct loaded l;
+};
+
+/* With the options of a compile or run, but for the CPU at hand.  v must not
+ * move any more. */
+void variant_init(struct variant *v, const struct options *o);
+/* Makes code of the imported module; false after a diagnostic. */
+bool variant_load(struct variant *v);
+/* One call with the sample in DIR, or with random inputs when it is NULL; the
+ * exit status.  The outputs are call->out, in call->a, which the caller frees.
+ */
+int variant_call(struct variant *v, const char *dir, uint64_t seed,
+		 struct run *call);
+void variant_free(struct variant *v);
+
+/* The folders of samples: DIR itself and those in it, in order of names. */
+struct samples {
+	char **dir;
+	size_t n;
+};
+struct samples samples_list(struct arena *a, const char *root);
+
 /* ---- call.c --------------------------------------------------------- */
 
 /* Calls the compiled model; fills out[] and returns its status. */

@@ -93,6 +93,8 @@ struct watches {
 struct watches graph_watches(struct module *m);
 /* A hash for each op of the graph, in order. */
 void graph_hash(struct module *m, struct profile *p);
+/* "Conv 'conv1'", for messages. */
+const char *op_label(struct ctx *c, const struct op *op);
 /* Finds each value's statistics; false after a diagnostic when the profile is
  * of another graph. */
 bool profile_bind(struct profile *p, struct module *m, const char *file);

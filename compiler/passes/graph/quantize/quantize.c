@@ -40,12 +40,12 @@ static struct profile *profile_of(const struct work *w)
 	return w->data ? w->data->profile : NULL;
 }
 
-static bool stays_float(struct work *w, const struct linear *l)
+static bool stays_float(struct work *w, const struct linear *l, size_t i_op)
 {
 	const struct loc *loc = l->op->loc;
 	const char *name = loc && loc->name ? loc->name : "";
 	struct blob data;
-	bool stays = false;
+	bool stays = w->data && i_op < w->data->n_stay && w->data->stay[i_op];
 
 	for (unsigned i = 0; w->data && i < w->data->n_keep; i++)
 		if (!fnmatch(w->data->keep[i], name, 0)) {
@@ -60,6 +60,20 @@ static bool stays_float(struct work *w, const struct linear *l)
 			stays = true;
 		}
 	return stays;
+}
+
+/* What the driver reports, and decides by. */
+static void list_ops(struct work *w, const struct linears *all)
+{
+	struct quantize_data *d = w->data;
+
+	if (!d)
+		return;
+	d->n_op = all->n;
+	d->label = NEW_ARRAY(&w->ctx->perm, all->n + 1, const char *);
+	d->done = NEW_ARRAY(&w->ctx->perm, all->n + 1, bool);
+	for (size_t i = 0; i < all->n; i++)
+		d->label[i] = op_label(w->ctx, all->v[i].op);
 }
 
 static void warn_unmatched(const struct work *w)
@@ -303,11 +317,18 @@ static bool quantize_run(struct module *m, const struct pass_args *args)
 		equalize(c, &all, p);
 	if (w.param[P_SMOOTH] && p)
 		smooth(c, &all, (double)w.param[P_SMOOTH] / 100, p);
-	for (size_t i = 0; i < all.n && ok; i++)
-		if (!stays_float(&w, &all.v[i]))
+	list_ops(&w, &all);
+	for (size_t i = 0; i < all.n && ok; i++) {
+		unsigned before = w.n_done;
+
+		if (!stays_float(&w, &all.v[i], i))
 			ok = quantize_one(&w, &all.v[i]);
+		if (w.data)
+			w.data->done[i] = w.n_done > before;
+	}
 	warn_unmatched(&w);
-	if (ok && !w.n_done)
+	/* The gate measures what nothing quantized would give, too. */
+	if (ok && !w.n_done && !(w.data && w.data->n_stay))
 		diag_warn(&c->diag, NULL, "nothing was quantized: no product "
 			  "with a constant was found");
 	erase_dead(op_body(m->func));

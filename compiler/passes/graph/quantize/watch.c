@@ -133,7 +133,7 @@ static uint64_t hash_op(struct ctx *c, const struct op *op)
 	return h;
 }
 
-static const char *op_label(struct ctx *c, const struct op *op)
+const char *op_label(struct ctx *c, const struct op *op)
 {
 	const char *type = op->loc && op->loc->op ? op->loc->op
 						  : op_def(op)->name;
