@@ -121,8 +121,10 @@ static void group_set(struct groups *g, int64_t k, float lo, float hi)
 		/* Half floats hold these scales. */
 		lo = fminf(lo, 0);
 		hi = fmaxf(hi, 0);
-		scale = (float)f16_to_double(f16_from_double(
-			fmin((hi - lo) / (float)g->hi, 65504)));
+		scale = (float)narrow_value(
+			DT_F16, narrow_bits(DT_F16, fmin((hi - lo) /
+								 (float)g->hi,
+							 65504)));
 	}
 	if (!(scale >= least_scale))
 		scale = g->grid.asymmetric ? 0x1p-14f : least_scale;
