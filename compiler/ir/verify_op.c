@@ -412,6 +412,27 @@ static bool is_small_int(enum dtype t)
 	return !dtype_is_float(t) && dtype_info[t].bits <= 16;
 }
 
+/* Scales and zero points of a contraction's second buffer. */
+static bool decodes(struct verifier *v, const struct op *op)
+{
+	size_t n;
+
+	op_exprs(op, A_s_idx, &n);
+	for (unsigned i = 2; i < op->n_in; i++) {
+		const struct type *t = in_type(op, i);
+
+		if (!is_tensor(t) || t->rank != n ||
+		    (t->dtype != DT_F32 && t->dtype != DT_F16 &&
+		     t->dtype != DT_U8))
+			return E("has a scale or zero point that is %s",
+				 type_str(v->m->ctx, t));
+	}
+	if (in_type(op, 0)->dtype != DT_F32 ||
+	    dtype_is_float(in_type(op, 1)->dtype))
+		return E("scales what is no integer");
+	return steps_linearly(v, op, A_s_idx);
+}
+
 static bool contract(struct verifier *v, const struct op *op)
 {
 	enum { MAX_TILE = 1 << 10 };
@@ -425,15 +446,18 @@ static bool contract(struct verifier *v, const struct op *op)
 	op_exprs(op, A_a_idx, &n_a);
 	op_exprs(op, A_b_idx, &n_b);
 	op_exprs(op, A_origin, &n_origin);
-	if (op->n_in != 2 || op->n_out || !is_tensor(a) || !is_tensor(b))
-		return E("needs two buffers");
+	if (op->n_in < 2 || op->n_in > 4 || op->n_out || !is_tensor(a) ||
+	    !is_tensor(b))
+		return E("needs two to four buffers");
+	if (op->n_in > 2 && !decodes(v, op))
+		return false;
 	sum = is_small_int(a->dtype) ? DT_I32 : a->dtype;
 	if (sum == DT_I32 ? !is_small_int(b->dtype)
 			  : (sum != DT_F32 && sum != DT_F64) ||
 				    (sum != b->dtype &&
 				     !(sum == DT_F32 &&
 				       (dtype_is_half(b->dtype) ||
-					dtype_info[b->dtype].bits == 8))))
+					is_small_int(b->dtype)))))
 		return E("needs two buffers of f32 or f64, of which the second "
 			 "may be narrower than f32, or of integers below i32");
 	if (!body || body->n_iv < 2 || body->n_iv > MAX_RANK + 2 ||
@@ -447,7 +471,7 @@ static bool contract(struct verifier *v, const struct op *op)
 		return E("has a tile of %lld by %lld", (long long)mr,
 			 (long long)nr);
 	if (group != 1 &&
-	    (group < 1 || sum != DT_I32 || body->n_iv < 3 ||
+	    (group < 1 || (sum != DT_I32 && op->n_in < 3) || body->n_iv < 3 ||
 	     !expr_is(expr_atom(body->iv[body->n_iv - 1])->a, group) ||
 	     op_exprs(op, A_b_idx, &n_b)[n_b - 1] !=
 		     body->iv[body->n_iv - 1]))

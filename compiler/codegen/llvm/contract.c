@@ -20,7 +20,22 @@
 struct k_loop {
 	const struct atom *iv;
 	const struct expr *extent;
-	const struct expr *a_step, *b_step;
+	const struct expr *a_step, *b_step, *s_step;
+};
+
+/*
+ * Weights that are decoded: scales and zero points, panels of their own, which
+ * are loaded when the loops that move them have moved.  The steps of a block
+ * are summed without them where the registers allow that (`apart`):
+ *
+ *	sum a * (q - z) * s = s * (sum a * q - z * sum a)
+ */
+struct decoding {
+	bool on, apart, zero;
+	const struct expr *off;
+	unsigned depth;			/* loops that move them */
+	LLVMValueRef scale[MAX_VECS], shift[MAX_VECS];
+	LLVMValueRef step;		/* of A within a group */
 };
 
 struct kern {
@@ -31,12 +46,14 @@ struct kern {
 	unsigned group;			/* products of a lane and step */
 	LLVMTypeRef elem, vec, row_elem, panel_elem;
 	const struct expr *a_off, *b_off;	/* at row m0, column n0, k 0 */
+	struct decoding d;
 	LLVMValueRef row_off[MAX_ROWS];		/* in elements */
 	int64_t row_const[MAX_ROWS];
 	bool rows_const;
 	struct k_loop k[MAX_RANK];
 	unsigned n_k;
-	LLVMValueRef sum[MAX_SUMS];
+	LLVMValueRef sum[MAX_SUMS + MAX_ROWS];	/* then those of rows alone */
+	unsigned n_sum;
 };
 
 /* ---- index maps ----------------------------------------------------- */
@@ -70,6 +87,11 @@ static void plan_k(struct kern *kn)
 	for (unsigned i = 2; i < b->n_iv; i++) {
 		/* An instruction takes the whole group. */
 		if (kn->group > 1 && i + 1 == b->n_iv) {
+			const struct expr *step, *rest;
+
+			expr_linear(c, kn->a_off, expr_atom(b->iv[i]), &step,
+				    &rest);
+			kn->d.step = cg_expr(kn->g, kn->op, step, 0);
 			kn->a_off = with(c, kn->a_off, b->iv[i],
 					 expr_const(c, 0));
 			kn->b_off = with(c, kn->b_off, b->iv[i],
@@ -81,8 +103,10 @@ static void plan_k(struct kern *kn)
 
 		l.extent = l.iv->a;
 		if (!expr_linear(c, kn->a_off, l.iv, &l.a_step, &rest) ||
-		    !expr_linear(c, kn->b_off, l.iv, &l.b_step, &rest))
+		    !expr_linear(c, kn->b_off, l.iv, &l.b_step, &rest) ||
+		    !expr_linear(c, kn->d.off, l.iv, &l.s_step, &rest))
 			bug(&c->diag, "a contraction's index is not linear");
+		kn->d.off = with(c, kn->d.off, b->iv[i], expr_const(c, 0));
 		kn->a_off = with(c, kn->a_off, b->iv[i], expr_const(c, 0));
 		kn->b_off = with(c, kn->b_off, b->iv[i], expr_const(c, 0));
 		if (expr_is(l.extent, 1))
@@ -90,7 +114,8 @@ static void plan_k(struct kern *kn)
 		struct k_loop *o = kn->n_k ? &kn->k[kn->n_k - 1] : NULL;
 
 		if (o && o->a_step == expr_mul(c, l.a_step, l.extent) &&
-		    o->b_step == expr_mul(c, l.b_step, l.extent)) {
+		    o->b_step == expr_mul(c, l.b_step, l.extent) &&
+		    o->s_step == expr_mul(c, l.s_step, l.extent)) {
 			l.extent = expr_mul(c, l.extent, o->extent);
 			*o = l;
 		} else {
@@ -100,8 +125,11 @@ static void plan_k(struct kern *kn)
 	if (!kn->n_k)
 		kn->k[kn->n_k++] = (struct k_loop){
 			NULL, expr_const(c, 1), expr_const(c, 0),
-			expr_const(c, 0)
+			expr_const(c, 0), expr_const(c, 0)
 		};
+	for (unsigned i = 0; i < kn->n_k; i++)
+		if (!expr_is(kn->k[i].s_step, 0))
+			kn->d.depth = i + 1;
 }
 
 static void plan(struct kern *kn)
@@ -120,6 +148,12 @@ static void plan(struct kern *kn)
 				  op_exprs(kn->op, A_b_idx, &n));
 	kn->b_off = with(c, kn->b_off, b->iv[1], o[1]);
 	kn->a_off = a;
+	kn->d.off = expr_const(c, 0);
+	if (kn->d.on)
+		kn->d.off = with(c, layout_offset(c, kn->op->in[2].val,
+						  op_exprs(kn->op, A_s_idx,
+							   &n)),
+				 b->iv[1], o[1]);
 	plan_k(kn);
 	a = kn->a_off;
 	kn->a_off = with(c, a, b->iv[0], o[0]);
@@ -162,7 +196,8 @@ static LLVMValueRef load_row(struct kern *kn, LLVMValueRef pa, unsigned r,
 		p = LLVMBuildGEP2(g->b, t, pa, &kn->row_off[r], 1, "");
 		p = element(kn, t, p, ahead);
 	}
-	x = LLVMBuildLoad2(g->b, kn->group > 1 ? kn->elem : t, p, "");
+	x = LLVMBuildLoad2(g->b, kn->group > 1 && !kn->d.on ? kn->elem : t, p,
+			   "");
 	LLVMSetAlignment(x, (unsigned)dtype_size(kn->rows));
 	x = cg_splat(g, x);
 	return LLVMTypeOf(x) == kn->vec ? x
@@ -246,11 +281,180 @@ static void read_ahead(struct kern *kn, LLVMValueRef pb, int64_t ahead)
 	}
 }
 
+/* ---- decoded weights ------------------------------------------------ */
+
+/* Whether the steps of a block have sums of their own. */
+static void plan_decoding(struct kern *kn)
+{
+	unsigned n = kn->mr * kn->nv;
+
+	kn->d.apart = kn->d.on && kn->d.depth < kn->n_k &&
+		      2 * n + 2 * kn->nv + 2 * kn->mr + 2 <=
+			      kn->g->t->isa->n_vregs;
+	kn->n_sum = n + (kn->d.apart && kn->d.zero ? kn->mr : 0);
+}
+
+/* Vector v of scales or zero points. */
+static LLVMValueRef load_f32(struct kern *kn, unsigned operand,
+			     LLVMValueRef at, unsigned v)
+{
+	struct cg *g = kn->g;
+	enum dtype t = kn->op->in[operand].val->type->dtype;
+	LLVMTypeRef elem = cg_mem_type(g, t);
+	LLVMValueRef base = map_get(&g->bufs, kn->op->in[operand].val->id);
+	LLVMValueRef p = LLVMBuildGEP2(g->b, elem, base, &at, 1, "");
+	LLVMTypeRef ints = LLVMVectorType(g->i32, kn->lanes);
+	LLVMValueRef x = LLVMBuildLoad2(g->b, LLVMVectorType(elem, kn->lanes),
+					element(kn, elem, p,
+						(int64_t)(v * kn->lanes)), "");
+
+	LLVMSetAlignment(x, kn->lanes * (unsigned)dtype_size(t));
+	if (t == DT_F32)
+		return x;
+	if (dtype_is_float(t))
+		return cg_from_mem(g, t, x);
+	return LLVMBuildUIToFP(g->b, LLVMBuildZExt(g->b, x, ints, ""), kn->vec,
+			       "");
+}
+
+static void load_scales(struct kern *kn, LLVMValueRef at)
+{
+	struct cg *g = kn->g;
+
+	for (unsigned v = 0; v < kn->nv; v++) {
+		kn->d.scale[v] = load_f32(kn, 2, at, v);
+		if (!kn->d.zero)
+			continue;
+		kn->d.shift[v] = load_f32(kn, 3, at, v);
+		if (!kn->d.apart)
+			kn->d.shift[v] = LLVMBuildFNeg(
+				g->b, LLVMBuildFMul(g->b, kn->d.shift[v],
+						    kn->d.scale[v], ""),
+				"");
+	}
+}
+
+static LLVMValueRef fused(struct kern *kn, LLVMValueRef a, LLVMValueRef b,
+			  LLVMValueRef c)
+{
+	LLVMValueRef in[] = { a, b, c };
+
+	if (kn->g->t->isa->fma)
+		return cg_call(kn->g, "llvm.fma", kn->vec, 3, in);
+	return LLVMBuildFAdd(kn->g->b, LLVMBuildFMul(kn->g->b, a, b, ""), c,
+			     "");
+}
+
+/* outer + s * (sum of a * q - z * sum of a) */
+static LLVMValueRef scaled_block(struct kern *kn, unsigned r, unsigned v,
+				 LLVMValueRef outer)
+{
+	LLVMValueRef x = kn->sum[r * kn->nv + v];
+
+	if (kn->d.zero)
+		x = fused(kn, LLVMBuildFNeg(kn->g->b, kn->d.shift[v], ""),
+			  kn->sum[kn->mr * kn->nv + r], x);
+	return fused(kn, x, kn->d.scale[v], outer);
+}
+
+/* Number i of each lane as an f32. */
+static LLVMValueRef number(struct kern *kn, LLVMValueRef lanes, unsigned i)
+{
+	struct cg *g = kn->g;
+	LLVMBuilderRef b = g->b;
+	unsigned bits = dtype_info[kn->panel].bits;
+	bool sign = dtype_is_signed(kn->panel);
+
+	if (kn->group == 1)
+		return lanes;
+	/* A table of all numbers, by the low four bits of an index. */
+	if (bits == 4 && kn->lanes == 16 && g->t->x86_level) {
+		LLVMValueRef table[16], in[2];
+
+		for (int k = 0; k < 16; k++)
+			table[k] = LLVMConstReal(g->f32,
+						 sign && k > 7 ? k - 16 : k);
+		in[0] = LLVMConstVector(table, 16);
+		in[1] = LLVMBuildLShr(b, lanes,
+				      cg_konst(lanes, g->i32, 4 * i), "");
+		return cg_machine_call(g, "llvm.x86.avx512.permvar.sf.512", 2,
+				       in);
+	}
+	LLVMValueRef x = LLVMBuildShl(
+		b, lanes, cg_konst(lanes, g->i32, 32 - bits * (i + 1)), "");
+	LLVMValueRef down = cg_konst(lanes, g->i32, 32 - bits);
+
+	x = sign ? LLVMBuildAShr(b, x, down, "") : LLVMBuildLShr(b, x, down, "");
+	return LLVMBuildSIToFP(b, x, kn->vec, "");
+}
+
+/* The panel's lanes of a group: 32 bits each, or a number where that is no
+ * part of one. */
+static void load_lanes(struct kern *kn, LLVMValueRef pb, int64_t ahead,
+		       LLVMValueRef *lanes)
+{
+	struct cg *g = kn->g;
+
+	for (unsigned v = 0; v < kn->nv; v++) {
+		if (kn->group == 1) {
+			lanes[v] = load_cols(kn, pb, v, ahead);
+			continue;
+		}
+		int64_t at = ahead + (int64_t)v * kn->lanes * kn->group;
+
+		lanes[v] = LLVMBuildLoad2(
+			g->b, LLVMVectorType(g->i32, kn->lanes),
+			element(kn, g->i8, pb,
+				at * dtype_info[kn->panel].bits / 8), "");
+		LLVMSetAlignment(lanes[v], kn->lanes * 4);
+	}
+}
+
+static void decoded_step(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
+			 int64_t a_ahead, int64_t b_ahead)
+{
+	struct cg *g = kn->g;
+	LLVMValueRef lanes[MAX_VECS], w[MAX_VECS], p = pa;
+	unsigned n = kn->mr * kn->nv;
+
+	load_lanes(kn, pb, b_ahead, lanes);
+	for (unsigned i = 0; i < kn->group; i++) {
+		for (unsigned v = 0; v < kn->nv; v++) {
+			w[v] = number(kn, lanes[v], i);
+			if (kn->d.apart)
+				continue;
+			w[v] = kn->d.zero ? fused(kn, w[v], kn->d.scale[v],
+						  kn->d.shift[v])
+					  : LLVMBuildFMul(g->b, w[v],
+							  kn->d.scale[v], "");
+		}
+		if (i) {
+			LLVMValueRef off = LLVMBuildMul(g->b, kn->d.step,
+							cg_int(g, i), "");
+
+			p = LLVMBuildGEP2(g->b, kn->row_elem, pa, &off, 1, "");
+		}
+		for (unsigned r = 0; r < kn->mr; r++) {
+			LLVMValueRef x = load_row(kn, p, r, a_ahead);
+
+			for (unsigned v = 0; v < kn->nv; v++)
+				multiply_add(kn, r, v, x, w[v]);
+			if (kn->n_sum > n)
+				kn->sum[n + r] = LLVMBuildFAdd(
+					g->b, kn->sum[n + r], x, "");
+		}
+	}
+}
+
 static void k_step(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
 		   int64_t a_ahead, int64_t b_ahead)
 {
 	LLVMValueRef held[MAX_ROWS], x;
 
+	if (kn->d.on) {
+		decoded_step(kn, pa, pb, a_ahead, b_ahead);
+		return;
+	}
 	read_ahead(kn, pb, b_ahead);
 	if (kn->mr >= kn->nv) {
 		for (unsigned v = 0; v < kn->nv; v++)
@@ -271,6 +475,16 @@ static void k_step(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
 	}
 }
 
+/* A pointer into a packed panel counts bytes; steps are whole groups. */
+static LLVMValueRef panel_bytes(struct kern *kn, LLVMValueRef n)
+{
+	unsigned bits = dtype_info[kn->panel].bits;
+
+	return dtype_is_packed(kn->panel)
+		       ? LLVMBuildSDiv(kn->g->b, n, cg_int(kn->g, 8 / bits), "")
+		       : n;
+}
+
 /* ---- loops over k --------------------------------------------------- */
 
 /*
@@ -278,19 +492,22 @@ static void k_step(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
  * the innermost variable at once.  Returns the pointers behind the last step.
  */
 static void k_nest(struct kern *kn, unsigned depth, LLVMValueRef pa,
-		   LLVMValueRef pb)
+		   LLVMValueRef pb, LLVMValueRef ps);
+
+static void k_loop(struct kern *kn, unsigned depth, LLVMValueRef pa,
+		   LLVMValueRef pb, LLVMValueRef ps)
 {
 	struct cg *g = kn->g;
 	LLVMBuilderRef b = g->b;
 	const struct k_loop *l = &kn->k[depth];
 	bool inner = depth + 1 == kn->n_k;
-	unsigned n_sum = kn->mr * kn->nv;
+	unsigned n_sum = kn->n_sum;
 	int64_t extent, as = 0, bs = 0, unroll = 1;
 	bool known = expr_is_const(l->extent, &extent);
 
 	/* With one vector, LLVM lets a second step of sums live beside the
 	 * first and spills. */
-	if (inner && known && kn->nv > 1 && expr_is_const(l->a_step, &as) &&
+	if (inner && known && kn->nv > 1 && !kn->d.on && expr_is_const(l->a_step, &as) &&
 	    expr_is_const(l->b_step, &bs)) {
 		unroll = g->t->isa->unroll_k;
 		while (unroll > 1 && extent % unroll)
@@ -302,9 +519,11 @@ static void k_nest(struct kern *kn, unsigned depth, LLVMValueRef pa,
 	LLVMValueRef n = cg_expr(g, kn->op, l->extent, 0);
 	LLVMValueRef step_a = cg_expr(g, kn->op, expr_scale(g->c, l->a_step,
 							    unroll), 0);
-	LLVMValueRef step_b = cg_expr(g, kn->op, expr_scale(g->c, l->b_step,
+	LLVMValueRef step_b = panel_bytes(
+		kn, cg_expr(g, kn->op, expr_scale(g->c, l->b_step, unroll), 0));
+	LLVMValueRef step_s = cg_expr(g, kn->op, expr_scale(g->c, l->s_step,
 							    unroll), 0);
-	LLVMValueRef first[MAX_SUMS], phi[MAX_SUMS];
+	LLVMValueRef first[MAX_SUMS + MAX_ROWS], phi[MAX_SUMS + MAX_ROWS];
 
 	pre = LLVMGetInsertBlock(b);
 	for (unsigned i = 0; i < n_sum; i++)
@@ -320,6 +539,7 @@ static void k_nest(struct kern *kn, unsigned depth, LLVMValueRef pa,
 	LLVMValueRef i = LLVMBuildPhi(b, g->i64, "");
 	LLVMValueRef a = LLVMBuildPhi(b, g->ptr, "");
 	LLVMValueRef p = LLVMBuildPhi(b, g->ptr, "");
+	LLVMValueRef s = LLVMBuildPhi(b, g->i64, "");
 
 	for (unsigned k = 0; k < n_sum; k++)
 		kn->sum[k] = phi[k] = LLVMBuildPhi(b, kn->vec, "");
@@ -327,7 +547,8 @@ static void k_nest(struct kern *kn, unsigned depth, LLVMValueRef pa,
 		for (int64_t u = 0; u < unroll; u++)
 			k_step(kn, a, p, u * as, u * bs);
 	else
-		k_nest(kn, depth + 1, a, p);
+		k_nest(kn, depth + 1, a, p, s);
+	LLVMValueRef ns = LLVMBuildAdd(b, s, step_s, "");
 	LLVMValueRef left = LLVMBuildSub(b, i, cg_int(g, unroll), "");
 	LLVMValueRef na = LLVMBuildGEP2(b, kn->row_elem, a, &step_a, 1, "");
 	LLVMValueRef np = LLVMBuildGEP2(b, kn->panel_elem, p, &step_b, 1, "");
@@ -341,6 +562,7 @@ static void k_nest(struct kern *kn, unsigned depth, LLVMValueRef pa,
 	LLVMAddIncoming(i, (LLVMValueRef[]){ n, left }, from, 2);
 	LLVMAddIncoming(a, (LLVMValueRef[]){ pa, na }, from, 2);
 	LLVMAddIncoming(p, (LLVMValueRef[]){ pb, np }, from, 2);
+	LLVMAddIncoming(s, (LLVMValueRef[]){ ps, ns }, from, 2);
 	for (unsigned k = 0; k < n_sum; k++)
 		LLVMAddIncoming(phi[k],
 				(LLVMValueRef[]){ first[k], kn->sum[k] }, from,
@@ -355,6 +577,35 @@ static void k_nest(struct kern *kn, unsigned depth, LLVMValueRef pa,
 				from, 2);
 		kn->sum[k] = r;
 	}
+}
+
+/* Scales and zero points are those of one block from this depth on. */
+static void k_nest(struct kern *kn, unsigned depth, LLVMValueRef pa,
+		   LLVMValueRef pb, LLVMValueRef ps)
+{
+	LLVMValueRef outer[MAX_SUMS];
+	unsigned n = kn->mr * kn->nv;
+
+	if (!kn->d.on || depth != kn->d.depth) {
+		k_loop(kn, depth, pa, pb, ps);
+		return;
+	}
+	if (!kn->d.apart) {
+		load_scales(kn, ps);
+		k_loop(kn, depth, pa, pb, ps);
+		return;
+	}
+	for (unsigned i = 0; i < n; i++)
+		outer[i] = kn->sum[i];
+	for (unsigned i = 0; i < kn->n_sum; i++)
+		kn->sum[i] = LLVMConstNull(kn->vec);
+	k_loop(kn, depth, pa, pb, ps);
+	load_scales(kn, ps);
+	for (unsigned i = 0; i < n; i++)
+		kn->sum[i] = scaled_block(kn, i / kn->nv, i % kn->nv,
+					  outer[i]);
+	for (unsigned i = n; i < kn->n_sum; i++)
+		kn->sum[i] = LLVMConstNull(kn->vec);
 }
 
 /* ---- what follows the sum ------------------------------------------- */
@@ -603,12 +854,15 @@ static void tile_body(struct kern *kn)
 	plan(kn);
 	off = cg_expr(g, kn->op, kn->a_off, 0);
 	pa = LLVMBuildGEP2(g->b, kn->row_elem, pa, &off, 1, "");
-	off = cg_expr(g, kn->op, kn->b_off, 0);
+	off = panel_bytes(kn, cg_expr(g, kn->op, kn->b_off, 0));
 	pb = LLVMBuildGEP2(g->b, kn->panel_elem, pb, &off, 1, "");
+	LLVMValueRef ps = cg_expr(g, kn->op, kn->d.off, 0);
+
 	g->lanes = kn->lanes; /* for splats */
-	for (unsigned i = 0; i < kn->mr * kn->nv; i++)
+	plan_decoding(kn);
+	for (unsigned i = 0; i < kn->n_sum; i++)
 		kn->sum[i] = LLVMConstNull(kn->vec);
-	k_nest(kn, 0, pa, pb);
+	k_nest(kn, 0, pa, pb, ps);
 	g->lanes = 1;
 	epilogue(kn);
 }
@@ -647,6 +901,7 @@ void cg_contract(struct cg *g, struct op *op)
 	struct kern kn = { .g = g, .op = op, .dt = dt,
 			   .rows = op->in[0].val->type->dtype,
 			   .group = (unsigned)op_int(op, A_group),
+			   .d = { .on = op->n_in > 2, .zero = op->n_in > 3 },
 			   .panel = op->in[1].val->type->dtype,
 			   .mr = (unsigned)op_int(op, A_mr),
 			   .nr = (unsigned)op_int(op, A_nr) };

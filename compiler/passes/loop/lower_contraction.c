@@ -335,16 +335,24 @@ static void emit_tile(struct tiling *t, unsigned mr, const struct expr *m0,
 	struct block *kb = op_body(t->con.fold);
 	const struct expr *cols = expr_atom(body->iv[t->con.col])->a;
 	struct cloner cl = { .ctx = c };
-	struct value *in[] = { t->con.a->in[0].val, t->con.b->in[0].val };
+	struct value *in[4] = { t->con.a->in[0].val, t->con.b->in[0].val };
+	unsigned n_in = 2;
+	struct decode d;
 	const struct expr *n0 = expr_scale(c, panel, t->width);
 	const struct expr *origin[] = { m0, n0, expr_sub(c, cols, n0) };
 	const struct expr *e[2 * MAX_RANK];
 	size_t n_a, n_b;
+	int64_t group;
 
+	if (product_decodes(t->con.b, &d)) {
+		in[n_in++] = d.scale->in[0].val;
+		if (d.zero)
+			in[n_in++] = d.zero->in[0].val;
+	}
 	copy_map(&cl, &t->cl);
 	struct op *kern = build(&t->b, &(struct op_spec){
 					       .code = OP_kern_contract,
-					       .n_in = 2, .in = in,
+					       .n_in = n_in, .in = in,
 					       .n_region = 1 });
 	struct block *kbody = op_body(kern);
 	const struct expr *m = block_add_iv(c, kbody, t->rows);
@@ -373,12 +381,19 @@ static void emit_tile(struct tiling *t, unsigned mr, const struct expr *m0,
 	for (size_t i = 0; i < n_b; i++)
 		e[i] = clone_expr(&cl, bi[i]);
 	op_set_exprs(c, kern, A_b_idx, n_b, e);
+	if (n_in > 2) {
+		const struct expr *const *si = op_exprs(d.scale, A_idx, &n_a);
+
+		for (size_t i = 0; i < n_a; i++)
+			e[i] = clone_expr(&cl, si[i]);
+		op_set_exprs(c, kern, A_s_idx, n_a, e);
+	}
 	op_set_exprs(c, kern, A_origin, 3, origin);
 	op_set_int(c, kern, A_mr, mr);
 	op_set_int(c, kern, A_nr, t->width);
-	if (t->con.fold->out[0].type->dtype == DT_I32 &&
-	    c->target->dot->group > 1)
-		op_set_int(c, kern, A_group, c->target->dot->group);
+	if (bi[n_b - 1] == kb->iv[kb->n_iv - 1] &&
+	    expr_is_const(expr_atom(bi[n_b - 1])->a, &group))
+		op_set_int(c, kern, A_group, group);
 
 	/* What happens to each sum. */
 	struct builder saved = t->b;

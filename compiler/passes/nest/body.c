@@ -8,69 +8,6 @@
 
 /* ---- questions ------------------------------------------------------ */
 
-/* Does the cast keep every value, so that a sum may widen what it reads? */
-static bool widens(enum dtype from, enum dtype to)
-{
-	if (to == DT_F32 && dtype_is_half(from))
-		return true;
-	return (to == DT_I32 || to == DT_F32) && !dtype_is_float(from) &&
-	       dtype_info[from].bits <= 16;
-}
-
-/* The load that v is, or is the widened value of. */
-static struct op *load_of(struct value *v, const struct block *body)
-{
-	struct op *cast = def_of(v, OP_arith_cast);
-
-	if (cast && cast->parent == body &&
-	    widens(cast->in[0].val->type->dtype, v->type->dtype))
-		v = cast->in[0].val;
-	return def_of(v, OP_nest_load);
-}
-
-struct value *product_factor(struct op *load)
-{
-	struct op *user = load->out[0].uses->user;
-
-	return user->code == OP_arith_cast ? &user->out[0] : &load->out[0];
-}
-
-bool fold_is_product(const struct op *fold, struct op **a, struct op **b)
-{
-	const struct block *body = op_body(fold);
-	struct op *sum, *mul;
-
-	if (fold->n_in != 1 || !body->last || !body->last->n_in)
-		return false;
-	sum = def_of(body->last->in[0].val, OP_arith_add);
-	if (!sum || sum->parent != body)
-		return false;
-	unsigned k = sum->in[0].val == body->arg[0] ? 1 : 0;
-
-	if (sum->in[1 - k].val != body->arg[0])
-		return false;
-	mul = def_of(sum->in[k].val, OP_arith_mul);
-	if (!mul || mul->parent != body)
-		return false;
-	*a = load_of(mul->in[0].val, body);
-	*b = load_of(mul->in[1].val, body);
-	return *a && *b && *a != *b;
-}
-
-struct op *body_product(const struct block *body)
-{
-	struct op *found = NULL, *a, *b;
-
-	for (struct op *op = body->first; op; op = op->next) {
-		if (op->code != OP_nest_reduce)
-			continue;
-		if (found || !fold_is_product(op, &a, &b))
-			return NULL;
-		found = op;
-	}
-	return found;
-}
-
 bool body_has_fold(const struct block *body)
 {
 	for (const struct op *op = body->first; op; op = op->next)

@@ -6,14 +6,39 @@
 #include "ir/op.h"
 #include "passes/pass.h"
 
-/* The fold is sum += load * load: what a contraction's body looks like.  Loads
+/* ---- product.c ------------------------------------------------------ */
+
+/* A factor that is decoded where it is read:
+ * (f32(load) - f32(zero)) * f32(scale), all loads; zero may be NULL. */
+struct decode {
+	struct op *scale, *zero;
+};
+
+/*
+ * The fold is sum += load * load: what a contraction's body looks like.  Loads
  * of half floats and of small integers may be widened to f32, those of small
- * integers to i32. */
+ * integers to i32; one of them may be decoded.
+ */
 bool fold_is_product(const struct op *fold, struct op **a, struct op **b);
-/* What the product multiplies: the load, or its widened value. */
+/* What the product multiplies: the load, or what is made of it. */
 struct value *product_factor(struct op *load);
+/* Is the load of a product decoded?  *d is cleared where not. */
+bool product_decodes(struct op *load, struct decode *d);
+/* Its multiplication, whatever that multiplies; NULL without one. */
+struct op *fold_product(const struct op *fold);
+/*
+ * The fold, of one carried value, with variable k as a quotient by `by`, in
+ * its place, and a remainder, which is the last variable; the old one is
+ * erased.  Where `by` may not divide k's extent *inside is negative for steps
+ * that the fold did not have.
+ */
+struct op *fold_split(struct ctx *c, struct op *fold, uint32_t k, int64_t by,
+		      const struct expr **inside);
 /* The only fold of the body when it is such a product, else NULL. */
 struct op *body_product(const struct block *body);
+
+/* ---- body.c --------------------------------------------------------- */
+
 bool body_has_fold(const struct block *body);
 /* Bit i: the ops below use the block's i-th iteration variable. */
 uint32_t op_uses_ivs(const struct op *op, const struct block *of);

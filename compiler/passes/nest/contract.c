@@ -149,18 +149,26 @@ static bool channels_last(const struct contraction *con)
 	return false;
 }
 
-/* Order of the fold's variables in the panel but for the group's: that of the
- * row operand in memory, so that it is read in order. */
+/*
+ * Order of the fold's variables in the panel but for the group's: that of the
+ * row operand in memory, so that it is read in order; those of which scales
+ * depend before the others.
+ */
 static unsigned fold_order(const struct contraction *con,
 			   const struct group *g, unsigned *order)
 {
 	const struct block *kb = op_body(con->fold);
 	bool window_first = channels_last(con);
+	struct decode d;
+	uint32_t outer = product_decodes(con->b, &d) ? op_uses_ivs(d.scale, kb)
+						     : 0;
 	unsigned n = 0;
 
-	for (int pass = 0; pass < 2; pass++)
+	for (int pass = 0; pass < 4; pass++)
 		for (uint32_t i = 0; i < kb->n_iv - (g->size > 1); i++)
-			if ((con->window >> i & 1) == (window_first == !pass))
+			if ((con->window >> i & 1) == (window_first ==
+						       !(pass & 1)) &&
+			    (outer >> i & 1) == (pass < 2))
 				order[n++] = i;
 	return n;
 }
@@ -186,102 +194,147 @@ static enum dtype panel_dtype(struct ctx *c, const struct contraction *con)
 		       : DT_F32;
 }
 
-static void pack_columns(struct ctx *c, struct contraction *con,
-			 const struct group *g)
-{
-	struct block *out = op_body(con->compute), *kb = op_body(con->fold);
-	struct builder b = { c, con->compute->parent, con->compute,
-			     con->compute->loc };
-	struct lower lo = { .b = b };
+/* The panel's dims, each with the index at which the kernel reads it, and the
+ * variables of the load with those that stand for them in the panel. */
+struct panel {
+	struct ctx *c;
+	const struct contraction *con;
+	struct op *load;
 	const struct expr *dim[2 * MAX_RANK], *at[2 * MAX_RANK];
-	struct rename rn = { .n = 0 };
-	int64_t panel_width = choose_width(c, con);
-	const struct expr *width = expr_const(c, panel_width);
-	const struct expr *n = out->iv[con->col], *cols = expr_atom(n)->a;
-	unsigned order[MAX_RANK], rank = 0;
+	unsigned rank, panel, column;
+	struct rename rn;
+};
 
-	/* Outer: batch and further columns that the operand uses. */
+static void add_dim(struct panel *p, const struct expr *iv)
+{
+	p->rn.from[p->rn.n++] = p->at[p->rank] = iv;
+	p->dim[p->rank++] = expr_atom(iv)->a;
+}
+
+/* Batch variables and further columns, panels, steps of the sum, columns, and
+ * the group. */
+static void choose_dims(struct panel *p, const struct group *g, int64_t nr)
+{
+	const struct contraction *con = p->con;
+	const struct block *out = op_body(con->compute);
+	const struct block *kb = op_body(con->fold);
+	const struct expr *n = out->iv[con->col], *width = expr_const(p->c, nr);
+	uint32_t used = op_uses_ivs(p->load, out);
+	uint32_t steps = op_uses_ivs(p->load, kb);
+	unsigned order[MAX_RANK];
+
 	for (uint32_t i = 0; i < out->n_iv; i++)
-		if (i != con->col && (con->cols | con->batch) >> i & 1) {
-			rn.from[rn.n++] = at[rank] = out->iv[i];
-			dim[rank++] = expr_atom(out->iv[i])->a;
-		}
-	at[rank] = expr_div(c, n, width);
-	unsigned panel = rank;
-
-	dim[rank++] = expr_ceildiv(c, cols, width);
+		if (i != con->col &&
+		    (con->cols | con->batch) & used & (1u << i))
+			add_dim(p, out->iv[i]);
+	p->panel = p->rank;
+	p->at[p->rank] = expr_div(p->c, n, width);
+	p->dim[p->rank++] = expr_ceildiv(p->c, expr_atom(n)->a, width);
 	unsigned n_k = fold_order(con, g, order);
 
-	for (unsigned i = 0; i < n_k; i++) {
-		rn.from[rn.n++] = at[rank] = kb->iv[order[i]];
-		dim[rank++] = expr_atom(kb->iv[order[i]])->a;
-	}
-	unsigned column = rank;
+	for (unsigned i = 0; i < n_k; i++)
+		if (p->load == con->b || steps >> order[i] & 1)
+			add_dim(p, kb->iv[order[i]]);
+	p->column = p->rank;
+	p->at[p->rank] = expr_mod(p->c, n, width);
+	p->dim[p->rank++] = width;
+	if (g->size > 1 && p->load == con->b)
+		add_dim(p, kb->iv[kb->n_iv - 1]);
+}
 
-	at[rank] = expr_mod(c, n, width);
-	dim[rank++] = width;
-	if (g->size > 1) {
-		rn.from[rn.n++] = at[rank] = kb->iv[kb->n_iv - 1];
-		dim[rank++] = expr_const(c, g->size);
-	}
-
-	enum dtype from = con->b->out[0].type->dtype;
-	const struct type *t = type_tensor(c, panel_dtype(c, con), rank, dim);
-	struct nest s = nest_begin(&lo, 1, &t);
-	const struct expr *col = expr_add(c, expr_mul(c, s.iv[panel], width),
-					  s.iv[column]);
+/* Variables of the panel's statement in the load's indices. */
+static void rename_dims(struct panel *p, const struct nest *s, int64_t nr)
+{
+	const struct contraction *con = p->con;
+	const struct block *out = op_body(con->compute);
+	struct rename *rn = &p->rn;
 	unsigned k = 0;
 
-	for (unsigned i = 0; i < rank; i++)
-		if (i != panel && i != column)
-			rn.to[k++] = s.iv[i];
-	rn.from[rn.n] = n;
-	rn.to[rn.n++] = col;
+	for (unsigned i = 0; i < p->rank; i++)
+		if (i != p->panel && i != p->column)
+			rn->to[k++] = s->iv[i];
+	rn->from[rn->n] = out->iv[con->col];
+	rn->to[rn->n++] = expr_add(p->c, expr_scale(p->c, s->iv[p->panel], nr),
+				   s->iv[p->column]);
 	/* A variable of extent 1 is no dim of the panels. */
 	for (uint32_t i = 0; i < out->n_iv; i++)
 		if (expr_is(expr_atom(out->iv[i])->a, 1) && i != con->col) {
-			rn.from[rn.n] = out->iv[i];
-			rn.to[rn.n++] = expr_const(c, 0);
+			rn->from[rn->n] = out->iv[i];
+			rn->to[rn->n++] = expr_const(p->c, 0);
 		}
+}
+
+/* The load reads panels of nr columns, zero beyond the last column. */
+static void pack(struct ctx *c, const struct contraction *con,
+		 const struct group *g, struct op *load, enum dtype t,
+		 int64_t nr)
+{
+	struct builder b = { c, con->compute->parent, con->compute,
+			     con->compute->loc };
+	struct lower lo = { .b = b };
+	struct panel p = { .c = c, .con = con, .load = load };
+	const struct expr *col = op_body(con->compute)->iv[con->col];
+
+	choose_dims(&p, g, nr);
+	const struct type *type = type_tensor(c, t, p.rank, p.dim);
+	struct nest s = nest_begin(&lo, 1, &type);
+
+	rename_dims(&p, &s, nr);
 	size_t n_idx;
-	const struct expr *const *idx = op_exprs(con->b, A_idx, &n_idx);
+	const struct expr *const *idx = op_exprs(load, A_idx, &n_idx);
 	const struct expr *e[MAX_RANK], *guard[2];
+	bool short_group = g->inside && load == con->b;
 
 	for (size_t i = 0; i < n_idx; i++)
-		e[i] = expr_subst(c, idx[i], expr_renamed, &rn);
-	guard[0] = expr_addc(c, expr_sub(c, cols, col), -1);
-	if (g->inside)
-		guard[1] = expr_subst(c, g->inside, expr_renamed, &rn);
-	struct value *zero = s_const(&lo, from, 0);
-	struct value *v = nest_load_guarded(&lo, con->b->in[0].val, e,
-					    1 + (g->inside != NULL), guard,
-					    zero);
+		e[i] = expr_subst(c, idx[i], expr_renamed, &p.rn);
+	guard[0] = expr_subst(c, expr_addc(c, expr_sub(c, expr_atom(col)->a,
+						       col), -1),
+			      expr_renamed, &p.rn);
+	if (short_group)
+		guard[1] = expr_subst(c, g->inside, expr_renamed, &p.rn);
+	struct value *zero = s_const(&lo, load->out[0].type->dtype, 0);
+	struct value *v = nest_load_guarded(&lo, load->in[0].val, e,
+					    1 + short_group, guard, zero);
 	struct value *packed;
 
-	v = s_cast(&lo, t->dtype, v);
-
+	v = s_cast(&lo, t, v);
 	nest_end(&lo, &s, 1, &v, &packed);
 	erase_dead(op_body(s.op));
-	if (reads_constants(con->b)) {
-		struct value *folded = const_of(&b, s.op);
+	struct value *folded = reads_constants(load) ? const_of(&b, s.op)
+						     : NULL;
 
-		if (folded) {
-			value_replace(packed, folded);
-			op_erase(s.op);
-			packed = folded;
-		}
+	if (folded) {
+		value_replace(packed, folded);
+		op_erase(s.op);
+		packed = folded;
 	}
-	struct op *mul = product_factor(con->b)->uses->user;
+	contraction_replace_load(c, load, packed, p.rank, p.at);
+}
 
-	contraction_replace_load(c, con->b, packed, rank, at);
+static void pack_columns(struct ctx *c, struct contraction *con,
+			 const struct group *g)
+{
+	int64_t nr = choose_width(c, con);
+	struct op *mul = fold_product(con->fold);
+	struct decode d;
+
 	/* The packed operand becomes the second factor. */
 	if (mul->in[0].val != product_factor(con->a)) {
-		struct value *p = mul->in[0].val;
+		struct value *v = mul->in[0].val;
 
 		op_set_in(mul, 0, mul->in[1].val);
-		op_set_in(mul, 1, p);
+		op_set_in(mul, 1, v);
 	}
-	op_set_int(c, con->compute, A_panel, panel_width);
+	if (product_decodes(con->b, &d)) {
+		pack(c, con, g, d.scale, d.scale->out[0].type->dtype, nr);
+		if (d.zero)
+			pack(c, con, g, d.zero, d.zero->out[0].type->dtype,
+			     nr);
+		pack(c, con, g, con->b, con->b->out[0].type->dtype, nr);
+	} else {
+		pack(c, con, g, con->b, panel_dtype(c, con), nr);
+	}
+	op_set_int(c, con->compute, A_panel, nr);
 }
 
 static void contract_statement(struct ctx *c, struct op *op)

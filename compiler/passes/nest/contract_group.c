@@ -116,55 +116,41 @@ static int choose(struct ctx *c, const struct contraction *con, unsigned size)
 	return k >= 0 ? k : (int)op_body(con->fold)->n_iv - 1;
 }
 
-/* The fold with variable k as quotient and remainder of `size`, which is the
- * last one. */
-static void split_fold(struct ctx *c, struct contraction *con, uint32_t k,
-		       struct group *g)
+/* The last variable of the fold that the scale does not depend on. */
+static uint32_t within_block(const struct contraction *con,
+			     const struct op *scale)
 {
-	struct op *old = con->fold;
-	const struct block *from = op_body(old);
-	struct lower lo = { .b = { c, old->parent, old, old->loc } };
-	const struct expr *size = expr_const(c, g->size), *extent[MAX_RANK];
-	struct cloner cl = { .ctx = c };
-	uint32_t n = from->n_iv;
+	const struct block *kb = op_body(con->fold);
+	uint32_t k = kb->n_iv - 1, used = op_uses_ivs(scale, kb);
 
-	for (uint32_t i = 0; i < n; i++)
-		extent[i] = expr_atom(from->iv[i])->a;
-	const struct expr *all = extent[k];
-
-	extent[k] = expr_ceildiv(c, all, size);
-	extent[n] = size;
-	struct reduce r = nest_reduce_begin(&lo, n + 1, extent, 1,
-					    &old->in[0].val);
-
-	for (uint32_t i = 0; i < n; i++) {
-		const struct expr *to = r.iv[i];
-
-		if (i == k)
-			to = expr_add(c, expr_mul(c, to, size), r.iv[n]);
-		clone_iv(&cl, from->iv[i], to);
-		if (i == k && !expr_exact_div(c, all, size))
-			g->inside = expr_addc(c, expr_sub(c, all, to), -1);
-	}
-	clone_value(&cl, from->arg[0], r.acc[0]);
-	const struct op *y = clone_body(&cl, &lo.b, from);
-	struct value *v = cloned(&cl, y->in[0].val);
-
-	nest_reduce_end(&lo, &r, &v, &v);
-	value_replace(&old->out[0], v);
-	op_erase(old);
-	cloner_free(&cl);
+	while (k && used >> k & 1)
+		k--;
+	return k;
 }
 
 void contraction_group(struct ctx *c, struct contraction *con,
 		       struct group *g)
 {
+	enum dtype t = con->b->out[0].type->dtype;
+	struct decode d;
+
 	*g = (struct group){ .size = 1 };
+	if (product_decodes(con->b, &d)) {
+		/* A lane of 32 bits has so many of them. */
+		if (dtype_is_packed(t)) {
+			g->size = 32 / dtype_info[t].bits;
+			fold_split(c, con->fold, within_block(con, d.scale),
+				   g->size, &g->inside);
+		}
+		return;
+	}
 	if (con->fold->out[0].type->dtype != DT_I32)
 		return;
 	g->size = c->target->dot->group;
 	if (g->size > 1)
-		split_fold(c, con, (uint32_t)choose(c, con, g->size), g);
+		fold_split(c, con->fold,
+			   (uint32_t)choose(c, con, g->size), g->size,
+			   &g->inside);
 }
 
 static void guard_load(struct ctx *c, struct op *load,

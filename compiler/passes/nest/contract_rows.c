@@ -212,7 +212,8 @@ static bool reads_groups(struct ctx *c, const struct contraction *con,
 	size_t n;
 	const struct expr *off, *step, *rest;
 
-	if (g->size == 1)
+	if (g->size == 1 ||
+	    (con->fold->out[0].type->dtype != DT_I32 && !g->inside))
 		return true;
 	off = layout_offset(c, con->a->in[0].val, op_exprs(con->a, A_idx, &n));
 	return !g->inside &&

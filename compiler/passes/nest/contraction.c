@@ -64,15 +64,27 @@ static bool packable(const struct op *load, const struct block *out,
 	return !n && !mixed(load, out, of, fold) && load->n_in == 1;
 }
 
-/* The loads, what widens them, mul, add and yield are the whole fold. */
+/* Ops of the block that make v. */
+static unsigned makers(const struct value *v, const struct block *b)
+{
+	unsigned n = 1;
+
+	if (!v->def || v->def->parent != b)
+		return 0;
+	for (unsigned i = 0; i < v->def->n_in; i++)
+		if (v->def->in[i].val->type->kind == TY_SCALAR)
+			n += makers(v->def->in[i].val, b);
+	return n;
+}
+
+/* The factors, mul, add and yield are the whole fold. */
 static bool nothing_else(const struct block *fold, struct op *a, struct op *b)
 {
-	unsigned n = 5, have = 0;
+	unsigned n = 3, have = 0;
 
 	if (a->parent != fold || b->parent != fold)
 		return false;
-	n += product_factor(a) != &a->out[0];
-	n += product_factor(b) != &b->out[0];
+	n += makers(product_factor(a), fold) + makers(product_factor(b), fold);
 	for (const struct op *op = fold->first; op; op = op->next)
 		have++;
 	return have == n;

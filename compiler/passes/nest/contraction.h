@@ -25,8 +25,9 @@ struct contraction {
 
 /*
  * Of a sum of integers: the fold's last variable counts the products that one
- * instruction adds (struct dot).  A reads them from consecutive elements; the
- * panel is 0 where `inside`, over the fold's variables, is negative.
+ * instruction adds (struct dot), which A reads from consecutive elements.  Of
+ * decoded weights: the numbers that a lane of 32 bits holds.  The panel is 0
+ * where `inside`, over the fold's variables, is negative.
  */
 struct group {
 	unsigned size;			/* 1: there is no such variable */

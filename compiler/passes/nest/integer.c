@@ -396,7 +396,8 @@ static void integer_statement(struct ctx *c, struct op *compute)
 	}
 	if (quantized_factors(c, compute, t.fold, f))
 		rewrite(&t, f);
-	else
+	else if (!dtype_is_float(t.fold->out[0].type->dtype) ||
+		 !decode_weights(c, compute, t.fold))
 		erase_dead(t.body);
 }
 

@@ -288,6 +288,13 @@ static bool plain_factor(const struct block *kb, const struct value *v,
 	return load->n_in == 1u + (f->n_guard > 0) && !inside(f->other, kb);
 }
 
+void factor_of_load(struct ctx *c, struct op *load, struct factor *f)
+{
+	memset(f, 0, sizeof(*f));
+	read_load(f, load);
+	look_through(c, f);
+}
+
 bool quantized_factors(struct ctx *c, struct op *compute, struct op *fold,
 		       struct factor f[2])
 {

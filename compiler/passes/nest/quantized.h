@@ -32,6 +32,15 @@ struct factor {
 bool quantized_factors(struct ctx *c, struct op *compute, struct op *fold,
 		       struct factor f[2]);
 
+/* The factor that a load is, seen through views; its guards are read. */
+void factor_of_load(struct ctx *c, struct op *load, struct factor *f);
+
+/*
+ * Weights that are stored in a few bits, as constants of the contraction; see
+ * decode.c.  False where the fold has none.
+ */
+bool decode_weights(struct ctx *c, struct op *compute, struct op *fold);
+
 /* ---- scalars -------------------------------------------------------- */
 
 /* Is the scalar one number in all points? */

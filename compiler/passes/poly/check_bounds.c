@@ -281,6 +281,10 @@ static void check_contract(struct checker *k, struct op *op)
 	idx = op_exprs(op, A_b_idx, &count);
 	for (size_t i = 0; i < count; i++)
 		check_index(k, op, op->in[1].val, idx, i);
+	idx = op_exprs(op, A_s_idx, &count);
+	for (size_t i = 0; i < count; i++)
+		for (unsigned s = 2; s < op->n_in; s++)
+			check_index(k, op, op->in[s].val, idx, i);
 	p->loose.n--;
 	if (k->plain) {
 		k->plain = false;

@@ -103,6 +103,7 @@ static void put_op(struct memo *m, const struct op *op)
 	if (op->code == OP_kern_contract) {
 		put_list(m, op, A_a_idx);
 		put_list(m, op, A_b_idx);
+		put_list(m, op, A_s_idx);
 		put_list(m, op, A_origin);
 		put(m, (uint64_t)op_int(op, A_mr));
 		put(m, (uint64_t)op_int(op, A_nr));

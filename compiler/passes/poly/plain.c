@@ -30,14 +30,16 @@ static struct value *op2(struct plain *p, enum opcode code, struct value *x,
 }
 
 /* The element of the tile's operand i, in the type of the sum. */
-static struct value *factor(struct plain *p, const struct op *op, unsigned i,
-			    const struct type *sum)
+static struct value *element(struct plain *p, const struct op *op, unsigned i,
+			     const struct type *sum)
 {
 	struct ctx *c = p->c;
 	struct value *buf = op->in[i].val, *x;
 	const struct type *t = type_scalar(c, buf->type->dtype);
 	size_t n;
-	const struct expr *const *idx = op_exprs(op, i ? A_b_idx : A_a_idx, &n);
+	const struct expr *const *idx = op_exprs(op, i > 1 ? A_s_idx
+						 : i       ? A_b_idx
+							   : A_a_idx, &n);
 	const struct expr *e[MAX_RANK];
 
 	for (size_t k = 0; k < n; k++)
@@ -54,6 +56,19 @@ static struct value *factor(struct plain *p, const struct op *op, unsigned i,
 						.n_in = 1, .in = &x,
 						.n_out = 1,
 						.out = &sum })->out[0];
+}
+
+/* The tile's second factor may be decoded. */
+static struct value *factor(struct plain *p, const struct op *op, unsigned i,
+			    const struct type *sum)
+{
+	struct value *x = element(p, op, i, sum);
+
+	if (i && op->n_in > 3)
+		x = op2(p, OP_arith_sub, x, element(p, op, 3, sum));
+	if (i && op->n_in > 2)
+		x = op2(p, OP_arith_mul, x, element(p, op, 2, sum));
+	return x;
 }
 
 static struct value *emit_sum(struct plain *p, const struct op *op)

@@ -61,11 +61,16 @@ OP(mem_store, .level = LEVEL_LOOP, .impure = true,
  * its last index runs over the columns of one panel.  With a `group`, the last
  * k counts the products of small integers that one instruction adds; it is
  * the last index of P, and steps through consecutive elements of A.
+ *
+ * With a third operand S, and perhaps a fourth Z, the element of P is
+ * (P - Z) * S, of which S and Z have one for each column and block of steps.
+ * A group are then the numbers in a lane of 32 bits of P.
  */
 OP(kern_contract, .level = LEVEL_LOOP, .impure = true,
 	.attr = {
 		ATTR(a_idx, AT_EXPRS),
 		ATTR(b_idx, AT_EXPRS),
+		ATTR(s_idx, AT_EXPRS),		/* of scale and zero point */
 		ATTR(origin, AT_EXPRS),		/* m0, n0, columns left */
 		ATTR(mr, AT_INT),
 		ATTR(nr, AT_INT),
