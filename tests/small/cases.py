@@ -19,10 +19,11 @@ SPECIAL = [np.nan, np.inf, -np.inf, 0.0, -0.0, 3e9, -3e9, 3e38, -3e38, 1e-45,
 
 
 class Case:
-    def __init__(self, name, nodes, feeds, want, free=None, opset=25):
+    def __init__(self, name, nodes, feeds, want, free=None):
         """free: of each input and output, which axis may be cut."""
         self.name, self.feeds, self.want = name, feeds, want
-        self.free = free
+        self.free, self.nodes = free, nodes
+        self.parts = [name] * len(want)
 
         def info(name, a, k):
             dims = [f"n{k}_{i}" for i in range(a.ndim)]
@@ -33,7 +34,7 @@ class Case:
             [info(f"y{k}" if len(want) > 1 else "y", a, 100 + k)
              for k, a in enumerate(want)])
         self.model = helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", opset)],
+            graph, opset_imports=[helper.make_opsetid("", 25)],
             ir_version=13)
         if free is None:
             self.part = None
@@ -49,6 +50,42 @@ class Case:
         part.want = [cut(a, axis) for a, axis in
                      zip(self.want, self.free[n:])]
         return part
+
+
+def joined(cases):
+    """One model of several, as each costs a process or two."""
+    nodes, feeds, want, parts, free = [], {}, [], [], ([], [])
+    for k, case in enumerate(cases):
+        names = {o.name: f"y{len(want) + i}"
+                 for i, o in enumerate(case.model.graph.output)}
+        for node in case.nodes:
+            for values in (node.input, node.output):
+                values[:] = [names.get(v, f"m{k}{v}") for v in values]
+            nodes.append(node)
+        feeds.update((f"m{k}{n}", a) for n, a in case.feeds.items())
+        want += case.want
+        parts += case.parts
+        free[0].extend(case.free[:len(case.feeds)])
+        free[1].extend(case.free[len(case.feeds):])
+    case = Case(" | ".join(c.name for c in cases), nodes, feeds, want,
+                free[0] + free[1])
+    case.parts = parts
+    return case
+
+
+def in_groups(cases, size=8):
+    """Those of free shapes and without constants together."""
+    some = []
+    for case in cases:
+        if not case.part or case.model.graph.initializer:
+            yield case
+            continue
+        some.append(case)
+        if len(some) == size:
+            yield joined(some)
+            some = []
+    if some:
+        yield joined(some)
 
 
 def code(dtype):
@@ -68,9 +105,9 @@ def bits(a):
 
 
 def difference(case, got):
-    for want, have in zip(case.want, got, strict=True):
+    for part, want, have in zip(case.parts, case.want, got, strict=True):
         if want.dtype != have.dtype or want.shape != have.shape:
-            return f"is {have.dtype}{have.shape}, not " \
+            return f"{part}: is {have.dtype}{have.shape}, not " \
                 f"{want.dtype}{want.shape}"
         mask = 15 if want.dtype.name.endswith("int4") else \
             3 if want.dtype.name.endswith("int2") else -1
@@ -80,8 +117,8 @@ def difference(case, got):
             same |= np.isnan(want.astype(F32)) & np.isnan(have.astype(F32))
         if not same.all():
             at = np.unravel_index(np.argmin(same), same.shape)
-            return f"{np.count_nonzero(~same)} of {same.size} differ, " \
-                f"{list(map(int, at))}: {have[at]}, not {want[at]}"
+            return f"{part}: {np.count_nonzero(~same)} of {same.size} " \
+                f"differ, {list(map(int, at))}: {have[at]}, not {want[at]}"
     return None
 
 
@@ -355,6 +392,7 @@ def constants(of):
     case.model.graph.output.append(helper.make_tensor_value_info(
         "y2", code(of), y.shape))
     case.want.append(y)
+    case.parts.append(case.name)
     return case
 
 
