@@ -14,7 +14,8 @@ const struct layout *layout_make(struct ctx *c, const struct type *t,
 	int64_t es = (int64_t)dtype_size(t->dtype);
 
 	if (t->rank && expr_is_const(t->dim[l->perm[t->rank - 1]], &n) &&
-	    n > 0 && n < INT64_MAX / es && !dtype_is_packed(t->dtype) && n * es % ALIAS_BYTES == 0)
+	    !dtype_is_packed(t->dtype) && n > 0 && n < INT64_MAX / es &&
+	    n * es % ALIAS_BYTES == 0)
 		l->pad = (uint32_t)(LINE_BYTES / es);
 	return l;
 }

@@ -147,8 +147,9 @@ static void check_half(enum dtype t, int frac, int bias)
 		double x = half_value(h, frac, bias), y = narrow_value(t, h);
 
 		if (isnan(x)) {
-			cr_assert(isnan(y) && 
-				  isnan(narrow_value(t, narrow_bits(t, y))), "%04x", h);
+			cr_assert(isnan(y) &&
+				  isnan(narrow_value(t, narrow_bits(t, y))),
+				  "%04x", h);
 			continue;
 		}
 		cr_assert(x == y && !signbit(x) == !signbit(y), "%04x", h);
@@ -163,7 +164,8 @@ static void check_half(enum dtype t, int frac, int bias)
 			b = 2 * a - half_value(h - 1, frac, bias);
 		double mid = (a + b) / 2;
 
-		cr_assert_eq(narrow_bits(t, mid), h + (h & 1), "tie above %04x", h);
+		cr_assert_eq(narrow_bits(t, mid), h + (h & 1),
+			     "tie above %04x", h);
 		cr_assert_eq(narrow_bits(t, nextafter(mid, a)), h);
 		cr_assert_eq(narrow_bits(t, nextafter(mid, b)), h + 1);
 		cr_assert_eq(narrow_bits(t, -nextafter(mid, b)),

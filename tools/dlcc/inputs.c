@@ -136,7 +136,8 @@ static void random_input(struct run *r, uint32_t i)
 	size_t bytes = tensor_bytes(&t, type->name);
 
 	t.data = arena_alloc(&r->a, bytes + 1);
-	fill_random(&t, tensor_count(&t, type->name), r->o->seed ^ (uint64_t)i << 32);
+	fill_random(&t, tensor_count(&t, type->name),
+		    r->o->seed ^ (uint64_t)i << 32);
 	r->in[i] = t;
 }
 

@@ -50,11 +50,10 @@ static void emit_block(struct jam *j)
 	const struct block *body = op_body(j->op);
 	const struct expr *iv;
 	struct block *inner;
-	struct op *loop = build_for(
-		&j->b, expr_atom(body->iv[j->lane_dim])->a,
-		target_lanes(j->ctx->target,
-			     (unsigned)dtype_size(j->op->out[0].type->dtype) * 8),
-		1, 0, NULL, &iv);
+	unsigned size = (unsigned)dtype_size(j->op->out[0].type->dtype);
+	struct op *loop = build_for(&j->b, expr_atom(body->iv[j->lane_dim])->a,
+				    target_lanes(j->ctx->target, size * 8), 1,
+				    0, NULL, &iv);
 
 	clone_iv(&j->cl, body->iv[j->lane_dim], iv);
 	inner = j->b.block;

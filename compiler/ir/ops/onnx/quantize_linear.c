@@ -19,7 +19,7 @@
 
 #include <math.h>
 
-#define T_QUANTIZED                                                   \
+#define T_QUANTIZED                                                        \
 	(T(I8) | T(U8) | T(I16) | T(U16) | T(I4) | T(U4) | T(I2) | T(U2) | \
 	 T_FLOAT8 | T(F4E2M1))
 #define T_REAL (T(F32) | T(F16) | T(BF16))
@@ -27,6 +27,17 @@
 static bool is_one(struct ctx *c, const struct type *t)
 {
 	return expr_is(type_elems(c, t), 1);
+}
+
+/* One number for all: scale and zero point have one shape, which the checks
+ * say where one of them does not. */
+static bool is_per_tensor(struct ctx *c, const struct op *op)
+{
+	const struct value *z = op_in(op, 2);
+
+	return !op_int(op, A_block_size) &&
+	       (is_one(c, op_in(op, 1)->type) ||
+		(!value_is_absent(z) && is_one(c, z->type)));
 }
 
 static bool scale_check(struct infer *in, unsigned *axis)
@@ -41,15 +52,15 @@ static bool scale_check(struct infer *in, unsigned *axis)
 	    !(is_one(c, z) && s->rank < 2))
 		return infer_error(in, "the scale is %s, the zero point %s",
 				   type_str(c, s), type_str(c, z));
-	for (unsigned i = 0; z && i < z->rank; i++) {
-		const struct expr *d = i < s->rank ? s->dim[i]
-						   : expr_const(c, 1);
+	for (unsigned i = 0; z && (i < z->rank || i < s->rank); i++) {
+		const struct expr *one = expr_const(c, 1);
+		const struct expr *d = i < s->rank ? s->dim[i] : one;
 
-		if (!infer_same_dim(in, &d, z->dim[i],
+		if (!infer_same_dim(in, &d, i < z->rank ? z->dim[i] : one,
 				    "dims of scale and zero point"))
 			return false;
 	}
-	if (is_one(c, s) && !block)
+	if (is_per_tensor(c, in->op))
 		return true;
 	/* The default is 1, which a vector does not have. */
 	*axis = 0;
@@ -133,7 +144,7 @@ static struct value *parameter(struct lower *lo, unsigned i,
 	int64_t block = op_int(lo->op, A_block_size);
 	unsigned rank = lower_type(lo, 0)->rank;
 	unsigned a = rank == 1 ? 0 : lower_axis(lo, A_axis, rank);
-	bool one = is_one(c, lower_in(lo, 1)->type) && !block;
+	bool one = is_per_tensor(c, lo->op);
 	const struct expr *idx[MAX_RANK];
 
 	for (unsigned k = 0; k < t->rank; k++) {
