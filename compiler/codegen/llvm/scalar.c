@@ -286,12 +286,16 @@ LLVMValueRef cg_arith2(struct cg *g, enum opcode code, enum dtype t,
 	return arith2(g, code, t, a, b, false);
 }
 
+/* The next value of what a loop carries; that of a tile is a sum already. */
 static bool is_sum(const struct op *op)
 {
+	const struct op *loop = op_parent(op);
+
 	if (op->code != OP_arith_add && op->code != OP_arith_sub)
 		return false;
 	for (unsigned i = 0; i < 2; i++)
-		if (!op->in[i].val->def && op->in[i].val->block == op->parent)
+		if (!op->in[i].val->def && loop->code == OP_loop_for &&
+		    op->in[i].val->block == op->parent)
 			return true;
 	return op_int(op, A_sum);
 }
