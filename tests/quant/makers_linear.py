@@ -201,3 +201,62 @@ def qlinear_conv(m):
             m.constant(m.scale(per)), m.constant(zero_w), m.number(s_y),
             m.number(m.whole(tx)), *(bias if m.maybe() else [])], [tx],
            **more)
+
+
+def windows(x, zero, w, more):
+    """The integer sums of a convolution, of int64 operands."""
+    n = x.ndim - 2
+    kernel, strides = w.shape[2:], more["strides"]
+    dilations, group = more["dilations"], more["group"]
+    pads = more.get("pads", [0] * 2 * n)
+    x = np.pad(x, [(0, 0), (0, 0), *zip(pads[:n], pads[n:])],
+               constant_values=zero) - zero
+    out = [(x.shape[2 + i] - dilations[i] * (kernel[i] - 1) - 1) //
+           strides[i] + 1 for i in range(n)]
+    x = x.reshape(x.shape[0], group, -1, *x.shape[2:])
+    w = w.reshape(group, -1, *w.shape[1:])
+    total = 0
+    for at in np.ndindex(*kernel):
+        cut = tuple(slice(k * d, k * d + (o - 1) * s + 1, s) for k, d, o, s
+                    in zip(at, dilations, out, strides))
+        tap = x[(slice(None), slice(None), slice(None), *cut)]
+        total = total + np.einsum("bgc...,gmc->bgm...", tap,
+                                  w[(Ellipsis, *at)])
+    return total.reshape(x.shape[0], -1, *out)
+
+
+def numpy_conv(m):
+    """Any signs, a zero point for each channel: the peer has neither."""
+    x, w, more = conv_shapes(m)
+    more.pop("auto_pad", None)
+    m.symbolic = m.maybe(0.3)
+    tx, tw = m.pick(Q8), m.pick(Q8)
+    image, weight = m.whole(tx, x), m.whole(tw, w)
+    zx, zw = m.whole(tx), m.whole(tw, w[0])
+    wide = weight.astype(np.int64) - \
+        zw.astype(np.int64).reshape(-1, *[1] * (len(w) - 1))
+    total = windows(image.astype(np.int64), int(zx), wide, more)
+    return (image, zx, weight, zw), total, more
+
+
+@maker
+def conv_integer_zeros(m):
+    (x, zx, w, zw), total, more = numpy_conv(m)
+    m.call("ConvInteger", [m.input(x), weights(m, w), m.number(zx),
+                           m.number(zw)], [np.int32], **more)
+    m.want = [total.astype(np.int32)]
+
+
+@maker
+def qlinear_conv_zeros(m):
+    (x, zx, w, zw), total, more = numpy_conv(m)
+    ty = m.pick(Q8)
+    bias = m.whole(np.int32, w.shape[0], -20000, 20000)
+    sx, sw, sy = m.scale(), m.scale(w.shape[0]), m.scale((), 0.5, 5)
+    zy = m.whole(ty)
+    m.call("QLinearConv",
+           [m.input(x), m.number(sx), m.number(zx), weights(m, w),
+            m.number(sw), m.number(zw), m.number(sy), m.number(zy),
+            m.constant(bias)], [ty], **more)
+    down = (lambda v: v.reshape(-1, *[1] * (x.ndim - 2)))
+    m.want = [requantized(total + down(bias), sx, down(sw), sy, zy, ty)]
