@@ -23,7 +23,7 @@ struct form {
 	const struct ports *at;
 	int64_t heads;
 	const struct expr *batch, *len, *past, *total;
-	const struct expr *width[3];	/* of queries, keys, values: all heads */
+	const struct expr *width[3];	/* of all queries, keys, values */
 };
 
 static const struct ports *ports_of(const struct op *op)
@@ -140,23 +140,30 @@ static bool mask_infer(struct infer *in, const struct form *f)
 		infer_dims_agree(in, t->dim[1], f->len, "mask rows"));
 }
 
-static bool attention_infer(struct infer *in)
+/* What only other devices than the CPU do in ONNX Runtime. */
+static bool refuse_others(struct infer *in, const struct form *f)
 {
 	static const enum attr_name absent[] = { A_do_rotary,
 						 A_past_present_share_buffer };
-	struct ctx *c = in->ctx;
-	struct form f;
 
-	if (!read_form(in, &f) || !past_infer(in, &f) || !mask_infer(in, &f))
-		return false;
 	for (unsigned i = 0; i < ARRAY_SIZE(absent); i++)
 		if (op_int(in->op, absent[i]))
 			return infer_unsupported(in, "attribute '%s' is not "
 						 "supported",
 						 attr_names[absent[i]]);
-	if (infer_has(in, f.at->past_length))
-		return infer_unsupported(in, "'past_sequence_length' is not "
-					 "supported");
+	return !infer_has(in, f->at->past_length) ||
+	       infer_unsupported(in, "'past_sequence_length' is not "
+				 "supported");
+}
+
+static bool attention_infer(struct infer *in)
+{
+	struct ctx *c = in->ctx;
+	struct form f;
+
+	if (!read_form(in, &f) || !past_infer(in, &f) ||
+	    !mask_infer(in, &f) || !refuse_others(in, &f))
+		return false;
 	const struct type *bias = infer_type(in, IN_BIAS);
 	const struct type *added = infer_type(in, f.at->added);
 	const struct expr *scores[] = { f.batch, expr_const(c, f.heads), f.len,

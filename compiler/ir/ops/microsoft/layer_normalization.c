@@ -144,6 +144,19 @@ static bool ids_infer(struct infer *in, unsigned i, bool shared)
 	       infer_dims_agree(in, t->dim[1], x->dim[1], name);
 }
 
+static bool operands_infer(struct infer *in, const struct ports *at,
+			   const struct expr *width)
+{
+	return ids_infer(in, at->ids, false) &&
+	       ids_infer(in, at->segments, false) &&
+	       ids_infer(in, at->mask, false) &&
+	       ids_infer(in, at->positions, true) &&
+	       table_infer(in, at->position, width, 2) &&
+	       table_infer(in, at->segment, width, 2) &&
+	       table_infer(in, at->gamma, width, 1) &&
+	       table_infer(in, at->beta, width, 1);
+}
+
 static bool embed_infer(struct infer *in)
 {
 	const struct ports *at = ports_of(in->op);
@@ -156,14 +169,7 @@ static bool embed_infer(struct infer *in)
 				   type_str(in->ctx, word));
 	const struct expr *width = word->dim[1];
 
-	if (!ids_infer(in, at->ids, false) ||
-	    !ids_infer(in, at->segments, false) ||
-	    !ids_infer(in, at->mask, false) ||
-	    !ids_infer(in, at->positions, true) ||
-	    !table_infer(in, at->position, width, 2) ||
-	    !table_infer(in, at->segment, width, 2) ||
-	    !table_infer(in, at->gamma, width, 1) ||
-	    !table_infer(in, at->beta, width, 1))
+	if (!operands_infer(in, at, width))
 		return false;
 	if (infer_has(in, at->segments) != infer_has(in, at->segment))
 		return infer_error(in, "needs both or none of segment_ids and "

@@ -76,6 +76,21 @@ static bool grid_infer(struct infer *in, unsigned i, int64_t n, int64_t a,
 	return true;
 }
 
+/* Operand i is absent or a list of that length. */
+static bool list_infer(struct infer *in, unsigned i, int64_t n)
+{
+	const struct type *t = infer_type(in, i);
+
+	if (!t)
+		return true;
+	const char *name = op_def(in->op)->in[i].name;
+
+	if (t->rank != 1)
+		return infer_error(in, "input '%s' is %s, expected a list",
+				   name, type_str(in->ctx, t));
+	return infer_dims_agree(in, t->dim[0], expr_const(in->ctx, n), name);
+}
+
 static bool nbits_infer(struct infer *in)
 {
 	struct ctx *c = in->ctx;
@@ -87,11 +102,9 @@ static bool nbits_infer(struct infer *in)
 	if (!check_form(in, &f))
 		return false;
 	derive(&f);
-	const struct expr *n = expr_const(c, f.n), *k = expr_const(c, f.k);
-
 	if (!a->rank)
 		return infer_error(in, "'A' is a scalar");
-	if (!infer_dims_agree(in, a->dim[a->rank - 1], k,
+	if (!infer_dims_agree(in, a->dim[a->rank - 1], expr_const(c, f.k),
 			      "the last dim of 'A'") ||
 	    !grid_infer(in, IN_B, f.n, f.blocks, f.bytes) ||
 	    !grid_infer(in, IN_SCALES, f.n, f.blocks, 1))
@@ -99,20 +112,11 @@ static bool nbits_infer(struct infer *in)
 	if (zero && !grid_infer(in, IN_ZERO, f.n,
 				zero->dtype == DT_U8 ? f.zeros : f.blocks, 1))
 		return false;
-	for (unsigned i = IN_GROUP; i < in->op->n_in; i++) {
-		const struct type *t = infer_type(in, i);
-
-		if (t && (t->rank != 1 ||
-			  !infer_dims_agree(in, t->dim[0],
-					    i == IN_BIAS ? n : k,
-					    op_def(in->op)->in[i].name)))
-			return infer_error(in, "input '%s' is %s",
-					   op_def(in->op)->in[i].name,
-					   type_str(c, t));
-	}
+	if (!list_infer(in, IN_GROUP, f.k) || !list_infer(in, IN_BIAS, f.n))
+		return false;
 	for (unsigned i = 0; i + 1 < a->rank; i++)
 		dim[i] = a->dim[i];
-	dim[a->rank - 1] = n;
+	dim[a->rank - 1] = expr_const(c, f.n);
 	infer_set(in, 0, a->dtype, a->rank, dim);
 	return true;
 }
