@@ -151,26 +151,34 @@ bool calibrate_synthetic(const struct options *o, struct profile *p)
 	return true;
 }
 
+static bool merge_one(const struct options *o, struct profile *all,
+		      const char *file, struct diag *d)
+{
+	struct arena text = { 0 };
+	struct profile p;
+	size_t size;
+	const char *s = file_read(&text, file, &size);
+	bool ok = profile_parse(&p, d, file, s, size);
+
+	arena_free(&text);
+	if (!ok)
+		return false;
+	if (!all->node.n) {
+		*all = p;
+		return true;
+	}
+	ok = profile_merge(all, &p, d, o->model, file);
+	profile_free(&p);
+	return ok;
+}
+
 static int merge(const struct options *o, struct profile *all)
 {
 	struct diag d = { .file = o->model };
 
-	for (unsigned i = 0; i < o->n_model; i++) {
-		struct profile p;
-		size_t size;
-		const char *file = o->model_list[i];
-		struct arena text = { 0 };
-		const char *s = file_read(&text, file, &size);
-
-		if (!profile_parse(i ? &p : all, &d, file, s, size))
+	for (unsigned i = 0; i < o->n_model; i++)
+		if (!merge_one(o, all, o->model_list[i], &d))
 			return d.code;
-		arena_free(&text);
-		if (!i)
-			continue;
-		if (!profile_merge(all, &p, &d, o->model, file))
-			return d.code;
-		profile_free(&p);
-	}
 	return EXIT_OK;
 }
 

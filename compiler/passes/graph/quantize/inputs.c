@@ -177,7 +177,7 @@ static void choose(struct ctx *c, const struct stats *s, int64_t n,
 	for (int64_t k = 0; k < s->n_channel; k++)
 		r[k] = (struct reach){ fmaxf(-s->min[k], s->max[k]), k };
 	qsort(r, (size_t)s->n_channel, sizeof(*r), by_reach);
-	in->channel = NEW_ARRAY(&c->temp, (size_t)n + 1, int64_t);
+	in->channel = NEW_ARRAY(&c->perm, (size_t)n + 1, int64_t);
 	in->n_rest = n;
 	for (int64_t i = 0; i < n; i++)
 		in->channel[i] = r[i].channel;

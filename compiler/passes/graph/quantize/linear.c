@@ -189,6 +189,10 @@ static void read_maps(const struct map_of *m, const struct op *compute,
 		summed += uses_block(m->x[i], m->fold);
 	l->rows = l->x_axis >= 0 && summed == 1 &&
 		  uses_block(m->x[l->x_axis], m->fold);
+	l->whole = true;
+	for (size_t i = 0; i < m->n_w; i++)
+		if ((int)i != l->o_axis)
+			l->whole &= !uses_block(m->w[i], m->out);
 	l->batch = m->n_x && !uses_block(m->x[0], m->fold);
 }
 

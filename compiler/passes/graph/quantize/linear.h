@@ -24,6 +24,8 @@ struct linear {
 	int y_axis;		/* dim of the result that counts o_axis */
 	bool rows;		/* x_axis is all of x that is summed */
 	bool batch;		/* dim 0 of x is not summed */
+	bool whole;		/* each result sums w at all places but those of
+				 * o_axis */
 	bool plain;		/* the result is the sum, plus operand 2 where
 				 * there is one */
 	bool direct;		/* index k of k_axis meets channel k of x */

@@ -17,9 +17,9 @@ enum { HIST_BINS = 2048 };
  * Of one value, in constant memory.  Every sum is a sum over samples, so that
  * profiles merge by adding; infinities count as seen but not as summed.
  *
- * Bin i of the histogram counts [(i - 1024) * w, (i - 1023) * w) with w = 2^exp,
- * the least power of two that holds every value seen, so that the bins do not
- * depend on the order of the samples.
+ * Bin i of the histogram counts [(i - 1024) * w, (i - 1023) * w) with
+ * w = 2^exp, the least power of two that holds every value seen, so that the
+ * bins do not depend on the order of the samples.
  */
 struct stats {
 	const char *name;

@@ -122,7 +122,8 @@ static bool correct_bias(struct work *w, struct linear *l,
 	double *sum = NEW_ARRAY(&c->temp, n + 1, double);
 	float *add = NEW_ARRAY(&c->temp, n + 1, float);
 
-	if (!in->mean || !l->plain || l->y_axis < 0 || l->k_axis < 0)
+	if (!in->mean || !l->plain || !l->whole || l->y_axis < 0 ||
+	    l->k_axis < 0)
 		return true;
 	int64_t n_mean = const_dim(in->x, in->axis);
 
@@ -229,6 +230,9 @@ static struct input *get_input(struct work *w, const struct linear *l)
 			  "no values were seen at its input: it stays float");
 		form = INPUT_FLOAT;
 	}
+	if (form == INPUT_STATIC && s->n_nan + s->n_inf)
+		diag_warn(&w->ctx->diag, l->op->loc, "NaNs or infinities were "
+			  "seen at its input: its range is that of the others");
 	if (!input_quantize(w->ctx, l, form, split, s, in))
 		return NULL;
 	map_put(&w->inputs, key, in);
@@ -249,12 +253,29 @@ static struct grid choose_grid(const struct work *w, const struct linear *l)
 	return g;
 }
 
+/* The inputs' Gram matrix, where it can be of use; NULL. */
+static const double *gram_of(const struct work *w, const struct linear *l,
+			     struct grid grid)
+{
+	const struct stats *s = stats_of(profile_of(w), linear_x(l));
+
+	if (!s || !s->gram || !l->direct || grid.bits == 8)
+		return NULL;
+	/* It would fit the weight to a few samples, against all others. */
+	if (s->count / (uint64_t)s->n_channel < (uint64_t)s->n_channel) {
+		diag_warn(&w->ctx->diag, l->op->loc, "fewer rows than channels "
+			  "were seen at its input: its weight is rounded to "
+			  "nearest");
+		return NULL;
+	}
+	return s->gram;
+}
+
 static bool quantize_one(struct work *w, struct linear *l)
 {
 	struct ctx *c = w->ctx;
 	struct input *in = get_input(w, l);
 	struct grid grid = choose_grid(w, l);
-	const struct stats *s = stats_of(profile_of(w), linear_x(l));
 	struct value *rows = NULL;
 
 	if (!in)
@@ -262,18 +283,12 @@ static bool quantize_one(struct work *w, struct linear *l)
 	if (w->param[P_INPUTS] == INPUT_STATIC && in->held == in->x)
 		return true;
 	float *was = const_floats(c, linear_w(l));
-
-	if (in->rest) {
-		struct builder b = { c, l->op->parent, l->op, l->op->loc };
-
-		rows = split_rows(c, l, in, was);
-		op_set_in(l->op, l->w,
-			  floats_const(&b, linear_w(l)->type, was));
-	}
 	float *held = const_floats(c, linear_w(l));
-	struct value *q = weight_quantize(
-		c, l, grid, s && l->direct && grid.bits < 8 ? s->gram : NULL,
-		held);
+
+	if (in->rest)
+		rows = split_rows(c, l, in, was);
+	struct value *q = weight_quantize(c, l, grid, was,
+					  gram_of(w, l, grid), held);
 
 	if (!q || !correct_bias(w, l, in, was, held))
 		return false;
@@ -302,7 +317,7 @@ static bool quantize_run(struct module *m, const struct pass_args *args)
 			  .data = c->quantize };
 	struct profile *p = profile_of(&w);
 
-	w.kept = NEW_ARRAY(&c->temp, w.data ? w.data->n_keep + 1u : 1u, bool);
+	w.kept = NEW_ARRAY(&c->perm, w.data ? w.data->n_keep + 1u : 1u, bool);
 	if (!check_params(c, w.param))
 		return false;
 	if (w.param[P_INPUTS] == INPUT_STATIC && !p)
@@ -325,6 +340,8 @@ static bool quantize_run(struct module *m, const struct pass_args *args)
 			ok = quantize_one(&w, &all.v[i]);
 		if (w.data)
 			w.data->done[i] = w.n_done > before;
+		/* Copies of a weight need not pile up. */
+		arena_free(&c->temp);
 	}
 	warn_unmatched(&w);
 	/* The gate measures what nothing quantized would give, too. */

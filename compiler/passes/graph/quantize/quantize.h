@@ -18,7 +18,8 @@ struct linears linears_find(struct ctx *c, struct block *b);
 
 /* ---- constants (weights.c) ------------------------------------------ */
 
-/* A constant's floats as a copy to change, in the temp arena. */
+/* A constant's floats as a copy to change, in the temp arena, which the pass
+ * frees after each op. */
 float *const_floats(struct ctx *c, const struct value *v);
 /* A constant of that type before op with these n floats, which are copied. */
 struct value *floats_const(struct builder *b, const struct type *t,
@@ -49,13 +50,13 @@ struct grid {
 };
 
 /*
- * The weight as integers read through a DequantizeLinear before l's op.
- * gram, of k x k, is of the inputs, or NULL; held (or NULL) gets what the
- * integers stand for.
+ * The weight, with the elements w[], as integers read through a
+ * DequantizeLinear before l's op.  gram, of k x k, is of the inputs, or NULL;
+ * held[] gets what the integers stand for.
  */
 struct value *weight_quantize(struct ctx *c, const struct linear *l,
-			      struct grid grid, const double *gram,
-			      float *held);
+			      struct grid grid, const float *w,
+			      const double *gram, float *held);
 /* gptq.c: the values w[k][n] of the weight as whole steps of their grid, with
  * the error of each row k carried into those that follow. */
 struct gptq {

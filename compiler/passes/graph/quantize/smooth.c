@@ -131,16 +131,16 @@ static struct value *divided(struct ctx *c, const struct group *g)
 {
 	struct op *op = g->x->def;
 	struct builder b = { c, op->parent, op->next, op->loc };
+	unsigned rank = g->x->type->rank - (unsigned)g->axis;
 	float *v = NEW_ARRAY(&c->temp, (size_t)g->n + 1, float);
 
 	for (int64_t k = 0; k < g->n; k++)
 		v[k] = 1 / g->factor[k];
-	return build_op(&b, OP_Mul, 2,
-			(struct value *[]){
-				g->x, floats_along(&b, g->x->type->rank -
-							       (unsigned)g->axis,
-						   0, (size_t)g->n, v) },
-			0, NULL);
+	struct value *in[2] = {
+		g->x, floats_along(&b, rank, 0, (size_t)g->n, v),
+	};
+
+	return build_op(&b, OP_Mul, 2, in, 0, NULL);
 }
 
 static void smooth_group(struct ctx *c, struct linears *all, struct group *g,

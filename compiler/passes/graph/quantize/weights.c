@@ -249,10 +249,10 @@ static void gptq_grid(void *arg, int64_t k0, int64_t n, const float *col)
 static float gptq_round(void *arg, int64_t k, int64_t n, float v, int *q)
 {
 	struct groups *g = arg;
+	int64_t e = k * g->w.stride[g->l->k_axis] +
+		    n * g->w.stride[g->l->o_axis];
 
-	return group_round(g, group_of(g, k * g->w.stride[g->l->k_axis] +
-						  n * g->w.stride[g->l->o_axis]),
-			   v, q);
+	return group_round(g, group_of(g, e), v, q);
 }
 
 /* As rows k of columns n, whichever way the weight lies. */
@@ -280,17 +280,14 @@ static bool round_carrying(struct ctx *c, struct groups *g, const float *w,
 }
 
 struct value *weight_quantize(struct ctx *c, const struct linear *l,
-			      struct grid grid, const double *gram,
-			      float *held)
+			      struct grid grid, const float *w,
+			      const double *gram, float *held)
 {
-	float *w = const_floats(c, linear_w(l));
 	struct groups g;
 
 	groups_init(c, &g, l, grid);
 	int *q = NEW_ARRAY(&c->temp, (size_t)g.w.n + 1, int);
 
-	if (!held)
-		held = NEW_ARRAY(&c->temp, (size_t)g.w.n + 1, float);
 	if (!gram || g.w.rank != 2 || l->o_axis < 0 ||
 	    !round_carrying(c, &g, w, gram, q, held))
 		round_nearest(c, &g, w, q, held);
