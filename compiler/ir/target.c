@@ -45,10 +45,11 @@ static const struct isa isas[] = {
 	  .dram_bytes_cycle = 2 },
 };
 
-/* Preferred first; each adds exactly, none saturates. */
+/* Preferred first; in the end each adds exactly. */
 static const struct dot dots[] = {
 	{ "x86_64", { "avx512vnni" }, 512, DOT_VPDPBUSD, 4, DT_U8, DT_I8 },
 	{ "x86_64", { "avxvnni" }, 256, DOT_VPDPBUSD, 4, DT_U8, DT_I8 },
+	{ "x86_64", { "ssse3" }, 0, DOT_PMADDUBSW, 4, DT_U8, DT_I8 },
 	{ "x86_64", { "sse2" }, 0, DOT_PMADDWD, 2, DT_I16, DT_I16 },
 	{ "aarch64", { "dotprod" }, 0, DOT_SDOT, 4, DT_I8, DT_I8 },
 	{ "", { NULL }, 0, DOT_WIDE, 1, DT_I16, DT_I16 },
@@ -122,6 +123,22 @@ int64_t target_rows_cost(const struct target *t, int64_t rows, unsigned nv,
 	return best_cost == INT64_MAX ? 0 : best_cost;
 }
 
+unsigned target_fewer_rows(const struct target *t, int64_t rows, unsigned nv,
+			   unsigned more, unsigned mr)
+{
+	unsigned free = t->isa->n_vregs > more ? t->isa->n_vregs - more : 0;
+	unsigned most = free / nv ? free / nv : 1;
+
+	if (mr <= most)
+		return mr;
+	if (rows <= 0 || rows > 64 * (int64_t)most)
+		return most;
+	/* As even as can be. */
+	int64_t tiles = (rows + most - 1) / most;
+
+	return (unsigned)((rows + tiles - 1) / tiles);
+}
+
 /*
  * The first tile of a panel waits for it, unless the tile reads ahead; what the
  * hardware reads ahead during the others is little, since they read the same
@@ -147,20 +164,39 @@ static bool starts(const char *s, const char *prefix)
 	return !strncmp(s, prefix, strlen(prefix));
 }
 
-static const struct dot *choose_dot(const char *triple, unsigned bits,
-				    target_has_fn *has, void *arg)
+static void choose_dots(struct target *t, target_has_fn *has, void *arg)
 {
-	const struct dot *d = dots;
+	unsigned n = 0;
 
-	for (;; d++) {
-		bool ok = starts(triple, d->arch) &&
-			  (!d->vector_bits || bits == d->vector_bits);
+	for (size_t i = 0; i < ARRAY_SIZE(dots) && n < ARRAY_SIZE(t->dot); i++) {
+		const struct dot *d = &dots[i];
+		bool ok = starts(t->triple, d->arch) &&
+			  (!d->vector_bits ||
+			   t->isa->vector_bits == d->vector_bits);
 
 		for (size_t k = 0; k < ARRAY_SIZE(d->feature); k++)
 			ok = ok && (!d->feature[k] || has(arg, d->feature[k]));
-		if (ok)
-			return d;
+		/* The second is for other operands than the first. */
+		if (ok && (!n || t->dot[0]->rows != d->rows))
+			t->dot[n++] = d;
 	}
+}
+
+bool dot_pair_fits(int x, int y)
+{
+	int up = (x > 0 ? x : 0) + (y > 0 ? y : 0);
+	int down = (x < 0 ? x : 0) + (y < 0 ? y : 0);
+
+	return up * 255 <= INT16_MAX && down * 255 >= INT16_MIN;
+}
+
+const struct dot *target_dot(const struct target *t, enum dtype rows,
+			     enum dtype panel)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(t->dot) && t->dot[i]; i++)
+		if (t->dot[i]->rows == rows && t->dot[i]->panel == panel)
+			return t->dot[i];
+	return NULL;
 }
 
 struct target *target_new(struct ctx *c, const char *triple, const char *cpu,
@@ -187,6 +223,6 @@ struct target *target_new(struct ctx *c, const char *triple, const char *cpu,
 		break;
 	}
 	t->arch = t->isa->arch;
-	t->dot = choose_dot(triple, t->isa->vector_bits, has, arg);
+	choose_dots(t, has, arg);
 	return t;
 }

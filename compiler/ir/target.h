@@ -23,6 +23,9 @@ enum { MAX_ROWS = 32, MAX_VECS = 8, MAX_SUMS = 64 };
 enum dot_kind {
 	DOT_WIDE,	/* none: both operands are widened */
 	DOT_PMADDWD,	/* pairs of i16 */
+	/* Pairs of u8 by i8, which saturate in 16 bits: for panels that are
+	 * proved not to; others widen both. */
+	DOT_PMADDUBSW,
 	DOT_VPDPBUSD,	/* quads of u8 by i8 */
 	DOT_SDOT,	/* quads of i8 */
 };
@@ -63,12 +66,20 @@ struct target {
 	const char *tune;	/* CPU that instructions are ordered for */
 	const char *arch;
 	const struct isa *isa;
-	const struct dot *dot;
+	/* Of integers: the best first; then one that takes what that does
+	 * not, or NULL. */
+	const struct dot *dot[2];
 	bool pic;
 	/* On x86 cpu is this level, 1 to 4, as in x86-64-v3, and the object
 	 * checks that it and the features are there; 0 elsewhere. */
 	unsigned x86_level;
 };
+
+/* Does what two neighbouring products of u8 by i8 add up to fit 16 bits? */
+bool dot_pair_fits(int x, int y);
+/* The instruction for tiles of these operands, or NULL. */
+const struct dot *target_dot(const struct target *t, enum dtype rows,
+			     enum dtype panel);
 
 /* Lanes of a dtype's vector. */
 unsigned target_lanes(const struct target *t, unsigned bits);
@@ -84,6 +95,10 @@ bool target_tile_fits(const struct target *t, unsigned bits, int64_t mr,
  */
 int64_t target_rows_cost(const struct target *t, int64_t rows, unsigned nv,
 			 unsigned *mr);
+/* Rows of a tile whose kernel wants `more` vector registers beside the sums:
+ * as *mr says, or fewer. */
+unsigned target_fewer_rows(const struct target *t, int64_t rows, unsigned nv,
+			   unsigned more, unsigned mr);
 /* The same where each panel comes from memory, once. */
 int64_t target_cold_cost(const struct target *t, int64_t rows, unsigned nv);
 

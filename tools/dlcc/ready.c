@@ -56,16 +56,16 @@ static bool check_tile(const struct readiness *r, const struct op *op)
 	enum dtype dt = op_body(op)->arg[0]->type->dtype;
 	int64_t mr = op_int(op, A_mr), nr = op_int(op, A_nr);
 
-	if (dt == DT_I32 && (op->in[0].val->type->dtype != t->dot->rows ||
-			     op->in[1].val->type->dtype != t->dot->panel ||
-			     op_int(op, A_group) != t->dot->group))
+	enum dtype rows = op->in[0].val->type->dtype;
+	enum dtype panel = op->in[1].val->type->dtype;
+	const struct dot *dot = target_dot(t, rows, panel);
+
+	if (dt == DT_I32 && (!dot || op_int(op, A_group) != dot->group))
 		return diag_error(&r->ctx->diag, EXIT_USAGE, op->loc,
-				  "the tile multiplies integers in another "
-				  "form than this CPU does: %s by %s, in "
-				  "groups of %u",
-				  dtype_info[t->dot->rows].name,
-				  dtype_info[t->dot->panel].name,
-				  t->dot->group);
+				  "this CPU has no sum of products of %s by %s "
+				  "in groups of %lld",
+				  dtype_info[rows].name, dtype_info[panel].name,
+				  (long long)op_int(op, A_group));
 	return target_tile_fits(t, dtype_info[dt].bits, mr, nr) ||
 	       diag_error(&r->ctx->diag, EXIT_USAGE, op->loc,
 			  "a tile of %lld by %lld does not fit the registers "

@@ -172,8 +172,12 @@ LLVMValueRef cg_float_to_int(struct cg *g, const struct op *cast, bool vec);
  * lanes of a and b are made, or i32 by i32 where the target has no such
  * instruction.
  */
-LLVMValueRef cg_dot(struct cg *g, LLVMValueRef sum, LLVMValueRef a,
-		    LLVMValueRef b);
+LLVMValueRef cg_dot(struct cg *g, const struct dot *dot, LLVMValueRef sum,
+		    LLVMValueRef a, LLVMValueRef b, bool fits);
+/* Does the instruction saturate for some panels?  `fits` says that this one,
+ * of n weights, is none of them. */
+bool dot_saturates(const struct dot *dot);
+bool dot_panel_fits(const int8_t *w, size_t n);
 
 /* ---- contract.c ----------------------------------------------------- */
 

@@ -54,6 +54,8 @@ struct kern {
 	unsigned n_k;
 	LLVMValueRef sum[MAX_SUMS + MAX_ROWS];	/* then those of rows alone */
 	unsigned n_sum;
+	const struct dot *dot;		/* of integers */
+	bool fits;			/* the panel, see cg_dot() */
 };
 
 /* ---- index maps ----------------------------------------------------- */
@@ -246,7 +248,8 @@ static void multiply_add(struct kern *kn, unsigned r, unsigned v,
 	LLVMValueRef in[] = { a, b, kn->sum[r * kn->nv + v] };
 
 	if (kn->dt == DT_I32) {
-		kn->sum[r * kn->nv + v] = cg_dot(g, in[2], a, b);
+		kn->sum[r * kn->nv + v] = cg_dot(g, kn->dot, in[2], a, b,
+							 kn->fits);
 		return;
 	}
 	if (g->t->isa->fma) {
@@ -844,6 +847,102 @@ static void epilogue(struct kern *kn)
 
 /* ---- the function --------------------------------------------------- */
 
+/* For each panel whether it fits; the numbers of both kinds. */
+static LLVMValueRef panels_that_fit(struct kern *kn, int64_t *size,
+				    size_t *yes, size_t *no)
+{
+	struct cg *g = kn->g;
+	struct block *b = op_body(kn->op);
+	struct blob data;
+	VEC(LLVMValueRef) table = { 0 };
+	LLVMTypeRef i1 = g->i8;
+	int64_t k;
+
+	*yes = *no = 0;
+	*size = kn->nr;
+	if (!value_const(kn->op->in[1].val, &data))
+		return NULL;
+	for (unsigned i = 2; i < b->n_iv; i++) {
+		if (!expr_is_const(expr_atom(b->iv[i])->a, &k))
+			return NULL;
+		*size *= k;
+	}
+	for (size_t at = 0; *size && at < data.size; at += (size_t)*size) {
+		bool fits = dot_panel_fits((const int8_t *)data.data + at,
+					   (size_t)*size);
+
+		*(fits ? yes : no) += 1;
+		vec_push(&table, LLVMConstInt(i1, fits, false));
+	}
+	LLVMValueRef all = LLVMConstArray2(i1, table.v, table.n);
+	LLVMValueRef v = NULL;
+
+	if (*yes && *no) {
+		v = LLVMAddGlobal(g->mod, LLVMTypeOf(all), "fits");
+		LLVMSetInitializer(v, all);
+		LLVMSetGlobalConstant(v, true);
+		LLVMSetLinkage(v, LLVMPrivateLinkage);
+	}
+	vec_free(&table);
+	return v;
+}
+
+static void sum_all(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
+		    LLVMValueRef ps)
+{
+	for (unsigned i = 0; i < kn->n_sum; i++)
+		kn->sum[i] = LLVMConstNull(kn->vec);
+	k_nest(kn, 0, pa, pb, ps);
+}
+
+/* Sums along one panel, which begins at element `off`; an instruction that
+ * saturates is for those that it is right for. */
+static void sum_panel(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
+		      LLVMValueRef ps, LLVMValueRef off)
+{
+	struct cg *g = kn->g;
+	LLVMBuilderRef b = g->b;
+	LLVMValueRef some[MAX_SUMS], table = NULL, x;
+	size_t yes = 0, no = 1;
+	int64_t size;
+
+	if (kn->dot && dot_saturates(kn->dot))
+		table = panels_that_fit(kn, &size, &yes, &no);
+	kn->fits = yes && !no;
+	if (!table) {
+		sum_all(kn, pa, pb, ps);
+		return;
+	}
+	off = LLVMBuildSDiv(b, off, cg_int(g, size), "");
+	x = LLVMBuildLoad2(b, g->i8, LLVMBuildGEP2(b, g->i8, table, &off, 1,
+						   ""), "");
+	LLVMBasicBlockRef fits = cg_block(g, "fits"), wide = cg_block(g, "wide");
+	LLVMBasicBlockRef done = cg_block(g, "summed"), from[2];
+
+	LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntNE, x,
+					 LLVMConstNull(g->i8), ""),
+			fits, wide);
+	LLVMPositionBuilderAtEnd(b, fits);
+	kn->fits = true;
+	sum_all(kn, pa, pb, ps);
+	for (unsigned i = 0; i < kn->n_sum; i++)
+		some[i] = kn->sum[i];
+	from[0] = LLVMGetInsertBlock(b);
+	LLVMBuildBr(b, done);
+	LLVMPositionBuilderAtEnd(b, wide);
+	kn->fits = false;
+	sum_all(kn, pa, pb, ps);
+	from[1] = LLVMGetInsertBlock(b);
+	LLVMBuildBr(b, done);
+	LLVMPositionBuilderAtEnd(b, done);
+	for (unsigned i = 0; i < kn->n_sum; i++) {
+		LLVMValueRef in[] = { some[i], kn->sum[i] };
+
+		kn->sum[i] = LLVMBuildPhi(b, kn->vec, "");
+		LLVMAddIncoming(kn->sum[i], in, from, 2);
+	}
+}
+
 static void tile_body(struct kern *kn)
 {
 	struct cg *g = kn->g;
@@ -854,15 +953,16 @@ static void tile_body(struct kern *kn)
 	plan(kn);
 	off = cg_expr(g, kn->op, kn->a_off, 0);
 	pa = LLVMBuildGEP2(g->b, kn->row_elem, pa, &off, 1, "");
-	off = panel_bytes(kn, cg_expr(g, kn->op, kn->b_off, 0));
-	pb = LLVMBuildGEP2(g->b, kn->panel_elem, pb, &off, 1, "");
+	off = cg_expr(g, kn->op, kn->b_off, 0);
+
+	LLVMValueRef bytes = panel_bytes(kn, off);
+
+	pb = LLVMBuildGEP2(g->b, kn->panel_elem, pb, &bytes, 1, "");
 	LLVMValueRef ps = cg_expr(g, kn->op, kn->d.off, 0);
 
 	g->lanes = kn->lanes; /* for splats */
 	plan_decoding(kn);
-	for (unsigned i = 0; i < kn->n_sum; i++)
-		kn->sum[i] = LLVMConstNull(kn->vec);
-	k_nest(kn, 0, pa, pb, ps);
+	sum_panel(kn, pa, pb, ps, off);
 	g->lanes = 1;
 	epilogue(kn);
 }
@@ -906,6 +1006,8 @@ void cg_contract(struct cg *g, struct op *op)
 			   .mr = (unsigned)op_int(op, A_mr),
 			   .nr = (unsigned)op_int(op, A_nr) };
 
+	if (dt == DT_I32)
+		kn.dot = target_dot(g->t, kn.rows, kn.panel);
 	kn.lanes = target_lanes(g->t, dtype_info[dt].bits);
 	kn.nv = kn.nr / kn.lanes;
 	kn.elem = cg_type(g, dt);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Sums of products of small integers, by the target's instruction (struct
- * dot).  All are exact: none of those that saturate is used.
+ * dot).  All are exact: one that saturates is used where it is proved that it
+ * does not.
  */
 #include <stdio.h>
 
@@ -16,6 +17,53 @@ static LLVMValueRef pmaddwd(struct cg *g, unsigned bits, LLVMValueRef sum,
 					 : "llvm.x86.sse2.pmadd.wd";
 
 	return LLVMBuildAdd(g->b, cg_machine_call(g, name, 2, in), sum, "");
+}
+
+/* For i16 lanes; each name is of one width. */
+static LLVMValueRef pmaddubsw(struct cg *g, unsigned bits, LLVMValueRef sum,
+			      LLVMValueRef a, LLVMValueRef b)
+{
+	LLVMValueRef in[] = { a, b };
+	const char *name = bits == 512   ? "llvm.x86.avx512.pmaddubs.w.512"
+			   : bits == 256 ? "llvm.x86.avx2.pmadd.ub.sw"
+					 : "llvm.x86.ssse3.pmadd.ub.sw.128";
+	LLVMValueRef pairs = cg_machine_call(g, name, 2, in);
+
+	return pmaddwd(g, bits, sum, pairs,
+		       cg_konst(pairs, LLVMInt16TypeInContext(g->lc), 1));
+}
+
+/* The even bytes of both as i16, then the odd ones. */
+static LLVMValueRef widened(struct cg *g, unsigned bits, LLVMValueRef sum,
+			    LLVMValueRef a, LLVMValueRef b)
+{
+	LLVMTypeRef i16 = LLVMInt16TypeInContext(g->lc);
+	LLVMTypeRef t = LLVMVectorType(i16, bits / 16);
+	LLVMValueRef x, y;
+
+	a = LLVMBuildBitCast(g->b, a, t, "");
+	b = LLVMBuildBitCast(g->b, b, t, "");
+	LLVMValueRef eight = cg_konst(a, i16, 8);
+
+	x = LLVMBuildAnd(g->b, a, cg_konst(a, i16, 255), "");
+	y = LLVMBuildAShr(g->b, LLVMBuildShl(g->b, b, eight, ""), eight, "");
+	sum = pmaddwd(g, bits, sum, x, y);
+	x = LLVMBuildLShr(g->b, a, eight, "");
+	y = LLVMBuildAShr(g->b, b, eight, "");
+	return pmaddwd(g, bits, sum, x, y);
+}
+
+bool dot_saturates(const struct dot *dot)
+{
+	return dot->kind == DOT_PMADDUBSW;
+}
+
+bool dot_panel_fits(const int8_t *w, size_t n)
+{
+	for (size_t i = 0; i + 1 < n; i += 2)
+		if (!dot_pair_fits(w[i], w[i + 1]))
+			return false;
+	return true;
 }
 
 static LLVMValueRef vpdpbusd(struct cg *g, unsigned bits, LLVMValueRef sum,
@@ -45,14 +93,17 @@ static LLVMValueRef sdot(struct cg *g, LLVMValueRef sum, LLVMValueRef a,
 		LLVMGetIntrinsicDeclaration(g->mod, id, over, 2), in, 3, "");
 }
 
-LLVMValueRef cg_dot(struct cg *g, LLVMValueRef sum, LLVMValueRef a,
-		    LLVMValueRef b)
+LLVMValueRef cg_dot(struct cg *g, const struct dot *dot, LLVMValueRef sum,
+		    LLVMValueRef a, LLVMValueRef b, bool fits)
 {
 	unsigned bits = 32 * LLVMGetVectorSize(LLVMTypeOf(sum));
 
-	switch (g->t->dot->kind) {
+	switch (dot->kind) {
 	case DOT_VPDPBUSD: return vpdpbusd(g, bits, sum, a, b);
 	case DOT_PMADDWD: return pmaddwd(g, bits, sum, a, b);
+	case DOT_PMADDUBSW:
+		return fits ? pmaddubsw(g, bits, sum, a, b)
+			    : widened(g, bits, sum, a, b);
 	case DOT_SDOT: return sdot(g, sum, a, b);
 	case DOT_WIDE: break;
 	}

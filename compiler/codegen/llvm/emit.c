@@ -154,11 +154,29 @@ static void start_module(struct cg *g, LLVMTargetMachineRef tm)
 	LLVMSetAlignment(g->zeros, 64);
 }
 
-static void find_dot(void *arg, struct op *op)
+struct need {
+	struct ctx *c;
+	struct target *t;
+};
+
+static void need_dot(void *arg, struct op *op)
 {
-	if (op->code == OP_kern_contract &&
-	    op_body(op)->arg[0]->type->dtype == DT_I32)
-		*(bool *)arg = true;
+	struct need *n = arg;
+	struct target *t = n->t;
+	const struct dot *dot;
+
+	if (op->code != OP_kern_contract ||
+	    op_body(op)->arg[0]->type->dtype != DT_I32)
+		return;
+	dot = target_dot(t, op->in[0].val->type->dtype,
+			 op->in[1].val->type->dtype);
+	for (size_t i = 0; dot && i < ARRAY_SIZE(dot->feature); i++)
+		if (dot->feature[i] && t->x86_level &&
+		    !x86_in_effect(t->x86_level, t->features, dot->feature[i]))
+			t->features = arena_fmt(&n->c->perm, "%s%s+%s",
+						t->features,
+						*t->features ? "," : "",
+						dot->feature[i]);
 }
 
 /* The module's target, with the features for its sums of small integers: only
@@ -166,19 +184,11 @@ static void find_dot(void *arg, struct op *op)
 static const struct target *target_of(const struct module *m)
 {
 	struct target *t = NEW(&m->ctx->perm, struct target);
-	bool found = false;
+
+	struct need n = { m->ctx, t };
 
 	*t = *m->ctx->target;
-	block_walk(op_body(m->func), find_dot, &found);
-	for (size_t i = 0; found && i < ARRAY_SIZE(t->dot->feature); i++) {
-		const char *f = t->dot->feature[i];
-
-		if (f && t->x86_level &&
-		    !x86_in_effect(t->x86_level, t->features, f))
-			t->features = arena_fmt(&m->ctx->perm, "%s%s+%s",
-						t->features,
-						*t->features ? "," : "", f);
-	}
+	block_walk(op_body(m->func), need_dot, &n);
 	return t;
 }
 

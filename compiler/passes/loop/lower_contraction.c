@@ -175,6 +175,20 @@ static bool is_row(const struct tiling *t, const struct expr *iv)
 
 /* ---- tiles ---------------------------------------------------------- */
 
+/* Vector registers that the kernel needs beside those of its sums. */
+static unsigned registers(const struct tiling *t, unsigned nv)
+{
+	struct decode d;
+
+	/* Decoded weights, their scales and shifts, and an element. */
+	if (product_decodes(t->con.b, &d))
+		return 3 * nv + 1;
+	/* Both halves of the widened weights and of an element, a product. */
+	const struct dot *dot = contraction_dot(t->ctx, &t->con);
+
+	return dot && dot->kind == DOT_PMADDUBSW ? 2 * nv + 3 : 0;
+}
+
 static unsigned choose_mr(const struct tiling *t)
 {
 	enum dtype dt = t->con.fold->out[0].type->dtype;
@@ -187,7 +201,8 @@ static unsigned choose_mr(const struct tiling *t)
 	if (!expr_is_const(t->rows, &rows))
 		rows = -1;
 	target_rows_cost(t->ctx->target, rows, nv, &mr);
-	return mr;
+	return target_fewer_rows(t->ctx->target, rows, nv, registers(t, nv),
+				 mr);
 }
 
 static unsigned make_segments(struct tiling *t, struct segment *seg)

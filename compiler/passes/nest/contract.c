@@ -182,8 +182,10 @@ static enum dtype panel_dtype(struct ctx *c, const struct contraction *con)
 {
 	enum dtype t = con->b->out[0].type->dtype;
 
-	if (con->fold->out[0].type->dtype == DT_I32)
-		return c->target->dot->panel;
+	const struct dot *dot = contraction_dot(c, con);
+
+	if (dot)
+		return dot->panel;
 	if (dtype_info[t].bits == 8 && reads_constants(con->b))
 		return t;
 	if (!dtype_is_half(t))

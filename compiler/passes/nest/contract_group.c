@@ -144,9 +144,10 @@ void contraction_group(struct ctx *c, struct contraction *con,
 		}
 		return;
 	}
-	if (con->fold->out[0].type->dtype != DT_I32)
-		return;
-	g->size = c->target->dot->group;
+	const struct dot *dot = contraction_dot(c, con);
+
+	if (dot)
+		g->size = dot->group;
 	if (g->size > 1)
 		fold_split(c, con->fold,
 			   (uint32_t)choose(c, con, g->size), g->size,

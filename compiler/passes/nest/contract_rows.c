@@ -131,6 +131,20 @@ int contraction_channel(const struct contraction *con)
 	return -1;
 }
 
+int contraction_channel_variable(const struct contraction *con)
+{
+	const struct block *kb = op_body(con->fold);
+	int at = contraction_channel(con);
+	size_t n;
+	const struct expr *const *idx = op_exprs(con->a, A_idx, &n);
+
+	for (uint32_t k = 0; at >= 0 && k < kb->n_iv; k++)
+		if (!(con->window >> k & 1) &&
+		    expr_uses(idx[at], expr_atom(kb->iv[k])))
+			return (int)k;
+	return -1;
+}
+
 /* Channels go innermost; a few would make short rows and stay outside. */
 static void set_copy_layout(const struct copy *cp, struct value *to,
 			    int channel)

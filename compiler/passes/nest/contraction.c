@@ -163,25 +163,43 @@ bool contraction_match(struct ctx *c, struct op *compute,
 	return true;
 }
 
-bool contraction_fits(struct ctx *c, const struct contraction *con)
+/* Does i16 hold all numbers of the type? */
+static bool fits_i16(enum dtype t)
 {
-	const struct dot *dot = c->target->dot;
+	return t != DT_U16 && dtype_info[t].bits <= 16;
+}
+
+const struct dot *contraction_dot(struct ctx *c, const struct contraction *con)
+{
 	enum dtype a = con->a->out[0].type->dtype;
 	enum dtype b = con->b->out[0].type->dtype;
+	const struct dot *const *dot = c->target->dot;
 
 	if (con->fold->out[0].type->dtype != DT_I32)
-		return true;
-	return (a == dot->rows || (dot->rows == DT_I16 && a != DT_U16 &&
-				   dtype_info[a].bits <= 16)) &&
-	       (b == dot->panel || (dot->panel == DT_I16 &&
-				    dtype_info[b].bits == 8));
+		return NULL;
+	/* As they are; or widened, where they are copied and packed. */
+	for (int wide = 0; wide < 2; wide++)
+		for (size_t i = 0; i < ARRAY_SIZE(c->target->dot) && dot[i];
+		     i++)
+			if ((a == dot[i]->rows ||
+			     (wide && dot[i]->rows == DT_I16 && fits_i16(a))) &&
+			    (b == dot[i]->panel ||
+			     (dot[i]->panel == DT_I16 && fits_i16(b))))
+				return dot[i];
+	return NULL;
+}
+
+bool contraction_fits(struct ctx *c, const struct contraction *con)
+{
+	return con->fold->out[0].type->dtype != DT_I32 ||
+	       contraction_dot(c, con);
 }
 
 enum dtype contraction_row_dtype(struct ctx *c, const struct contraction *con)
 {
-	enum dtype t = con->fold->out[0].type->dtype;
+	const struct dot *dot = contraction_dot(c, con);
 
-	return t == DT_I32 ? c->target->dot->rows : t;
+	return dot ? dot->rows : con->fold->out[0].type->dtype;
 }
 
 void contraction_set_layout(struct ctx *c, const struct contraction *con)
@@ -234,18 +252,19 @@ void contraction_replace_load(struct ctx *c, struct op *load,
 			      struct value *tensor, unsigned n,
 			      const struct expr *const *idx)
 {
-	struct builder b = { c, load->parent, load, load->loc };
+	struct lower lo = { .b = { c, load->parent, load, load->loc } };
 	const struct type *t = type_scalar(c, tensor->type->dtype);
 	struct value *old = t == load->out[0].type ? &load->out[0]
 						   : product_factor(load);
 	struct named_attr attr = { A_idx, attr_exprs(c, n, idx) };
-	struct op *op = build(&b, &(struct op_spec){ .code = OP_nest_load,
-						     .n_in = 1, .in = &tensor,
-						     .n_out = 1, .out = &t,
-						     .n_attr = 1,
-						     .attr = &attr });
+	struct op *op = build(&lo.b, &(struct op_spec){ .code = OP_nest_load,
+							.n_in = 1,
+							.in = &tensor,
+							.n_out = 1, .out = &t,
+							.n_attr = 1,
+							.attr = &attr });
 
-	value_replace(old, &op->out[0]);
+	value_replace(old, s_cast(&lo, old->type->dtype, &op->out[0]));
 	if (old->def != load)
 		op_erase(old->def);
 	op_erase(load);

@@ -37,6 +37,10 @@ struct group {
 /* False when the statement is no contraction. */
 bool contraction_match(struct ctx *c, struct op *compute,
 		       struct contraction *con);
+/* How a kernel multiplies the operands of a sum of integers; NULL for other
+ * sums, and where the target cannot. */
+const struct dot *contraction_dot(struct ctx *c,
+				  const struct contraction *con);
 /* Has the target a kernel for operands of these types? */
 bool contraction_fits(struct ctx *c, const struct contraction *con);
 /* What kernels read in rows and in panels; the types of half floats and bytes
@@ -54,6 +58,8 @@ void contraction_guard_group(struct ctx *c, const struct contraction *con,
 /* The last index of a load with a variable of the fold that moves no window:
  * channels; -1 without one. */
 int contraction_channel(const struct contraction *con);
+/* The variable of the fold there, as a position; -1 without one. */
+int contraction_channel_variable(const struct contraction *con);
 /* Panel width: the tile whose padded columns and rows cost least.  rows < 0:
  * not known; cols 0: not known; cold: the panels come from memory. */
 int64_t contraction_width(const struct target *target, enum dtype t,

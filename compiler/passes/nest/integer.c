@@ -237,10 +237,66 @@ static void convert_factor(const struct integer *t, struct factor *f,
 	op_erase(load);
 }
 
+/*
+ * Pairs of weights, neighbours along the sum, that a saturating instruction
+ * could not take, are rare enough for most panels to have none.
+ */
+static bool mostly_fits(const struct integer *t, const struct contraction *con,
+			const struct op *w)
+{
+	const struct block *kb = op_body(t->fold);
+	const struct type *type = w->in[0].val->type;
+	int64_t dim[MAX_RANK], stride = 1, n = 1, cols, bad = 0;
+	int at = contraction_channel_variable(con);
+	size_t n_idx;
+	const struct expr *const *idx = op_exprs(w, A_idx, &n_idx);
+	unsigned axis = 0;
+	struct blob data;
+
+	if (!value_const(w->in[0].val, &data) || at < 0)
+		return false;
+	while (axis < n_idx && !expr_uses(idx[axis], expr_atom(kb->iv[at])))
+		axis++;
+	for (unsigned i = type->rank; i-- > 0;) {
+		if (!expr_is_const(type->dim[i], &dim[i]))
+			return false;
+		n *= dim[i];
+		if (i > axis)
+			stride *= dim[i];
+	}
+	if (axis == n_idx ||
+	    !expr_is_const(expr_atom(t->body->iv[con->col])->a, &cols))
+		return false;
+	bool flip = type->dtype == DT_U8;
+
+	for (int64_t i = 0; i + stride < n; i++) {
+		const int8_t *p = (const int8_t *)data.data + i;
+		int8_t x = p[0], y = p[stride];
+
+		if (i / stride % dim[axis] & 1 ||
+		    i / stride % dim[axis] + 1 == dim[axis])
+			continue;
+		bad += !dot_pair_fits(flip ? x ^ -128 : x, flip ? y ^ -128 : y);
+	}
+	return bad * target_lanes(t->c->target, 32) * 2 * 2 <= cols;
+}
+
+/* The instruction for these weights. */
+static const struct dot *choose_dot(const struct integer *t,
+				    const struct contraction *con,
+				    const struct op *w)
+{
+	const struct dot *const *dot = t->c->target->dot;
+
+	return dot[0]->kind == DOT_PMADDUBSW && dot[1] &&
+			       !mostly_fits(t, con, w)
+		       ? dot[1]
+		       : dot[0];
+}
+
 /* What a kernel of the target takes as rows and as columns. */
 static void convert(const struct integer *t, struct factor *f)
 {
-	const struct dot *dot = t->c->target->dot;
 	struct contraction con;
 
 	if (!contraction_match(t->c, t->compute, &con))
@@ -255,6 +311,8 @@ static void convert(const struct integer *t, struct factor *f)
 			convert_factor(t, &f[a], DT_I8);
 		return;
 	}
+	const struct dot *dot = choose_dot(t, &con, f[1 - a].load);
+
 	convert_factor(t, &f[a], dot->rows);
 	/* A panel is widened when it is packed. */
 	if (dtype_size(dot->panel) == 1)
