@@ -273,17 +273,44 @@ static struct value *stored_as(struct weights *w, const struct tensor *t,
 	char *data = arena_alloc(&c->perm, size + 1);
 
 	memset(data, 0, size);
-	for (size_t i = 0; i < n; i++)
-		scalar_put(to, data, i,
-			   scalar_cast(t->dtype, to,
-				       scalar_get(t->dtype, t->data, i)));
+	for (size_t i = 0; i < n; i++) {
+		union scalar s = scalar_load(t->dtype,
+					     (const char *)t->data +
+						     i * dtype_size(t->dtype));
+
+		if (t->dtype != DT_I32 || dtype_is_float(to))
+			s = scalar_cast(t->dtype, to, s);
+		scalar_put(to, data, i, s);
+	}
 	for (unsigned i = 0; i < t->rank; i++)
 		dim[i] = expr_const(c, t->dim[i]);
 	return build_const(&b, type_tensor(c, to, t->rank, dim),
 			   (struct blob){ data, size });
 }
 
-/* The narrowest of the types that holds all elements, or DT_COUNT. */
+/* The narrowest integers that hold all of these i32, or DT_COUNT. */
+static enum dtype int_type(const struct tensor *t)
+{
+	static const enum dtype ints[] = { DT_U2, DT_I2, DT_U4, DT_I4, DT_U8,
+					   DT_I8 };
+	const int32_t *v = t->data;
+	int32_t lo = 0, hi = 0;
+
+	for (size_t i = 0, n = count(t); i < n; i++) {
+		lo = v[i] < lo ? v[i] : lo;
+		hi = v[i] > hi ? v[i] : hi;
+	}
+	for (size_t k = 0; k < ARRAY_SIZE(ints); k++) {
+		bool sign = dtype_is_signed(ints[k]);
+		int32_t top = 1 << (dtype_info[ints[k]].bits - sign);
+
+		if (lo >= (sign ? -top : 0) && hi < top)
+			return ints[k];
+	}
+	return DT_COUNT;
+}
+
+/* The first of the types that holds all of these floats, or DT_COUNT. */
 static enum dtype narrowest(const struct tensor *t, const enum dtype *from,
 			    size_t n_from)
 {
@@ -298,7 +325,7 @@ static enum dtype narrowest(const struct tensor *t, const enum dtype *from,
 				from[k], t->dtype,
 				scalar_cast(t->dtype, from[k], s));
 
-			ok = t->dtype == DT_F32 ? r.d == s.d : r.i == s.i;
+			ok = r.d == s.d;
 		}
 		if (ok)
 			return from[k];
@@ -347,8 +374,6 @@ static struct value *element(struct weights *w, struct lower *lo,
 
 static bool rewrite(struct weights *w)
 {
-	static const enum dtype ints[] = { DT_U2, DT_I2, DT_U4, DT_I4, DT_U8,
-					   DT_I8 };
 	static const enum dtype scales[] = { DT_F16, DT_F32 };
 	static const enum dtype zeros[] = { DT_U8, DT_F32 };
 	struct op *mul = fold_product(w->fold);
@@ -366,7 +391,7 @@ static bool rewrite(struct weights *w)
 	     (!w->zero || evaluate(w, w->zero, vs, DT_F32, &z, &tmp));
 	if (ok && w->zero && absorb(&q, &z))
 		w->zero = NULL;
-	enum dtype t = ok ? narrowest(&q, ints, ARRAY_SIZE(ints)) : DT_COUNT;
+	enum dtype t = ok ? int_type(&q) : DT_COUNT;
 
 	if (t != DT_COUNT) {
 		struct value *x = element(w, &lo, stored_as(w, &q, t), vq);
