@@ -168,7 +168,8 @@ static void choose_dots(struct target *t, target_has_fn *has, void *arg)
 {
 	unsigned n = 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(dots) && n < ARRAY_SIZE(t->dot); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(dots) && n < ARRAY_SIZE(t->dot);
+	     i++) {
 		const struct dot *d = &dots[i];
 		bool ok = starts(t->triple, d->arch) &&
 			  (!d->vector_bits ||

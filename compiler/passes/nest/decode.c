@@ -24,7 +24,7 @@ struct weights {
 	struct op *compute, *fold;
 	unsigned operand;		/* of the product */
 	struct value *root;
-	struct cloner map;		/* variables of its block -> the fold's */
+	struct cloner map;		/* its block's variables -> the fold's */
 	struct value *q, *zero, *scale;	/* parts of root; zero may be NULL */
 };
 

@@ -200,7 +200,8 @@ static bool dequantize_match(struct op *s, struct dequantize *d)
 	struct op *mul, *cast;
 	size_t n;
 
-	if (!s || s->n_out != 1 || op_has(s, A_idx) || body_has_fold(op_body(s)))
+	if (!s || s->n_out != 1 || op_has(s, A_idx) ||
+	    body_has_fold(op_body(s)))
 		return false;
 	b = op_body(s);
 	mul = def_of(b->last->in[0].val, OP_arith_mul);
