@@ -8,6 +8,17 @@
 
 /* ---- questions ------------------------------------------------------ */
 
+void each_statement(struct ctx *c, struct block *b,
+		    void (*fn)(struct ctx *c, struct op *compute))
+{
+	for (struct op *op = b->first; op; op = op->next) {
+		if (op->code == OP_core_scan)
+			each_statement(c, op_body(op), fn);
+		if (op->code == OP_nest_compute)
+			fn(c, op);
+	}
+}
+
 bool body_has_fold(const struct block *body)
 {
 	for (const struct op *op = body->first; op; op = op->next)

@@ -39,6 +39,10 @@ struct op *body_product(const struct block *body);
 
 /* ---- body.c --------------------------------------------------------- */
 
+/* Calls fn for each statement of the block, those in recurrences too; it may
+ * not erase the one it is given. */
+void each_statement(struct ctx *c, struct block *b,
+		    void (*fn)(struct ctx *c, struct op *compute));
 bool body_has_fold(const struct block *body);
 /* Bit i: the ops below use the block's i-th iteration variable. */
 uint32_t op_uses_ivs(const struct op *op, const struct block *of);

@@ -361,20 +361,10 @@ static void contract_statement(struct ctx *c, struct op *op)
 	pack_columns(c, &con, &g);
 }
 
-static void contract_block(struct ctx *c, struct block *b)
-{
-	for (struct op *op = b->first; op; op = op->next) {
-		if (op->code == OP_core_scan)
-			contract_block(c, op_body(op));
-		if (op->code == OP_nest_compute)
-			contract_statement(c, op);
-	}
-}
-
 static bool contract_run(struct module *m, const struct pass_args *args)
 {
 	(void)args;
-	contract_block(m->ctx, op_body(m->func));
+	each_statement(m->ctx, op_body(m->func), contract_statement);
 	erase_dead(op_body(m->func));
 	return true;
 }

@@ -459,20 +459,10 @@ static void integer_statement(struct ctx *c, struct op *compute)
 		erase_dead(t.body);
 }
 
-static void integer_block(struct ctx *c, struct block *b)
-{
-	for (struct op *op = b->first; op; op = op->next) {
-		if (op->code == OP_core_scan)
-			integer_block(c, op_body(op));
-		if (op->code == OP_nest_compute)
-			integer_statement(c, op);
-	}
-}
-
 static bool integer_run(struct module *m, const struct pass_args *args)
 {
 	(void)args;
-	integer_block(m->ctx, op_body(m->func));
+	each_statement(m->ctx, op_body(m->func), integer_statement);
 	erase_dead(op_body(m->func));
 	return true;
 }

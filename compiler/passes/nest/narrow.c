@@ -377,20 +377,10 @@ static void narrow_statement(struct ctx *c, struct op *s)
 	vec_free(&r.v);
 }
 
-static void narrow_block(struct ctx *c, struct block *b)
-{
-	for (struct op *op = b->first; op; op = op->next) {
-		if (op->code == OP_core_scan)
-			narrow_block(c, op_body(op));
-		if (op->code == OP_nest_compute)
-			narrow_statement(c, op);
-	}
-}
-
 static bool narrow_run(struct module *m, const struct pass_args *args)
 {
 	(void)args;
-	narrow_block(m->ctx, op_body(m->func));
+	each_statement(m->ctx, op_body(m->func), narrow_statement);
 	erase_dead(op_body(m->func));
 	return true;
 }

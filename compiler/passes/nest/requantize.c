@@ -275,20 +275,10 @@ static void requantize_statement(struct ctx *c, struct op *compute)
 		body_tidy(c, body);
 }
 
-static void requantize_block(struct ctx *c, struct block *b)
-{
-	for (struct op *op = b->first; op; op = op->next) {
-		if (op->code == OP_core_scan)
-			requantize_block(c, op_body(op));
-		if (op->code == OP_nest_compute)
-			requantize_statement(c, op);
-	}
-}
-
 static bool requantize_run(struct module *m, const struct pass_args *args)
 {
 	(void)args;
-	requantize_block(m->ctx, op_body(m->func));
+	each_statement(m->ctx, op_body(m->func), requantize_statement);
 	erase_dead(op_body(m->func));
 	return true;
 }

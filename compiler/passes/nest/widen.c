@@ -88,20 +88,10 @@ static void widen_rows(struct ctx *c, struct op *op)
 	op_erase(con.a);
 }
 
-static void widen_block(struct ctx *c, struct block *b)
-{
-	for (struct op *op = b->first; op; op = op->next) {
-		if (op->code == OP_core_scan)
-			widen_block(c, op_body(op));
-		if (op->code == OP_nest_compute)
-			widen_rows(c, op);
-	}
-}
-
 static bool widen_run(struct module *m, const struct pass_args *args)
 {
 	(void)args;
-	widen_block(m->ctx, op_body(m->func));
+	each_statement(m->ctx, op_body(m->func), widen_rows);
 	return true;
 }
 
