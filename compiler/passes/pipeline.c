@@ -37,6 +37,7 @@ static const char pipeline_o2[] =
 	"fold_statements{bytes=1},"
 	"fuse,"
 	"requantize,"
+	"table,"
 	"narrow,"
 	/* Fusion substitutes at whole elements. */
 	"split,"

@@ -163,6 +163,8 @@ void cg_kernel(struct cg *g, struct kernel *k, unsigned number);
 /* ---- to_int.c ------------------------------------------------------- */
 
 /* An arith.cast from a float to an integer, over the lanes when `vec`. */
+/* Is the scalar in [lo, hi], as far as the steps that make it tell? */
+bool cg_is_within(const struct value *v, int64_t lo, int64_t hi);
 LLVMValueRef cg_float_to_int(struct cg *g, const struct op *cast, bool vec);
 
 /* ---- dot.c ---------------------------------------------------------- */

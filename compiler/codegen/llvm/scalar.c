@@ -34,8 +34,16 @@ void cg_raise(struct cg *g, LLVMValueRef cond, int status)
 static void index_check(struct cg *g, struct op *op)
 {
 	size_t n;
+	const struct expr *extent = op_exprs(op, A_extent, &n)[0];
 	struct cv v = cg_get(g, op->in[0].val);
-	struct cv e = cg_expr_lanes(g, op, op_exprs(op, A_extent, &n)[0]);
+	int64_t k;
+
+	if (expr_is_const(extent, &k) &&
+	    cg_is_within(op->in[0].val, 0, k - 1)) {
+		cg_set(g, &op->out[0], v.v, v.vec);
+		return;
+	}
+	struct cv e = cg_expr_lanes(g, op, extent);
 	bool vec = v.vec || e.vec;
 	LLVMValueRef x = vec ? cg_lanes(g, v) : v.v;
 	LLVMValueRef ext = vec ? cg_lanes(g, e) : e.v;

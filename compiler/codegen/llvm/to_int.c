@@ -151,6 +151,26 @@ static struct range where(const struct op *cmp, const struct value *x,
 	return r;
 }
 
+/* Integers do not wrap where the result is inside of the type's range. */
+static struct range of_int(const struct op *op, unsigned steps)
+{
+	struct range all = of_type(op->out[0].type->dtype), a, b, r = all;
+
+	if (!op->n_in || dtype_is_float(op->in[0].val->type->dtype))
+		return all;
+	a = range_of(op->in[0].val, steps);
+	switch ((int)op->code) {
+	case OP_arith_cast: r = a; break;
+	case OP_arith_add:
+		b = range_of(op->in[1].val, steps);
+		r.lo = a.lo + b.lo;
+		r.hi = a.hi + b.hi;
+		break;
+	default: break;
+	}
+	return r.lo >= all.lo && r.hi <= all.hi ? r : all;
+}
+
 static struct range of_op(const struct op *op, unsigned steps)
 {
 	enum dtype t = op->out[0].type->dtype;
@@ -159,10 +179,10 @@ static struct range of_op(const struct op *op, unsigned steps)
 
 	if (op->code == OP_mem_load)
 		return of_load(op);
-	if (!dtype_is_float(t))
-		return of_type(t);
 	if (constant(&op->out[0], &k))
 		return (struct range){ k, k, isnan(k) };
+	if (!dtype_is_float(t))
+		return of_int(op, steps);
 	switch ((int)op->code) {
 	case OP_arith_cast: case OP_arith_round:
 		a = range_of(op->in[0].val, steps);
@@ -189,6 +209,13 @@ static struct range range_of(const struct value *v, unsigned steps)
 	if (v->def && steps)
 		return of_op(v->def, steps - 1);
 	return of_type(v->type->dtype);
+}
+
+bool cg_is_within(const struct value *v, int64_t lo, int64_t hi)
+{
+	struct range r = range_of(v, MOST_STEPS);
+
+	return !r.nan && r.lo >= (double)lo && r.hi <= (double)hi;
 }
 
 /* ---- emission ------------------------------------------------------- */
