@@ -415,6 +415,7 @@ static bool is_small_int(enum dtype t)
 /* Scales and zero points of a contraction's second buffer. */
 static bool decodes(struct verifier *v, const struct op *op)
 {
+	enum dtype half;
 	size_t n;
 
 	op_exprs(op, A_s_idx, &n);
@@ -430,6 +431,10 @@ static bool decodes(struct verifier *v, const struct op *op)
 	if (in_type(op, 0)->dtype != DT_F32 ||
 	    dtype_is_float(in_type(op, 1)->dtype))
 		return E("scales what is no integer");
+	if (op_has(op, A_round) &&
+	    (!dtype_from_onnx((int)op_int(op, A_round), &half) ||
+	     !dtype_is_half(half)))
+		return E("rounds to what is no half float");
 	return steps_linearly(v, op, A_s_idx);
 }
 

@@ -21,6 +21,7 @@ struct k_loop {
  */
 struct decoding {
 	bool on, apart, zero;
+	enum dtype to;			/* what they are rounded to */
 	const struct expr *off;
 	unsigned depth;			/* loops that move them */
 	LLVMValueRef scale[MAX_VECS], shift[MAX_VECS];

@@ -7,7 +7,11 @@ void decode_plan(struct kern *kn)
 {
 	unsigned n = kn->mr * kn->nv;
 
+	kn->d.to = DT_F32;
+	if (op_has(kn->op, A_round))
+		dtype_from_onnx((int)op_int(kn->op, A_round), &kn->d.to);
 	kn->d.apart = kn->d.on && kn->d.depth < kn->n_k &&
+		      kn->d.to == DT_F32 &&
 		      2 * n + 2 * kn->nv + 2 * kn->mr + 2 <=
 			      kn->g->t->isa->n_vregs;
 	kn->n_sum = n + (kn->d.apart && kn->d.zero ? kn->mr : 0);
@@ -147,6 +151,7 @@ void decode_step(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
 						  kn->d.shift[v])
 					  : LLVMBuildFMul(g->b, w[v],
 							  kn->d.scale[v], "");
+			w[v] = cg_rounded(g, kn->d.to, w[v]);
 		}
 		if (i) {
 			LLVMValueRef off = LLVMBuildMul(g->b, kn->d.step,

@@ -396,6 +396,8 @@ static void emit_tile(struct tiling *t, unsigned mr, const struct expr *m0,
 	for (size_t i = 0; i < n_b; i++)
 		e[i] = clone_expr(&cl, bi[i]);
 	op_set_exprs(c, kern, A_b_idx, n_b, e);
+	if (n_in > 2 && d.to != DT_F32)
+		op_set_int(c, kern, A_round, dtype_info[d.to].onnx);
 	if (n_in > 2) {
 		const struct expr *const *si = op_exprs(d.scale, A_idx, &n_a);
 

@@ -9,9 +9,11 @@
 /* ---- product.c ------------------------------------------------------ */
 
 /* A factor that is decoded where it is read:
- * (f32(load) - f32(zero)) * f32(scale), all loads; zero may be NULL. */
+ * (f32(load) - f32(zero)) * f32(scale), all loads; zero may be NULL.  It may
+ * be rounded to a half float then, as `to` says. */
 struct decode {
 	struct op *scale, *zero;
+	enum dtype to;
 };
 
 /*

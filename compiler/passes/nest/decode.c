@@ -24,6 +24,7 @@ struct weights {
 	struct op *compute, *fold;
 	unsigned operand;		/* of the product */
 	struct value *root;
+	enum dtype to;			/* what root is rounded to */
 	struct cloner map;		/* its block's variables -> the fold's */
 	struct value *q, *zero, *scale;	/* parts of root; zero may be NULL */
 };
@@ -127,10 +128,20 @@ static bool read_stored(struct weights *w, struct value *v)
 
 static bool read_parts(struct weights *w)
 {
-	struct op *mul = def_of(w->root, OP_arith_mul);
+	struct value *v = w->root;
+	struct op *mul, *cast = def_of(v, OP_arith_cast);
 
-	if (!mul || w->root->type->dtype != DT_F32 ||
-	    !is_constant(w->root, 32))
+	if (!is_constant(v, 32))
+		return false;
+	/* A half float, perhaps widened again. */
+	if (cast && dtype_is_half(cast->in[0].val->type->dtype))
+		v = cast->in[0].val;
+	w->to = v->type->dtype;
+	cast = def_of(v, OP_arith_cast);
+	if (dtype_is_half(w->to) && cast)
+		v = cast->in[0].val;
+	mul = def_of(v, OP_arith_mul);
+	if (!mul || v->type->dtype != DT_F32)
 		return false;
 	for (int i = 0; i < 2; i++)
 		if (read_stored(w, mul->in[i].val)) {
@@ -140,23 +151,69 @@ static bool read_parts(struct weights *w)
 	return false;
 }
 
+/* Is it one value per element, of constants? */
+static bool is_simple(const struct op *s)
+{
+	return s && s->n_out == 1 && !op_has(s, A_idx) &&
+	       !body_has_fold(op_body(s));
+}
+
+/* A load in the statement of what another one makes of constants is replaced
+ * by what that one does. */
+static void take_in(struct ctx *c, struct op *s)
+{
+	for (struct op *op = op_body(s)->first, *next; op; op = next) {
+		struct builder b = { c, op_body(s), op, op->loc };
+		struct op *from;
+		struct cloner cl = { .ctx = c };
+		size_t n;
+
+		next = op->next;
+		if (op->code != OP_nest_load || op->n_in != 1)
+			continue;
+		from = def_of(op->in[0].val, OP_nest_compute);
+		if (!is_simple(from) ||
+		    !is_constant(op_body(from)->last->in[0].val, 32))
+			continue;
+		const struct expr *const *idx = op_exprs(op, A_idx, &n);
+
+		for (size_t i = 0; i < n; i++)
+			clone_iv(&cl, op_body(from)->iv[i], idx[i]);
+		const struct op *y = clone_body(&cl, &b, op_body(from));
+
+		value_replace(&op->out[0], cloned(&cl, y->in[0].val));
+		op_erase(op);
+		cloner_free(&cl);
+	}
+}
+
 /* The statement that makes what the load reads, seen through views. */
 static bool read_statement(struct weights *w, struct op *load)
 {
 	struct factor f;
 	struct op *s;
 
+	if (load && load->code == OP_arith_cast)
+		load = def_of(load->in[0].val, OP_nest_load);
 	if (!load || load->n_in != 1 || load->parent != op_body(w->fold))
 		return false;
 	factor_of_load(w->c, load, &f);
 	s = def_of(f.tensor, OP_nest_compute);
-	if (f.n_guard || !s || s->n_out != 1 || op_has(s, A_idx) ||
-	    body_has_fold(op_body(s)))
+	if (f.n_guard || !is_simple(s))
 		return false;
+	take_in(w->c, s);
 	for (uint32_t i = 0; i < op_body(s)->n_iv; i++)
 		clone_iv(&w->map, op_body(s)->iv[i], f.idx[i]);
 	w->root = op_body(s)->last->in[0].val;
 	return true;
+}
+
+/* An element, perhaps widened. */
+static bool is_load(const struct value *v)
+{
+	const struct op *cast = def_of(v, OP_arith_cast);
+
+	return def_of(cast ? cast->in[0].val : v, OP_nest_load);
 }
 
 static bool find(struct weights *w)
@@ -166,13 +223,13 @@ static bool find(struct weights *w)
 	for (unsigned i = 0; mul && i < 2; i++) {
 		const struct value *other = mul->in[1 - i].val;
 
-		if (!def_of(other, OP_nest_load) || is_constant(other, 2))
+		if (!is_load(other) || is_constant(other, 3))
 			continue;
 		w->operand = i;
 		w->root = mul->in[i].val;
 		if (read_parts(w))
 			return true;
-		if (read_statement(w, def_of(w->root, OP_nest_load)) &&
+		if (read_statement(w, w->root->def) &&
 		    read_parts(w))
 			return true;
 		cloner_free(&w->map);
@@ -405,6 +462,7 @@ static bool rewrite(struct weights *w)
 		enum dtype ts = narrowest(&s, scales, 2);
 
 		x = s_mul(&lo, x, element(w, &lo, stored_as(w, &s, ts), vs));
+		x = s_cast(&lo, DT_F32, s_cast(&lo, w->to, x));
 		op_set_in(mul, w->operand, x);
 		erase_dead(op_body(w->compute));
 	}

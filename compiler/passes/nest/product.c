@@ -27,8 +27,19 @@ static struct op *load_of(struct value *v, const struct block *body)
 static struct op *decoded(struct value *v, const struct block *body,
 			  struct decode *d)
 {
-	struct op *mul = def_of(v, OP_arith_mul), *sub, *q;
+	struct op *mul, *sub, *q, *wide = def_of(v, OP_arith_cast);
 
+	d->to = DT_F32;
+	if (wide && wide->parent == body &&
+	    dtype_is_half(wide->in[0].val->type->dtype)) {
+		struct op *half = def_of(wide->in[0].val, OP_arith_cast);
+
+		d->to = wide->in[0].val->type->dtype;
+		if (!half || half->parent != body)
+			return NULL;
+		v = half->in[0].val;
+	}
+	mul = def_of(v, OP_arith_mul);
 	if (!mul || mul->parent != body || v->type->dtype != DT_F32)
 		return NULL;
 	v = mul->in[0].val;

@@ -29,6 +29,15 @@ static struct value *op2(struct plain *p, enum opcode code, struct value *x,
 						.out = &x->type })->out[0];
 }
 
+static struct value *cast_to(struct plain *p, struct value *x,
+			     const struct type *t)
+{
+	return &build(&p->b, &(struct op_spec){ .code = OP_arith_cast,
+						.n_in = 1, .in = &x,
+						.n_out = 1,
+						.out = &t })->out[0];
+}
+
 /* The element of the tile's operand i, in the type of the sum. */
 static struct value *element(struct plain *p, const struct op *op, unsigned i,
 			     const struct type *sum)
@@ -50,12 +59,7 @@ static struct value *element(struct plain *p, const struct op *op, unsigned i,
 					     .in = &buf, .n_out = 1, .out = &t,
 					     .n_attr = 1,
 					     .attr = &attr })->out[0];
-	if (t == sum)
-		return x;
-	return &build(&p->b, &(struct op_spec){ .code = OP_arith_cast,
-						.n_in = 1, .in = &x,
-						.n_out = 1,
-						.out = &sum })->out[0];
+	return t == sum ? x : cast_to(p, x, sum);
 }
 
 /* The tile's second factor may be decoded. */
@@ -63,11 +67,15 @@ static struct value *factor(struct plain *p, const struct op *op, unsigned i,
 			    const struct type *sum)
 {
 	struct value *x = element(p, op, i, sum);
+	enum dtype half;
 
 	if (i && op->n_in > 3)
 		x = op2(p, OP_arith_sub, x, element(p, op, 3, sum));
 	if (i && op->n_in > 2)
 		x = op2(p, OP_arith_mul, x, element(p, op, 2, sum));
+	if (i && op_has(op, A_round) &&
+	    dtype_from_onnx((int)op_int(op, A_round), &half))
+		x = cast_to(p, cast_to(p, x, type_scalar(p->c, half)), sum);
 	return x;
 }
 

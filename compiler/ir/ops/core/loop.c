@@ -63,7 +63,8 @@ OP(mem_store, .level = LEVEL_LOOP, .impure = true,
  * the last index of P, and steps through consecutive elements of A.
  *
  * With a third operand S, and perhaps a fourth Z, the element of P is
- * (P - Z) * S, of which S and Z have one for each column and block of steps.
+ * (P - Z) * S, of which S and Z have one for each column and block of steps;
+ * it is rounded to a half float where `round` names one.
  * A group are then the numbers in a lane of 32 bits of P.
  */
 OP(kern_contract, .level = LEVEL_LOOP, .impure = true,
@@ -71,6 +72,7 @@ OP(kern_contract, .level = LEVEL_LOOP, .impure = true,
 		ATTR(a_idx, AT_EXPRS),
 		ATTR(b_idx, AT_EXPRS),
 		ATTR(s_idx, AT_EXPRS),		/* of scale and zero point */
+		ATTR(round, AT_INT),		/* ONNX's code of a type */
 		ATTR(origin, AT_EXPRS),		/* m0, n0, columns left */
 		ATTR(mr, AT_INT),
 		ATTR(nr, AT_INT),
