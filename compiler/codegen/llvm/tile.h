@@ -59,6 +59,8 @@ LLVMValueRef tile_row(struct kern *kn, LLVMValueRef pa, unsigned r,
 /* Vector v of the panel in the type of the sums. */
 LLVMValueRef tile_columns(struct kern *kn, LLVMValueRef pb, unsigned v,
 			  int64_t ahead);
+/* Brings the panel's vectors of a later step near: one line each. */
+void tile_read_ahead(struct kern *kn, LLVMValueRef pb, int64_t ahead);
 /* Adds row r times vector v to their sum. */
 void tile_multiply_add(struct kern *kn, unsigned r, unsigned v, LLVMValueRef a,
 		       LLVMValueRef b);

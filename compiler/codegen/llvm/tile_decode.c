@@ -142,6 +142,9 @@ void decode_step(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
 	unsigned n = kn->mr * kn->nv;
 
 	load_lanes(kn, pb, b_ahead, lanes);
+	/* Decoding fills the window in which the hardware would read on. */
+	if (g->t->isa->prefetch_bytes)
+		tile_read_ahead(kn, pb, b_ahead);
 	for (unsigned i = 0; i < kn->group; i++) {
 		for (unsigned v = 0; v < kn->nv; v++) {
 			w[v] = number(kn, lanes[v], i);

@@ -92,19 +92,16 @@ void tile_multiply_add(struct kern *kn, unsigned r, unsigned v,
 	kn->sum[r * kn->nv + v] = LLVMBuildFAdd(g->b, m, in[2], "");
 }
 
-/* Brings the panel's vectors of a later step near: one line each. */
-static void read_ahead(struct kern *kn, LLVMValueRef pb, int64_t ahead)
+void tile_read_ahead(struct kern *kn, LLVMValueRef pb, int64_t ahead)
 {
 	struct cg *g = kn->g;
-	int64_t es = (int64_t)dtype_size(kn->panel);
-	int64_t bytes = kn->g->t->isa->prefetch_bytes, line = 64;
+	int64_t bits = dtype_info[kn->panel].bits, line = 64;
+	int64_t size = (int64_t)kn->nr * kn->group * bits / 8;
+	int64_t from = ahead * bits / 8 + g->t->isa->prefetch_bytes;
 
-	if (!bytes || kn->mr < kn->g->t->isa->prefetch_rows)
-		return;
-	for (int64_t at = 0; at < kn->nr * kn->group * es; at += line) {
+	for (int64_t at = 0; at < size; at += line) {
 		LLVMValueRef arg[] = {
-			tile_element(kn, kn->panel_elem, pb,
-				ahead + (bytes + at) / es),
+			tile_element(kn, g->i8, pb, from + at),
 			LLVMConstInt(g->i32, 0, false),
 			LLVMConstInt(g->i32, 2, false),
 			LLVMConstInt(g->i32, 1, false),
@@ -117,13 +114,15 @@ static void read_ahead(struct kern *kn, LLVMValueRef pb, int64_t ahead)
 void tile_step(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
 		   int64_t a_ahead, int64_t b_ahead)
 {
+	const struct isa *isa = kn->g->t->isa;
 	LLVMValueRef held[MAX_ROWS], x;
 
 	if (kn->d.on) {
 		decode_step(kn, pa, pb, a_ahead, b_ahead);
 		return;
 	}
-	read_ahead(kn, pb, b_ahead);
+	if (isa->prefetch_bytes && kn->mr >= isa->prefetch_rows)
+		tile_read_ahead(kn, pb, b_ahead);
 	if (kn->mr >= kn->nv) {
 		for (unsigned v = 0; v < kn->nv; v++)
 			held[v] = tile_columns(kn, pb, v, b_ahead);
