@@ -41,6 +41,11 @@ bool contraction_match(struct ctx *c, struct op *compute,
  * sums, and where the target cannot. */
 const struct dot *contraction_dot(struct ctx *c,
 				  const struct contraction *con);
+/*
+ * Which factor of the product is the row operand of the contraction that the
+ * statement is, or that pass split will make it; -1 where it is none.
+ */
+int contraction_row_factor(struct ctx *c, struct op *compute);
 /* Has the target a kernel for operands of these types? */
 bool contraction_fits(struct ctx *c, const struct contraction *con);
 /* What kernels read in rows and in panels; the types of half floats and bytes

@@ -283,13 +283,14 @@ static bool mostly_fits(const struct integer *t, const struct contraction *con,
 
 /* The instruction for these weights. */
 static const struct dot *choose_dot(const struct integer *t,
-				    const struct contraction *con,
 				    const struct op *w)
 {
 	const struct dot *const *dot = t->c->target->dot;
+	struct contraction con;
 
 	return dot[0]->kind == DOT_PMADDUBSW && dot[1] &&
-			       !mostly_fits(t, con, w)
+			       !(contraction_match(t->c, t->compute, &con) &&
+				 mostly_fits(t, &con, w))
 		       ? dot[1]
 		       : dot[0];
 }
@@ -297,11 +298,10 @@ static const struct dot *choose_dot(const struct integer *t,
 /* What a kernel of the target takes as rows and as columns. */
 static void convert(const struct integer *t, struct factor *f)
 {
-	struct contraction con;
+	int a = contraction_row_factor(t->c, t->compute);
 
-	if (!contraction_match(t->c, t->compute, &con))
+	if (a < 0)
 		return;
-	int a = con.a == f[0].load ? 0 : 1;
 
 	/* Bytes that meet floats are widened when they are loaded; i8 has its
 	 * zero point at 0 more often. */
@@ -311,7 +311,7 @@ static void convert(const struct integer *t, struct factor *f)
 			convert_factor(t, &f[a], DT_I8);
 		return;
 	}
-	const struct dot *dot = choose_dot(t, &con, f[1 - a].load);
+	const struct dot *dot = choose_dot(t, f[1 - a].load);
 
 	convert_factor(t, &f[a], dot->rows);
 	/* A panel is widened when it is packed. */

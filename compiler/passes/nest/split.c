@@ -111,26 +111,56 @@ static bool reads_in_place(const struct contraction *con)
 	return true;
 }
 
+/* The statement with its digits apart, before it, where that makes it a
+ * contraction; else NULL. */
+static struct op *as_contraction(struct ctx *c, struct op *op,
+				 struct contraction *con)
+{
+	struct op *fold = op->n_out == 1 ? body_product(op_body(op)) : NULL;
+	struct digit d;
+
+	if (!fold || op_has(op, A_panel) || op_body(op)->n_iv == MAX_RANK)
+		return NULL;
+	d = digit_of(op, fold);
+	if (!d.by)
+		return NULL;
+	struct op *made = with_digits(c, op, &d);
+
+	if (contraction_match(c, made, con) && reads_in_place(con))
+		return made;
+	op_erase(made);
+	return NULL;
+}
+
+int contraction_row_factor(struct ctx *c, struct op *compute)
+{
+	struct op *made = NULL, *a, *b;
+	struct contraction con;
+
+	if (!contraction_match(c, compute, &con)) {
+		made = as_contraction(c, compute, &con);
+		if (!made)
+			return -1;
+	}
+	fold_is_product(con.fold, &a, &b);
+	int k = con.a == a ? 0 : 1;
+
+	if (made)
+		op_erase(made);
+	return k;
+}
+
 /* The statement or what took its place. */
 static struct op *split_compute(struct ctx *c, struct op *op)
 {
-	struct op *fold = op->n_out == 1 ? body_product(op_body(op)) : NULL;
 	struct contraction con;
-	struct digit d;
+	struct op *made;
 
-	if (!fold || op_has(op, A_panel) ||
-	    op_body(op)->n_iv == MAX_RANK ||
-	    contraction_match(c, op, &con))
+	if (contraction_match(c, op, &con))
 		return op;
-	d = digit_of(op, fold);
-	if (!d.by)
+	made = as_contraction(c, op, &con);
+	if (!made)
 		return op;
-	struct op *made = with_digits(c, op, &d);
-
-	if (!contraction_match(c, made, &con) || !reads_in_place(&con)) {
-		op_erase(made);
-		return op;
-	}
 	value_replace(&op->out[0], &made->out[0]);
 	op_erase(op);
 	return made;
