@@ -67,6 +67,58 @@ static unsigned variables(const struct integer *t, uint32_t bits,
 
 /* ---- sums of one factor --------------------------------------------- */
 
+/* A variable of which a load knows quotients by `by`. */
+struct quotient {
+	const struct atom *iv;
+	int64_t by;
+};
+
+static void find_quotient(void *arg, const struct atom *a)
+{
+	struct quotient *q = arg;
+	int64_t k, n;
+
+	if (a->kind == ATOM_DIV && expr_atom(a->a) == q->iv &&
+	    expr_is_const(a->b, &k) && expr_is_const(q->iv->a, &n) &&
+	    n % k == 0)
+		q->by = k;
+}
+
+static const struct expr *without(void *arg, const struct atom *a)
+{
+	const struct quotient *q = arg;
+
+	return a->kind == ATOM_DIV && expr_atom(a->a) == q->iv &&
+			       expr_is(a->b, q->by)
+		       ? a->b
+		       : NULL;
+}
+
+/* By what the variable is divided wherever the load uses it (the channels of
+ * a grouped convolution), or 1. */
+static int64_t divisor(struct ctx *c, const struct op *load,
+		       const struct expr *iv)
+{
+	static const enum attr_name lists[] = { A_idx, A_guard };
+	struct quotient q = { expr_atom(iv), 1 };
+	size_t n;
+
+	for (size_t k = 0; k < ARRAY_SIZE(lists); k++) {
+		const struct expr *const *e = op_exprs(load, lists[k], &n);
+
+		for (size_t i = 0; i < n; i++)
+			expr_visit(e[i], find_quotient, &q);
+	}
+	for (size_t k = 0; k < ARRAY_SIZE(lists); k++) {
+		const struct expr *const *e = op_exprs(load, lists[k], &n);
+
+		for (size_t i = 0; i < n; i++)
+			if (expr_uses(expr_subst(c, e[i], without, &q), q.iv))
+				return 1;
+	}
+	return q.by;
+}
+
 /*
  * sum k: i32(load), as a tensor over the statement's variables that the load
  * uses; its element at a point of the statement is loaded before `at`.  With
@@ -80,14 +132,22 @@ static struct value *sum_of(const struct integer *t, struct op *load,
 	const struct block *kb = op_body(t->fold);
 	const struct expr *dim[MAX_RANK], *idx[MAX_RANK], *extent[MAX_RANK];
 	unsigned rank = variables(t, op_uses_ivs(load, t->body), idx, dim);
+	int64_t by[MAX_RANK];
+
+	for (unsigned i = 0; i < rank; i++) {
+		by[i] = divisor(c, load, idx[i]);
+		dim[i] = expr_div(c, dim[i], expr_const(c, by[i]));
+	}
 	enum dtype t_sum = t->fold->out[0].type->dtype;
 	const struct type *type = type_tensor(c, t_sum, rank, dim);
 	struct cloner cl = { .ctx = c };
 	struct nest n = nest_begin(&lo, 1, &type);
 	struct value *v = s_int(&lo, t_sum, 0), *sum;
 
-	for (unsigned i = 0; i < rank; i++)
-		clone_iv(&cl, idx[i], n.iv[i]);
+	for (unsigned i = 0; i < rank; i++) {
+		clone_iv(&cl, idx[i], expr_scale(c, n.iv[i], by[i]));
+		idx[i] = expr_div(c, idx[i], expr_const(c, by[i]));
+	}
 	for (unsigned i = 1; i < load->n_in; i++)
 		clone_scalar(&cl, &lo.b, load->in[i].val);
 	for (uint32_t i = 0; i < kb->n_iv; i++)
