@@ -202,7 +202,7 @@ static void k_loop(struct kern *kn, unsigned depth, LLVMValueRef pa,
 		kn->sum[k] = phi[k] = LLVMBuildPhi(b, kn->vec, "");
 	/* A block that is one group has scales of its own in every step. */
 	if (inner && kn->d.on && kn->d.depth == kn->n_k)
-		load_scales(kn, s);
+		decode_scales(kn, s);
 	if (inner)
 		for (int64_t u = 0; u < unroll; u++)
 			tile_step(kn, a, p, u * as, u * bs);
