@@ -270,6 +270,27 @@ struct abi *abi_describe(struct module *m, const char *prefix)
 	return ok ? abi : NULL;
 }
 
+void abi_take_io(struct abi *abi, const struct module *m)
+{
+	const struct block *body = op_body(m->func);
+	const struct attr *scale = op_attr(m->func, A_io_scale);
+	const struct attr *zero = op_attr(m->func, A_io_zero);
+
+	for (uint32_t i = 0; scale && i < abi->n_in + abi->n_out; i++) {
+		bool in = i < abi->n_in;
+		struct abi_tensor *t = in ? &abi->in[i]
+					  : &abi->out[i - abi->n_in];
+		const struct value *v = in ? body->arg[i]
+					   : op_in(body->last, i - abi->n_in);
+
+		if (scale->floats[i] == 0)
+			continue;
+		t->dtype = v->type->dtype;
+		t->scale = (float)scale->floats[i];
+		t->zero_point = (int32_t)zero->ints[i];
+	}
+}
+
 void abi_finish(struct abi *abi, const struct module *m)
 {
 	size_t n;
@@ -281,4 +302,7 @@ void abi_finish(struct abi *abi, const struct module *m)
 		k = -1;
 	/* A size of 0 would be awkward for the caller to allocate. */
 	abi->workspace_bytes = k >= 0 && k < 64 ? 64 : k;
+	abi->requant = op_has(m->func, A_requant) ? op_str(m->func, A_requant)
+						  : NULL;
+	abi_take_io(abi, m);
 }

@@ -29,6 +29,9 @@ struct abi_tensor {
 	const struct expr *elems;
 	/* Is every dim an expression over abi.dim[] alone? */
 	bool sized;
+	/* Of 8-bit numbers that the caller quantizes or dequantizes; 0: none. */
+	float scale;
+	int32_t zero_point;
 };
 
 struct abi {
@@ -43,6 +46,7 @@ struct abi {
 
 	bool weights_apart;		/* the caller passes the side file */
 	int64_t workspace_bytes;	/* -1: depends on the dims */
+	const char *requant;		/* of core.func, or NULL */
 
 	/* "P_model_<hash>", set by header_emit(): the hash covers all that
 	 * the header says, so that a stale header fails to link. */
@@ -52,7 +56,10 @@ struct abi {
 /* Lives in the context's permanent arena.  NULL after an error: an input dim
  * that is neither a constant nor a symbol. */
 struct abi *abi_describe(struct module *m, const char *prefix);
-/* Takes what the pipeline left on core.func; sets workspace_bytes. */
+/* Takes from core.func what passes at the graph level said of inputs and
+ * outputs, and the types that these have now. */
+void abi_take_io(struct abi *abi, const struct module *m);
+/* Takes all that the pipeline left on core.func; sets workspace_bytes. */
 void abi_finish(struct abi *abi, const struct module *m);
 /* The text of the header, malloc'ed; also sets abi->model_symbol. */
 char *header_emit(struct ctx *c, struct abi *abi);

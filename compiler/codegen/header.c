@@ -261,6 +261,77 @@ static void put_tensor(struct header *h, const char *dir,
 	fputc('\n', h->f);
 }
 
+/* ---- 8-bit numbers that stand for floats ---------------------------- */
+
+/* A hexadecimal float is C99, but C++ has it since C++17 alone; nine digits
+ * give the same number. */
+static void put_scale(struct header *h, const char *up,
+		      const struct abi_tensor *t)
+{
+	double s = (double)t->scale;
+
+	fprintf(h->f, "#if defined(__cplusplus) && __cplusplus < 201703L\n"
+		"#define %s_%s_SCALE %.8ef\n#else\n"
+		"#define %s_%s_SCALE %af\n#endif\n",
+		h->up, up, s, h->up, up, s);
+	fprintf(h->f, "#define %s_%s_ZERO_POINT (%" PRId32 ")\n", h->up, up,
+		t->zero_point);
+}
+
+/* Beyond +-512 every zero point leaves the range of 8 bits, and what is below
+ * that is an integer and a rest, both exact. */
+static void put_quantize(struct header *h, const struct abi_tensor *t,
+			 const char *up)
+{
+	const char *type = dtype_info[t->dtype].c;
+	int lo = dtype_is_signed(t->dtype) ? -128 : 0;
+
+	fprintf(h->f,
+		"/* As QuantizeLinear: halves to even, saturated; NaN gives "
+		"%d. */\n"
+		"static inline %s %s_quantize_%s(float v)\n{\n"
+		"\tfloat x = v / %s_%s_SCALE;\n"
+		"\tint32_t q;\n\n"
+		"\tif (!(x >= -512.0f))\n\t\tx = -512.0f;\n"
+		"\tif (x > 512.0f)\n\t\tx = 512.0f;\n"
+		"\tq = (int32_t)x;\n"
+		"\tx -= (float)q;\n"
+		"\tif (x > 0.5f || (x >= 0.5f && q %% 2 != 0))\n\t\tq++;\n"
+		"\tif (x < -0.5f || (x <= -0.5f && q %% 2 != 0))\n\t\tq--;\n"
+		"\tq += %s_%s_ZERO_POINT;\n"
+		"\treturn (%s)(q < %d ? %d : q > %d ? %d : q);\n}\n",
+		lo, type, h->p, t->ident, h->up, up, h->up, up, type, lo, lo,
+		lo + 255, lo + 255);
+}
+
+static void put_dequantize(struct header *h, const struct abi_tensor *t,
+			   const char *up)
+{
+	fprintf(h->f,
+		"static inline float %s_dequantize_%s(%s q)\n{\n"
+		"\treturn (float)(q - %s_%s_ZERO_POINT) * %s_%s_SCALE;\n}\n",
+		h->p, t->ident, dtype_info[t->dtype].c, h->up, up, h->up, up);
+}
+
+static void put_grid(struct header *h, bool is_in, const struct abi_tensor *t)
+{
+	struct arena *temp = &h->ctx->temp;
+	const char *up = to_upper(temp, arena_fmt(temp, "%s_%s",
+						  is_in ? "in" : "out",
+						  t->ident));
+
+	if (t->scale == 0)
+		return;
+	put_scale(h, up, t);
+	if (is_in)
+		put_quantize(h, t, up);
+	else
+		put_dequantize(h, t, up);
+	fputc('\n', h->f);
+}
+
+/* ---- all sizes ------------------------------------------------------ */
+
 static void put_sizes(struct header *h)
 {
 	const struct abi *abi = h->abi;
@@ -272,11 +343,20 @@ static void put_sizes(struct header *h)
 	if (abi->workspace_bytes >= 0)
 		fprintf(h->f, "#define %s_WORKSPACE_BYTES %" PRId64 "u\n",
 			h->up, abi->workspace_bytes);
+	if (abi->requant) {
+		fprintf(h->f, "#define %s_REQUANT ", h->up);
+		put_string(h, abi->requant);
+		fputc('\n', h->f);
+	}
 	fputc('\n', h->f);
-	for (uint32_t i = 0; i < abi->n_in; i++)
+	for (uint32_t i = 0; i < abi->n_in; i++) {
 		put_tensor(h, "in", &abi->in[i]);
-	for (uint32_t i = 0; i < abi->n_out; i++)
+		put_grid(h, true, &abi->in[i]);
+	}
+	for (uint32_t i = 0; i < abi->n_out; i++) {
 		put_tensor(h, "out", &abi->out[i]);
+		put_grid(h, false, &abi->out[i]);
+	}
 }
 
 /* ---- functions ------------------------------------------------------ */

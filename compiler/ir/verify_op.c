@@ -2,6 +2,7 @@
 /* The verifier's rules for ops that are not ONNX's, as in docs/ir.md. */
 #include "ir/verify.h"
 
+#include <math.h>
 #include <string.h>
 
 #define E(...) verify_error(v, op, __VA_ARGS__)
@@ -524,6 +525,24 @@ static bool loop(struct verifier *v, const struct op *op)
 
 /* ---- core ops ------------------------------------------------------- */
 
+/* Scale and zero point of each input and output, or none at all. */
+static bool func_io(struct verifier *v, const struct op *op, size_t n)
+{
+	const struct attr *scale = op_attr(op, A_io_scale);
+	const struct attr *zero = op_attr(op, A_io_zero);
+
+	if (!scale && !zero)
+		return true;
+	if (!scale || !zero || scale->n != n || zero->n != n)
+		return E("has no scale and zero point for each of its %zu "
+			 "inputs and outputs", n);
+	for (size_t i = 0; i < n; i++)
+		if (!(scale->floats[i] >= 0) || isinf(scale->floats[i]) ||
+		    zero->ints[i] < -128 || zero->ints[i] > 255)
+			return E("scale or zero point %zu is out of range", i);
+	return true;
+}
+
 static bool func(struct verifier *v, const struct op *op)
 {
 	const struct op *ret;
@@ -540,7 +559,7 @@ static bool func(struct verifier *v, const struct op *op)
 	for (uint32_t i = 0; i < op_body(op)->n_arg; i++)
 		if (op_body(op)->arg[i]->type->kind == TY_SCALAR)
 			return E("argument %u is no tensor", i);
-	return true;
+	return func_io(v, op, (size_t)op_body(op)->n_arg + ret->n_in);
 }
 
 static bool bind(struct verifier *v, const struct op *op)

@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-#define DLRT_ABI_VERSION 1
+#define DLRT_ABI_VERSION 2
 
 /* The low 8 bits of what a model returns; bits 8 to 30 hold the number of
  * the node that raised it (an index into node_names), 0 when none is known. */
@@ -53,6 +53,12 @@ struct dlrt_tensor {
 	int32_t dtype;		/* onnx.TensorProto.DataType */
 	int32_t rank;
 	const int64_t *dims;	/* rank entries */
+	/* Of 8-bit numbers that stand for floats, (q - zero_point) * scale;
+	 * a scale of 0: the elements are what they are. */
+	float scale;
+	int32_t zero_point;
+	int32_t axis;		/* -1: one scale for all */
+	int32_t reserved;	/* 0 */
 };
 
 struct dlrt_call {

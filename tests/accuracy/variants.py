@@ -12,7 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 class Tensor(ctypes.Structure):
     _fields_ = [("name", ctypes.c_char_p), ("dtype", ctypes.c_int32),
                 ("rank", ctypes.c_int32),
-                ("dims", ctypes.POINTER(ctypes.c_int64))]
+                ("dims", ctypes.POINTER(ctypes.c_int64)),
+                ("scale", ctypes.c_float), ("zero_point", ctypes.c_int32),
+                ("axis", ctypes.c_int32), ("reserved", ctypes.c_int32)]
 
 
 class Call(ctypes.Structure):

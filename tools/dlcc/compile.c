@@ -163,6 +163,14 @@ bool job_graph_passes(struct job *job)
 	return set_target(job) && run_passes(job, "lower_graph");
 }
 
+static void report_io(const struct op *func)
+{
+	const struct attr *notes = op_attr(func, A_io_notes);
+
+	for (size_t i = 0; notes && i < notes->n; i++)
+		fprintf(stderr, "dlcc: %s\n", notes->strs[i]);
+}
+
 /* What check_bounds found, for --verbose. */
 static void report_proofs(const struct op *func)
 {
@@ -188,8 +196,10 @@ bool job_compile(struct job *job, enum codegen_kind kind)
 	job->abi->weights_apart = job->o->weights;
 	if (!job_passes(job))
 		return false;
-	if (job->o->verbose)
+	if (job->o->verbose) {
+		report_io(job->m->func);
 		report_proofs(job->m->func);
+	}
 	if (!job_is_lowered(job))
 		return false;
 	abi_finish(job->abi, job->m);

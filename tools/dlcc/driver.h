@@ -52,6 +52,7 @@ struct options {
 	unsigned n_keep;
 	int64_t split, smooth;		/* smooth in hundredths */
 	bool no_cle;
+	bool io_quantized;		/* --io */
 	const char *max_error, *max_drop, *quant_report;
 	bool gate_warn;
 	bool no_warnings;		/* of trials, which repeat them */
@@ -164,7 +165,7 @@ struct profile;
 
 /* Exits with EXIT_USAGE when the options about quantization make no sense. */
 void quantize_check(const struct options *o);
-/* What --quantize puts before lower_graph: "quantize{...},"; "" without it. */
+/* What the options put before lower_graph: "quantize{...},quantized_io,". */
 const char *quantize_pass(struct arena *a, const struct options *o);
 /* Makes them the options of a float model. */
 void quantize_drop(struct options *o);

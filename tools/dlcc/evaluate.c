@@ -26,6 +26,9 @@ static struct dlrt_tensor *table(struct arena *a, uint32_t n,
 			.dtype = dtype_info[t[i].dtype].onnx,
 			.rank = (int32_t)t[i].rank,
 			.dims = t[i].code,
+			.scale = t[i].scale,
+			.zero_point = t[i].zero_point,
+			.axis = -1,
 		};
 	return out;
 }
@@ -35,8 +38,9 @@ bool eval_prepare(struct run *r)
 	struct abi *abi = r->job.abi = abi_describe(r->job.m, "run");
 
 	if (!abi || (r->o->passes && !job_passes(&r->job)) ||
-	    (r->o->quantize && !job_graph_passes(&r->job)))
+	    (*quantize_pass(&r->a, r->o) && !job_graph_passes(&r->job)))
 		return false;
+	abi_take_io(abi, r->job.m);
 	r->n_in = abi->n_in;
 	r->n_out = abi->n_out;
 	r->n_dim = abi->n_dim;

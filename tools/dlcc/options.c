@@ -267,6 +267,11 @@ static bool set_quantize(struct options *o, enum option_id id,
 	case OPT_GATE_BUDGET:
 		o->gate_budget = parse_int("gate-budget", arg, 0, 1000000);
 		return true;
+	case OPT_IO:
+		if (strcmp(arg, "float") && strcmp(arg, "quantized"))
+			usage("--io wants float or quantized, not '%s'", arg);
+		o->io_quantized = !strcmp(arg, "quantized");
+		return true;
 	case OPT_HESSIAN: o->hessian = true; return true;
 	case OPT_MERGE: o->merge = true; return true;
 	default: return false;

@@ -56,6 +56,9 @@ void quantize_check(const struct options *o)
 	if (f && o->passes)
 		fatal(EXIT_USAGE, "--quantize and --passes exclude each "
 		      "other%s", see);
+	if (o->io_quantized && o->passes)
+		fatal(EXIT_USAGE, "--io=quantized and --passes exclude each "
+		      "other%s", see);
 	if (f && f->inputs == 2 && !o->profile)
 		fatal(EXIT_USAGE, "--quantize=int8 needs the ranges of values: "
 		      "give --profile=FILE made by dlcc calibrate, or use "
@@ -85,12 +88,16 @@ const char *quantize_pass(struct arena *a, const struct options *o)
 	const struct form *f = o->quantize ? parse_form(o->quantize, &block)
 					   : NULL;
 
-	if (!f)
-		return "";
-	return arena_fmt(a, "quantize{bits=%d inputs=%d block=%lld split=%lld "
-			 "smooth=%lld cle=%d},", f->bits, f->inputs,
-			 (long long)block, (long long)o->split,
-			 (long long)o->smooth, !o->no_cle);
+	const char *first = "";
+
+	if (f)
+		first = arena_fmt(a, "quantize{bits=%d inputs=%d block=%lld "
+				  "split=%lld smooth=%lld cle=%d},", f->bits,
+				  f->inputs, (long long)block,
+				  (long long)o->split, (long long)o->smooth,
+				  !o->no_cle);
+	return arena_fmt(a, "%s%s", first,
+			 o->io_quantized ? "quantized_io," : "");
 }
 
 void quantize_drop(struct options *o)

@@ -23,6 +23,8 @@ void variant_init(struct variant *v, const struct options *o)
 	*v = (struct variant){ .own = *o };
 	v->own.run = true;
 	v->own.no_warnings = true;
+	/* Results are compared as floats. */
+	v->own.io_quantized = false;
 	v->own.bench = v->own.time_passes = false;
 	v->own.weights = v->own.print_after = NULL;
 	/* The code runs here and nowhere else. */

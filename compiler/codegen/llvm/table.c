@@ -40,8 +40,11 @@ static LLVMValueRef strings(struct cg *g, uint32_t n, const char *const *s)
 static LLVMValueRef tensors(struct cg *g, uint32_t n,
 			    const struct abi_tensor *t)
 {
-	LLVMTypeRef f[] = { g->ptr, g->i32, g->i32, g->ptr };
-	LLVMTypeRef st = LLVMStructTypeInContext(g->lc, f, 4, false);
+	LLVMTypeRef f32 = LLVMFloatTypeInContext(g->lc);
+	LLVMTypeRef f[] = { g->ptr, g->i32, g->i32, g->ptr,
+			    f32, g->i32, g->i32, g->i32 };
+	LLVMTypeRef st = LLVMStructTypeInContext(g->lc, f, ARRAY_SIZE(f),
+						 false);
 	LLVMValueRef *v = NEW_ARRAY(&g->c->temp, n + 1u, LLVMValueRef);
 
 	for (uint32_t i = 0; i < n; i++) {
@@ -56,10 +59,15 @@ static LLVMValueRef tensors(struct cg *g, uint32_t n,
 				     false),
 			LLVMConstInt(g->i32, t[i].rank, false),
 			const_global(g, LLVMConstArray2(g->i64, d, t[i].rank),
-				     "dims")
+				     "dims"),
+			LLVMConstReal(f32, (double)t[i].scale),
+			LLVMConstInt(g->i32, (uint64_t)t[i].zero_point, true),
+			LLVMConstInt(g->i32, (uint64_t)-1, true),
+			LLVMConstInt(g->i32, 0, false),
 		};
 
-		v[i] = LLVMConstStructInContext(g->lc, x, 4, false);
+		v[i] = LLVMConstStructInContext(g->lc, x, ARRAY_SIZE(x),
+						false);
 	}
 	return const_global(g, LLVMConstArray2(st, v, n), "tensors");
 }

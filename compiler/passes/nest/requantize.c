@@ -247,7 +247,7 @@ static bool is_rounded(const struct value *v)
 	return value_has_one_use(v) && v->uses->user->code == OP_arith_round;
 }
 
-static void requantize_statement(struct ctx *c, struct op *compute)
+static bool requantize_statement(struct ctx *c, struct op *compute)
 {
 	struct block *body = op_body(compute);
 	bool changed = false;
@@ -273,12 +273,28 @@ static void requantize_statement(struct ctx *c, struct op *compute)
 	}
 	if (changed)
 		body_tidy(c, body);
+	return changed;
+}
+
+static bool requantize_block(struct ctx *c, struct block *b)
+{
+	bool changed = false;
+
+	for (struct op *op = b->first; op; op = op->next) {
+		if (op->code == OP_core_scan)
+			changed |= requantize_block(c, op_body(op));
+		if (op->code == OP_nest_compute)
+			changed |= requantize_statement(c, op);
+	}
+	return changed;
 }
 
 static bool requantize_run(struct module *m, const struct pass_args *args)
 {
 	(void)args;
-	each_statement(m->ctx, op_body(m->func), requantize_statement);
+	if (requantize_block(m->ctx, op_body(m->func)))
+		op_set_attr(m->ctx, m->func, A_requant,
+			    attr_str(m->ctx, "f32"));
 	erase_dead(op_body(m->func));
 	return true;
 }

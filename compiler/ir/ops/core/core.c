@@ -17,6 +17,13 @@ OP(core_func, .level = LEVEL_GRAPH | LEVEL_NEST | LEVEL_LOOP, .impure = true,
 		ATTR(checked, AT_INT),
 		ATTR(guarded, AT_INT),
 		ATTR(guarded_list, AT_STRS),
+		/* Set by quantized_io: scale (0: none) and zero point of each
+		 * input, then of each output, and what stayed float and why. */
+		ATTR(io_scale, AT_FLOATS),
+		ATTR(io_zero, AT_INTS),
+		ATTR(io_notes, AT_STRS),
+		/* How sums of integers were brought to their result's scale. */
+		ATTR(requant, AT_STR),
 	});
 
 /* In the body of core.func, `names` are those of the model's outputs. */
