@@ -38,6 +38,7 @@ enum { MAX_RANK = 32 };
 
 struct target;
 struct quantize_data;
+struct product_notes;
 
 struct ctx {
 	struct arena perm;	/* until the compile ends */
@@ -51,6 +52,7 @@ struct ctx {
 	int winograd;		/* outputs of a tile's line; 0: none, -1: by
 				 * cost */
 	struct quantize_data *quantize;	/* for that pass, or NULL */
+	struct product_notes *products;	/* filled by pass integer, or NULL */
 };
 
 struct ctx *ctx_new(void);

@@ -73,6 +73,19 @@ struct quantize_data {
 	bool *done;
 };
 
+/* ---- what a report is made of --------------------------------------- */
+
+/* Sums of products that pass integer left to floats, in its order. */
+struct product_note {
+	const struct loc *loc;
+	const char *why;
+};
+
+struct product_notes {
+	struct product_note *v;
+	size_t n, cap;
+};
+
 /* ---- what passes share ---------------------------------------------- */
 
 /* Copies of ops with values and variables replaced (passes/clone.c). */

@@ -163,6 +163,11 @@ bool job_graph_passes(struct job *job)
 	return set_target(job) && run_passes(job, "lower_graph");
 }
 
+bool job_nest_passes(struct job *job)
+{
+	return set_target(job) && run_passes(job, "layout");
+}
+
 static void report_io(const struct op *func)
 {
 	const struct attr *notes = op_attr(func, A_io_notes);

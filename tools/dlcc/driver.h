@@ -35,6 +35,7 @@ enum emit {
 struct options {
 	bool run;			/* the command: dlcc run */
 	bool calibrate;			/* the command: dlcc calibrate */
+	bool inspect, quant;		/* the command: dlcc inspect --quant */
 	const char *model;
 	const char *output, *prefix, *header, *weights, *depfile;
 	enum emit emit;
@@ -107,6 +108,8 @@ bool job_passes(struct job *job);
 bool job_graph_passes(struct job *job);
 /* From the graph level to code; also sets the header. */
 bool job_compile(struct job *job, enum codegen_kind kind);
+/* The same up to the pass that prepares contractions. */
+bool job_nest_passes(struct job *job);
 /* The pipeline's text, with what the options put in. */
 const char *job_pipeline(const struct job *job);
 /* ready.c: false after a diagnostic. */
@@ -177,6 +180,10 @@ bool quantize_prepare(struct job *job);
 int calibrate_main(const struct options *o);
 /* The profile of a model under random inputs. */
 bool calibrate_synthetic(const struct options *o, struct profile *p);
+
+/* ---- inspect.c ------------------------------------------------------ */
+
+int inspect_main(const struct options *o);
 
 /* ---- gate.c --------------------------------------------------------- */
 

@@ -8,8 +8,10 @@ int main(int argc, char **argv)
 
 	output_setup();
 	struct options o = options_parse(&a, argc, argv);
-	int status = o.run ? run_main(&o)
-		   : o.calibrate ? calibrate_main(&o) : compile_main(&o);
+	int status = o.run	 ? run_main(&o)
+		   : o.calibrate ? calibrate_main(&o)
+		   : o.inspect	 ? inspect_main(&o)
+				 : compile_main(&o);
 
 	arena_free(&a);
 	return status;

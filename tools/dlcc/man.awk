@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Usage: awk -f tools/dlcc/man.awk tools/dlcc/options.def tools/dlcc/dlcc.1.in
-# Makes the man page: @COMPILE@, @RUN@ and @CALIBRATE@ become the rows of
-# options.def.
+# Makes the man page: @COMPILE@, @RUN@, @CALIBRATE@ and @INSPECT@ become the
+# rows of options.def.
 function roff(s) {
 	gsub(/\\/, "\\e", s)
 	gsub(/-/, "\\-", s)
@@ -41,4 +41,5 @@ FILENAME ~ /options.def$/ { next }
 /^@COMPILE@$/ { list("COMPILE"); next }
 /^@RUN@$/ { list("RUN"); next }
 /^@CALIBRATE@$/ { list("CALIBRATE"); next }
+/^@INSPECT@$/ { list("INSPECT"); next }
 { print }

@@ -12,7 +12,7 @@
 #include "ir/op.h"
 #include "passes/pass.h"
 
-enum { COMPILE = 1, RUN = 2, ONE_DASH = 4, CALIBRATE = 8 };
+enum { COMPILE = 1, RUN = 2, ONE_DASH = 4, CALIBRATE = 8, INSPECT = 16 };
 
 enum option_id {
 	OPT_BASE = 256,		/* beyond the short options */
@@ -90,10 +90,14 @@ NORETURN static void help(unsigned command)
 		     "       dlcc calibrate --merge -o FILE PROFILE...\n"
 		     "Runs MODEL over samples and writes what values it had,"
 		     " for --quantize.\n");
+	else if (command == INSPECT)
+		puts("usage: dlcc inspect --quant [options] MODEL\n"
+		     "Says what MODEL holds as integers.\n");
 	else
 		puts("usage: dlcc [options] MODEL\n"
 		     "       dlcc run [options] MODEL\n"
 		     "       dlcc calibrate [options] MODEL\n"
+		     "       dlcc inspect --quant [options] MODEL\n"
 		     "Compiles MODEL (.onnx or .dl) to an object and a C "
 		     "header.\n");
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
@@ -109,7 +113,9 @@ NORETURN static void help(unsigned command)
 /* The command as a bit of the rows' sets. */
 static unsigned command_of(const struct options *o)
 {
-	return o->run ? RUN : o->calibrate ? CALIBRATE : COMPILE;
+	return o->run ? RUN
+	       : o->calibrate ? CALIBRATE
+	       : o->inspect ? INSPECT : COMPILE;
 }
 
 NORETURN static void version(void)
@@ -273,6 +279,7 @@ static bool set_quantize(struct options *o, enum option_id id,
 		o->io_quantized = !strcmp(arg, "quantized");
 		return true;
 	case OPT_HESSIAN: o->hessian = true; return true;
+	case OPT_QUANT: o->quant = true; return true;
 	case OPT_MERGE: o->merge = true; return true;
 	default: return false;
 	}
@@ -479,7 +486,8 @@ struct options options_parse(struct arena *a, int argc, char **argv)
 	argv = response_expand(a, &argc, argv);
 	o.run = argc > 1 && !strcmp(argv[1], "run");
 	o.calibrate = argc > 1 && !strcmp(argv[1], "calibrate");
-	if (o.run || o.calibrate) {
+	o.inspect = argc > 1 && !strcmp(argv[1], "inspect");
+	if (o.run || o.calibrate || o.inspect) {
 		argc--;
 		argv++;
 	}
@@ -495,7 +503,9 @@ struct options options_parse(struct arena *a, int argc, char **argv)
 	parse_all(&o, a, argc, argv);
 	if (!*o.model)
 		usage("the model's name is empty");
-	if (!o.run && !o.calibrate)
+	if (o.inspect && !o.quant)
+		usage("inspect needs --quant");
+	if (!o.run && !o.calibrate && !o.inspect)
 		choose_output(&o, a);
 	quantize_check(&o);
 	if (o.save_blobs && o.emit != EMIT_IR && o.emit != EMIT_NEST &&

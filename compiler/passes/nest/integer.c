@@ -22,6 +22,7 @@
  */
 #include <string.h>
 
+#include "base/vec.h"
 #include "ir/target.h"
 #include "passes/nest/body.h"
 #include "passes/nest/contraction.h"
@@ -495,24 +496,50 @@ static struct op *only_fold(const struct block *b)
 	return found;
 }
 
+/* Says why the sum stays one of floats, if it is one of products. */
+static void note(const struct integer *t, const char *why)
+{
+	struct product_notes *notes = t->c->products;
+	struct op *a, *b;
+
+	if (notes && fold_is_product(t->fold, &a, &b) &&
+	    a->in[0].val != b->in[0].val)
+		vec_push(notes, ((struct product_note){ t->fold->loc, why }));
+}
+
+static const char *reason(const struct factor f[2])
+{
+	const char *why = f[0].why ? f[0].why : f[1].why;
+
+	if (f[0].why && f[1].why && !strcmp(f[0].why, f[1].why))
+		why = "no operand is a dequantized tensor of 8 bits";
+	return why ? why : "its operands are not loaded as they are stored";
+}
+
 static void integer_statement(struct ctx *c, struct op *compute)
 {
 	struct integer t = { c, compute, only_fold(op_body(compute)),
 			     op_body(compute) };
-	struct factor f[2];
+	struct factor f[2] = { 0 };
 
 	if (!t.fold || compute->n_out != 1)
 		return;
 	/* Numbers of the file are modulo 2^32 already. */
 	if (dtype_is_float(t.fold->out[0].type->dtype)) {
-		if (too_deep(t.fold))
+		if (too_deep(t.fold)) {
+			note(&t, "the sum may leave the range of i32");
 			return;
+		}
 	} else if (t.fold->out[0].type->dtype == DT_I32) {
 		body_tidy(c, t.body);
 	} else {
 		return;
 	}
-	if (quantized_factors(c, compute, t.fold, f))
+	bool quantized = quantized_factors(c, compute, t.fold, f);
+
+	if (!quantized || f[0].plain || f[1].plain)
+		note(&t, reason(f));
+	if (quantized)
 		rewrite(&t, f);
 	else if (!dtype_is_float(t.fold->out[0].type->dtype) ||
 		 !decode_weights(c, compute, t.fold))

@@ -248,9 +248,13 @@ static bool dequantized_factor(struct lower *lo, const struct block *kb,
 	struct op *s = def_of(f->tensor, OP_nest_compute);
 	const struct block *b = s ? op_body(s) : NULL;
 
-	if (!dequantize_match(s, &d) || varies(d.zero, b, f, kb) ||
-	    varies(d.scale, b, f, kb))
+	f->why = "an operand is no dequantized tensor of 8 bits";
+	if (!dequantize_match(s, &d))
 		return false;
+	f->why = "a scale or zero point changes along the sum";
+	if (varies(d.zero, b, f, kb) || varies(d.scale, b, f, kb))
+		return false;
+	f->why = NULL;
 	struct cloner cl = { .ctx = c };
 	struct renamed r = { b, f->idx };
 	const struct expr *idx[MAX_RANK];
@@ -280,10 +284,12 @@ static bool plain_factor(const struct block *kb, const struct value *v,
 			 struct factor *f)
 {
 	struct op *load = def_of(v, OP_nest_load);
+	const char *why = f->why;
 
 	if (!load || load->parent != kb || load->n_in > 2)
 		return false;
 	memset(f, 0, sizeof(*f));
+	f->why = why;
 	read_load(f, load);
 	f->plain = true;
 	return load->n_in == 1u + (f->n_guard > 0) && !inside(f->other, kb);

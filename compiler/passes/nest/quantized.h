@@ -20,6 +20,7 @@ struct factor {
 	struct value *zero;	/* i32, or NULL: 0 */
 	struct value *scale;	/* f32, or NULL: 1 */
 	bool plain;
+	const char *why;	/* it is plain */
 	struct op *load;	/* in the new fold */
 };
 
@@ -27,7 +28,7 @@ struct factor {
  * The factors of a fold over stored numbers (i32), or over dequantized ones
  * (f32), whose zero points and scales are then loaded in front of the fold.
  * Of two f32 factors one may be plain beside a constant of bytes.  False when
- * it is none of these.
+ * it is none of these; why, where that is known, is f[].why.
  */
 bool quantized_factors(struct ctx *c, struct op *compute, struct op *fold,
 		       struct factor f[2]);
