@@ -273,6 +273,7 @@ static bool set_quantize(struct options *o, enum option_id id,
 	case OPT_GATE_BUDGET:
 		o->gate_budget = parse_int("gate-budget", arg, 0, 1000000);
 		return true;
+	case OPT_PRECISION: o->precision = arg; return true;
 	case OPT_IO:
 		if (strcmp(arg, "float") && strcmp(arg, "quantized"))
 			usage("--io wants float or quantized, not '%s'", arg);

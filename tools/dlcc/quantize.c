@@ -19,6 +19,16 @@ static const struct form {
 	{ "w4", 4, 0, 32 },
 };
 
+/* What TYPE of --precision=TYPE means to the pass. */
+static const struct precision {
+	const char *name;
+	enum dtype to;
+} precisions[] = {
+	{ "f32", DT_F32 },
+	{ "bf16", DT_BF16 },
+	{ "fp16", DT_F16 },
+};
+
 static const char synthetic[] = "synthetic";
 
 /* FORM or FORM:block=N; NULL when it is neither. */
@@ -43,6 +53,18 @@ static const struct form *parse_form(const char *s, int64_t *block)
 	return NULL;
 }
 
+/* DT_F32 when nothing is to be rounded. */
+static enum dtype precision_of(const struct options *o)
+{
+	for (size_t i = 0; o->precision && i < ARRAY_SIZE(precisions); i++)
+		if (!strcmp(precisions[i].name, o->precision))
+			return precisions[i].to;
+	if (o->precision)
+		fatal(EXIT_USAGE, "--precision does not know '%s'; see dlcc "
+		      "--help", o->precision);
+	return DT_F32;
+}
+
 void quantize_check(const struct options *o)
 {
 	static const char see[] = "; see dlcc --help";
@@ -55,6 +77,9 @@ void quantize_check(const struct options *o)
 		      o->quantize, see);
 	if (f && o->passes)
 		fatal(EXIT_USAGE, "--quantize and --passes exclude each "
+		      "other%s", see);
+	if (precision_of(o) != DT_F32 && o->passes)
+		fatal(EXIT_USAGE, "--precision and --passes exclude each "
 		      "other%s", see);
 	if (o->io_quantized && o->passes)
 		fatal(EXIT_USAGE, "--io=quantized and --passes exclude each "
@@ -71,7 +96,8 @@ void quantize_check(const struct options *o)
 		      "--quantize=%s leaves float", o->quantize);
 	if (o->smooth > 100)
 		fatal(EXIT_USAGE, "--smooth wants a number from 0 to 1");
-	if (!f && !o->passes && (o->profile || o->n_keep))
+	if (!f && !o->passes &&
+	    (o->profile || (o->n_keep && precision_of(o) == DT_F32)))
 		fatal(EXIT_USAGE, "--profile and --keep-float need --quantize");
 	gate_check(o);
 	if (!o->calibrate)
@@ -96,13 +122,16 @@ const char *quantize_pass(struct arena *a, const struct options *o)
 				  f->inputs, (long long)block,
 				  (long long)o->split, (long long)o->smooth,
 				  !o->no_cle);
+	if (precision_of(o) != DT_F32)
+		first = arena_fmt(a, "%sprecision{to=%d},", first,
+				  dtype_info[precision_of(o)].onnx);
 	return arena_fmt(a, "%s%s", first,
 			 o->io_quantized ? "quantized_io," : "");
 }
 
 void quantize_drop(struct options *o)
 {
-	o->quantize = o->profile = o->passes = NULL;
+	o->quantize = o->profile = o->passes = o->precision = NULL;
 	o->n_keep = 0;
 	o->n_stay = 0;
 }

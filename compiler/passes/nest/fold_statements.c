@@ -8,8 +8,8 @@
  * Lowering an op can leave statements over constants (the scale and shift of a
  * batch normalization); as constants they merge into what reads them.
  *
- * A statement that widens the bytes of a constant waits for the second run:
- * pass integer asks for the bytes.
+ * A statement that widens the bytes or half floats of a constant waits for the
+ * second run: passes widen and integer ask for them.
  */
 #include "base/vec.h"
 #include "ir/eval.h"
@@ -20,9 +20,16 @@ enum { MAX_BYTES = 16 << 20 };
 struct reads {
 	struct ctx *ctx;
 	bool all_const;
-	int64_t bytes;			/* of one byte each, in one constant */
+	int64_t narrow;			/* elements of the largest constant of
+					 * bytes or half floats */
+	size_t narrow_size;		/* of one of them */
 	VEC(struct op *) scalars;	/* loads of one-element constants */
 };
+
+static bool is_narrow(enum dtype t)
+{
+	return dtype_size(t) == 1 || dtype_is_half(t);
+}
 
 static void look(void *arg, struct op *op)
 {
@@ -41,8 +48,10 @@ static void look(void *arg, struct op *op)
 		return;
 	if (op->n_in == 1 && n == 1)
 		vec_push(&r->scalars, op);
-	else if (dtype_size(op->in[0].val->type->dtype) == 1 && n > r->bytes)
-		r->bytes = n;
+	else if (is_narrow(op->in[0].val->type->dtype) && n > r->narrow) {
+		r->narrow = n;
+		r->narrow_size = dtype_size(op->in[0].val->type->dtype);
+	}
 }
 
 static void to_scalar(struct ctx *c, struct op *load)
@@ -78,15 +87,15 @@ static bool small(struct ctx *c, const struct op *op)
 	return true;
 }
 
-/* Does the statement make wider numbers of a constant's bytes? */
-static bool widens_bytes(struct ctx *c, const struct op *op,
+/* Does the statement make wider numbers of a constant's narrow ones? */
+static bool widens(struct ctx *c, const struct op *op,
 			 const struct reads *r)
 {
 	const struct type *t = op->out[0].type;
 	int64_t n;
 
-	return r->bytes && dtype_size(t->dtype) > 1 &&
-	       expr_is_const(type_elems(c, t), &n) && n >= r->bytes;
+	return r->narrow && dtype_size(t->dtype) > r->narrow_size &&
+	       expr_is_const(type_elems(c, t), &n) && n >= r->narrow;
 }
 
 static bool to_constant(struct ctx *c, struct op *op)
@@ -116,14 +125,14 @@ static bool to_constant(struct ctx *c, struct op *op)
 	return true;
 }
 
-static void fold_block(struct ctx *c, struct block *b, bool bytes)
+static void fold_block(struct ctx *c, struct block *b, bool wide)
 {
 	for (struct op *op = b->first, *next; op; op = next) {
 		struct reads r = { .ctx = c, .all_const = true };
 
 		next = op->next;
 		if (op->code == OP_core_scan)
-			fold_block(c, op_body(op), bytes);
+			fold_block(c, op_body(op), wide);
 		if (op->code != OP_nest_compute)
 			continue;
 		block_walk(op_body(op), look, &r);
@@ -133,7 +142,7 @@ static void fold_block(struct ctx *c, struct block *b, bool bytes)
 			for (struct use *u = op->out[i].uses; u; u = u->next)
 				returned |= u->user->code != OP_nest_load;
 		if (!(r.all_const && !returned && small(c, op) &&
-		      (bytes || !widens_bytes(c, op, &r)) &&
+		      (wide || !widens(c, op, &r)) &&
 		      to_constant(c, op)))
 			for (size_t i = 0; i < r.scalars.n; i++)
 				to_scalar(c, r.scalars.v[i]);
@@ -151,5 +160,6 @@ static bool fold_statements_run(struct module *m, const struct pass_args *args)
 PASS(fold_statements,
 	.summary = "Evaluate statements over constants",
 	.needs = LEVEL_NEST, .leaves = LEVEL_NEST,
-	.param = { { "bytes", 0, "1: constants of bytes are widened, too" } },
+	.param = { { "bytes", 0, "1: constants of bytes and half floats are "
+				 "widened, too" } },
 	.run = fold_statements_run);

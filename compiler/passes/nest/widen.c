@@ -7,6 +7,13 @@
  *	%v[m, k] = cast(%x[m, k])
  *	y[m, n] = sum k: %v[m, k] * cast(%w[k, n])
  *
+ * Columns are read narrow where a statement only widens a constant:
+ *
+ *	%v[k, n] = cast(%c[k, n])
+ *	y[m, n] = sum k: x[m, k] * %v[k, n]
+ * ->
+ *	y[m, n] = sum k: x[m, k] * cast(%c[k, n])
+ *
  * Register tiles take their rows in the type of the sums.  As a statement of
  * its own the widening is fused with what makes the tensor, when nothing else
  * reads it; several contractions share one.  A load with a guard is left
@@ -88,14 +95,48 @@ static void widen_rows(struct ctx *c, struct op *op)
 	op_erase(con.a);
 }
 
+/* The panel of a constant that is stored in half floats is made of these. */
+static void narrow_columns(struct ctx *c, struct op *op)
+{
+	struct contraction con;
+	struct blob data;
+	size_t n;
+
+	if (!contraction_match(c, op, &con) || con.b->n_in != 1 ||
+	    con.b->out[0].type->dtype != DT_F32 ||
+	    (op_exprs(con.b, A_guard, &n), n))
+		return;
+	struct op *s = def_of(con.b->in[0].val, OP_nest_compute);
+	struct value *from = s && op_body(s)->first->code == OP_nest_load
+				     ? op_body(s)->first->in[0].val
+				     : NULL;
+
+	if (!from || !dtype_is_half(from->type->dtype) ||
+	    !value_const(from, &data) || !widens(s, from))
+		return;
+	struct lower lo = { .b = { c, con.b->parent, con.b, con.b->loc } };
+	struct value *v = nest_load(&lo, from, op_exprs(con.b, A_idx, &n));
+
+	value_replace(&con.b->out[0], s_cast(&lo, DT_F32, v));
+	op_erase(con.b);
+}
+
+static void widen_statement(struct ctx *c, struct op *op)
+{
+	widen_rows(c, op);
+	narrow_columns(c, op);
+}
+
 static bool widen_run(struct module *m, const struct pass_args *args)
 {
 	(void)args;
-	each_statement(m->ctx, op_body(m->func), widen_rows);
+	each_statement(m->ctx, op_body(m->func), widen_statement);
+	erase_dead(op_body(m->func));
 	return true;
 }
 
 PASS(widen,
-	.summary = "Widen the half floats that contractions read in rows",
+	.summary = "Widen half floats that contractions read in rows, not in "
+		   "columns",
 	.needs = LEVEL_NEST, .leaves = LEVEL_NEST,
 	.run = widen_run);

@@ -149,7 +149,8 @@ static bool windows_match(struct ctx *c, struct op *op, struct windows *wn)
 
 	if (con->fold->out[0].type->dtype != DT_F32 ||
 	    con->a->out[0].type->dtype != DT_F32 ||
-	    con->b->out[0].type->dtype != DT_F32 || con->batch ||
+	    (con->b->out[0].type->dtype != DT_F32 &&
+	     !dtype_is_half(con->b->out[0].type->dtype)) || con->batch ||
 	    op_has(op, A_idx) ||
 	    con->cols != 1u << con->col || kb->n_iv != 3 ||
 	    op_has(op, A_panel) || !def_of(con->b->in[0].val, OP_core_const) ||

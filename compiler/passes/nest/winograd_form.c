@@ -228,14 +228,13 @@ static void weight_at(const struct windows *wn, const char *data, int64_t ci,
 		      int64_t co, double w[3][3])
 {
 	int64_t at = wn->base + co * wn->step[0] + ci * wn->step[1];
-	float v;
+	enum dtype t = wn->con.b->out[0].type->dtype;
 
 	for (int y = 0; y < 3; y++)
 		for (int x = 0; x < 3; x++) {
 			int64_t i = at + y * wn->step[2] + x * wn->step[3];
 
-			memcpy(&v, data + (size_t)i * sizeof(v), sizeof(v));
-			w[y][x] = (double)v;
+			w[y][x] = scalar_get(t, data, (size_t)i).d;
 		}
 }
 
