@@ -105,13 +105,20 @@ static bool wants_progress(void)
 
 const char *job_pipeline(const struct job *job)
 {
+	static const char requantize[] = "requantize";
 	const struct options *o = job->o;
 	struct arena *a = &job->ctx->perm;
 	const char *s = o->passes ? o->passes : pipeline_text(o->level);
 	const char *own = quantize_pass(a, o);
 	const char *at = *own ? strstr(s, "lower_graph") : NULL;
 
-	return at ? arena_fmt(a, "%.*s%s%s", (int)(at - s), s, own, at) : s;
+	if (at)
+		s = arena_fmt(a, "%.*s%s%s", (int)(at - s), s, own, at);
+	at = o->q31 ? strstr(s, requantize) : NULL;
+	if (!at)
+		return s;
+	at += sizeof(requantize) - 1;
+	return arena_fmt(a, "%.*s{q31=1}%s", (int)(at - s), s, at);
 }
 
 /*

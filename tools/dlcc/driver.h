@@ -54,6 +54,7 @@ struct options {
 	int64_t split, smooth;		/* smooth in hundredths */
 	bool no_cle;
 	bool io_quantized;		/* --io */
+	bool q31;			/* --requant */
 	const char *precision;		/* as it was given, or NULL */
 	const char *max_error, *max_drop, *quant_report;
 	bool gate_warn;

@@ -273,6 +273,11 @@ static bool set_quantize(struct options *o, enum option_id id,
 	case OPT_GATE_BUDGET:
 		o->gate_budget = parse_int("gate-budget", arg, 0, 1000000);
 		return true;
+	case OPT_REQUANT:
+		if (strcmp(arg, "f32") && strcmp(arg, "q31"))
+			usage("--requant wants f32 or q31, not '%s'", arg);
+		o->q31 = !strcmp(arg, "q31");
+		return true;
 	case OPT_PRECISION: o->precision = arg; return true;
 	case OPT_IO:
 		if (strcmp(arg, "float") && strcmp(arg, "quantized"))

@@ -81,6 +81,9 @@ void quantize_check(const struct options *o)
 	if (precision_of(o) != DT_F32 && o->passes)
 		fatal(EXIT_USAGE, "--precision and --passes exclude each "
 		      "other%s", see);
+	if (o->q31 && o->passes)
+		fatal(EXIT_USAGE, "--requant and --passes exclude each "
+		      "other%s", see);
 	if (o->io_quantized && o->passes)
 		fatal(EXIT_USAGE, "--io=quantized and --passes exclude each "
 		      "other%s", see);

@@ -26,6 +26,7 @@ bool scalar_const(const struct value *v, union scalar *s)
 {
 	const struct op *op = v->def;
 	enum dtype t = v->type->dtype;
+	union scalar b;
 	size_t n;
 
 	if (!op)
@@ -41,6 +42,12 @@ bool scalar_const(const struct value *v, union scalar *s)
 		if (!scalar_const(op->in[0].val, s))
 			return false;
 		*s = scalar_cast(op->in[0].val->type->dtype, t, *s);
+		return true;
+	case OP_arith_sub:
+		if (t != DT_I32 || !scalar_const(op->in[0].val, s) ||
+		    !scalar_const(op->in[1].val, &b))
+			return false;
+		s->i = (int32_t)((uint32_t)s->i - (uint32_t)b.i);
 		return true;
 	case OP_nest_load:
 		op_exprs(op, A_guard, &n);

@@ -12,6 +12,14 @@
  * Runtime computes it, bit for bit: the bias joins the sum before anything is
  * rounded, S is rounded once and S / s once.  Between the two a value may be
  * clamped to constants, which are divided, too: division keeps the order.
+ *
+ * With q31 the product is one of integers, for machines that have no others:
+ *
+ *	(i64(sum) * m) >> k, to the nearest, halves to even
+ *
+ * where S / s, as above, is m * 2^-k exactly, with 31 bits for m.  It is within
+ * one of the other form, which rounds f32(sum) and the product, too.  The zero
+ * point is added and the result saturated as integers, too.
  */
 #include <math.h>
 #include <string.h>
@@ -36,6 +44,7 @@ struct requantize {
 	struct op *compute;
 	struct lower lo;	/* where new scalars go */
 	float s;		/* scale of the result */
+	bool q31;		/* results are rounded already, and i32 */
 };
 
 static bool coefficient(const struct value *v, struct coef *k)
@@ -104,8 +113,36 @@ static struct value *constant(struct requantize *r, enum dtype t,
 	return nest_load(&r->lo, v, op_exprs(load, A_idx, &rank));
 }
 
+/* A coefficient, or the product or quotient of such in f32, as QLinearConv
+ * makes its one of three scales. */
+static bool evaluated(struct requantize *r, const struct value *v,
+		      struct coef *k)
+{
+	struct op *op = v->def;
+	struct coef x, y;
+
+	if (coefficient(v, k))
+		return true;
+	if (!op || (op->code != OP_arith_mul && op->code != OP_arith_div) ||
+	    v->type->dtype != DT_F32 || !evaluated(r, op->in[0].val, &x) ||
+	    !evaluated(r, op->in[1].val, &y))
+		return false;
+	*k = (struct coef){ .n = 1 };
+	if (!common(&x, &y, &k->load, &k->n))
+		return false;
+	float *data = NEW_ARRAY(&r->c->temp, k->n, float);
+
+	for (size_t i = 0; i < k->n; i++)
+		data[i] = op->code == OP_arith_mul ? at(&x, i) * at(&y, i)
+						   : at(&x, i) / at(&y, i);
+	k->data = data;
+	k->one.d = k->n ? (double)data[0] : 0;
+	return true;
+}
+
 /* f32(sum) * S: the sum and the coefficient. */
-static bool scaled_sum(struct value *v, struct value **sum, struct coef *scale)
+static bool scaled_sum(struct requantize *r, struct value *v,
+		       struct value **sum, struct coef *scale)
 {
 	struct op *mul = def_of(v, OP_arith_mul), *cast;
 
@@ -115,17 +152,87 @@ static bool scaled_sum(struct value *v, struct value **sum, struct coef *scale)
 		    v->type->dtype != DT_F32)
 			continue;
 		*sum = cast->in[0].val;
-		return coefficient(mul->in[1 - i].val, scale);
+		return r->q31 ? evaluated(r, mul->in[1 - i].val, scale)
+			      : coefficient(mul->in[1 - i].val, scale);
 	}
 	return false;
 }
 
-/* f32(sum) * (S / s). */
+/* ---- the product ---------------------------------------------------- */
+
+/* Beyond this all types of up to 16 bits are saturated, whatever the zero
+ * point. */
+enum { Q31_MAX = 1 << 20 };
+
+/* v = m * 2^-k, 2^30 <= |m| < 2^31; false where k is not from 1 to 62. */
+static bool fixed_point(float v, int32_t *m, int32_t *k)
+{
+	int e;
+
+	if (!isfinite(v))
+		return false;
+	/* Such a product is below a half for every sum. */
+	if (fabsf(v) < 0x1p-32f) {
+		*m = 0;
+		*k = 1;
+		return true;
+	}
+	*m = (int32_t)(frexp((double)v, &e) * 0x1p31);
+	*k = 31 - e;
+	return *k >= 1 && *k <= 62;
+}
+
+/* (p >> k), to the nearest, halves to even: adding half of 2^k carries into
+ * the result where the rest is more than a half, or a half and the result is
+ * odd. */
+static struct value *rounded_shift(struct lower *lo, struct value *p,
+				   struct value *k)
+{
+	struct value *one = s_int(lo, DT_I64, 1);
+	struct value *half = s_op2(lo, OP_arith_shl, one, s_sub(lo, k, one));
+	struct value *odd = s_op2(lo, OP_arith_and,
+				  s_op2(lo, OP_arith_shr, p, k), one);
+
+	p = s_add(lo, s_add(lo, p, s_sub(lo, half, one)), odd);
+	return s_op2(lo, OP_arith_shr, p, k);
+}
+
+static struct value *clamp(struct lower *lo, struct value *v, int64_t least,
+			   int64_t most)
+{
+	enum dtype t = v->type->dtype;
+
+	v = s_op2(lo, OP_arith_max, v, s_int(lo, t, least));
+	return s_op2(lo, OP_arith_min, v, s_int(lo, t, most));
+}
+
+static struct value *rescaled_q31(struct requantize *r, struct value *sum,
+				  const struct coef *scale)
+{
+	struct lower *lo = &r->lo;
+	int32_t *m = NEW_ARRAY(&r->c->temp, scale->n, int32_t);
+	int32_t *k = NEW_ARRAY(&r->c->temp, scale->n, int32_t);
+
+	for (size_t i = 0; i < scale->n; i++)
+		if (!fixed_point(at(scale, i) / r->s, &m[i], &k[i]))
+			return NULL;
+	struct value *vm = constant(r, DT_I32, m, scale->n, scale->load);
+	struct value *vk = constant(r, DT_I32, k, scale->n, scale->load);
+	struct value *p = s_mul(lo, s_cast(lo, DT_I64, sum),
+				s_cast(lo, DT_I64, vm));
+
+	p = rounded_shift(lo, p, s_cast(lo, DT_I64, vk));
+	return s_cast(lo, DT_I32, clamp(lo, p, -Q31_MAX, Q31_MAX));
+}
+
+/* f32(sum) * (S / s), or that as a whole number. */
 static struct value *rescaled(struct requantize *r, struct value *sum,
 			      const struct coef *scale)
 {
 	float *m = NEW_ARRAY(&r->c->temp, scale->n, float);
 
+	if (r->q31)
+		return rescaled_q31(r, sum, scale);
 	for (size_t i = 0; i < scale->n; i++)
 		m[i] = at(scale, i) / r->s;
 	return s_mul(&r->lo, s_cast(&r->lo, DT_F32, sum),
@@ -183,7 +290,7 @@ static struct value *biased(struct requantize *r, const struct op *add)
 	size_t n;
 
 	for (int i = 0; i < 2; i++) {
-		if (!scaled_sum(add->in[i].val, &sum, &scale) ||
+		if (!scaled_sum(r, add->in[i].val, &sum, &scale) ||
 		    !coefficient(add->in[1 - i].val, &bias) ||
 		    !common(&bias, &scale, &load, &n))
 			continue;
@@ -194,6 +301,15 @@ static struct value *biased(struct requantize *r, const struct op *add)
 					&scale);
 	}
 	return NULL;
+}
+
+/* What a quotient is clamped to.  Rounding keeps the order, too. */
+static struct value *limit(struct requantize *r, float k)
+{
+	if (!r->q31)
+		return s_const(&r->lo, DT_F32, (double)k);
+	return s_int(&r->lo, DT_I32,
+		     (int64_t)rintf(fminf(fmaxf(k, -Q31_MAX), Q31_MAX)));
 }
 
 /* max(x, k), min(x, k), or k where x is beyond k, else x. */
@@ -215,9 +331,9 @@ static struct value *clamped(struct requantize *r, const struct op *op)
 		x = op->in[0].val;
 		k = op->in[1].val;
 	}
-	if (!scalar_const(k, &s) || !(y = divided(r, x)))
+	if (!scalar_const(k, &s) || isnan(s.d) || !(y = divided(r, x)))
 		return NULL;
-	k = s_const(&r->lo, DT_F32, (float)s.d / r->s);
+	k = limit(r, (float)s.d / r->s);
 	if (!cmp)
 		return s_op2(&r->lo, op->code, y, k);
 	return s_select(&r->lo, s_op2(&r->lo, cmp->code, y, k), k, y);
@@ -233,7 +349,7 @@ static struct value *divided(struct requantize *r, struct value *v)
 		return NULL;
 	switch ((int)v->def->code) {
 	case OP_arith_mul:
-		return scaled_sum(v, &sum, &scale) ? rescaled(r, sum, &scale)
+		return scaled_sum(r, v, &sum, &scale) ? rescaled(r, sum, &scale)
 						   : NULL;
 	case OP_arith_add: return biased(r, v->def);
 	case OP_arith_select: case OP_arith_max: case OP_arith_min:
@@ -247,17 +363,115 @@ static bool is_rounded(const struct value *v)
 	return value_has_one_use(v) && v->uses->user->code == OP_arith_round;
 }
 
-static bool requantize_statement(struct ctx *c, struct op *compute)
+/* ---- saturation of integers ----------------------------------------- */
+
+static struct op *only_user(const struct value *v)
+{
+	return value_has_one_use(v) ? v->uses->user : NULL;
+}
+
+/* The two uses of v are x >= low and the selection by it; that one. */
+static struct op *raised(const struct value *v, int64_t *low)
+{
+	const struct use *u = v->uses;
+	union scalar s;
+
+	for (; u && u->user->code != OP_arith_select; u = u->next)
+		;
+	struct op *select = u ? u->user : NULL;
+	struct op *ge = select ? def_of(select->in[0].val, OP_arith_ge) : NULL;
+
+	if (!ge || !v->uses->next || v->uses->next->next ||
+	    ge->in[0].val != v || select->in[1].val != v ||
+	    ge->in[1].val != select->in[2].val ||
+	    !scalar_const(ge->in[1].val, &s))
+		return NULL;
+	*low = (int64_t)s.d;
+	return select;
+}
+
+/*
+ * What is made of the rounded number is made of v in its place: with the zero
+ * point added and saturated as integers where that is all, else as a float.
+ */
+static void saturate(struct requantize *r, struct op *round, struct value *v)
+{
+	struct lower *lo = &r->lo;
+	struct value *x = &round->out[0];
+	struct op *add = only_user(x), *select, *cast;
+	union scalar zero = { .d = 0 };
+	int64_t low = 0;
+
+	/* As the operators of integers do it. */
+	if (add && add->code == OP_arith_cast &&
+	    add->out[0].type->dtype == DT_I32) {
+		value_replace(&add->out[0], v);
+		return;
+	}
+	if (add && add->code == OP_arith_add && add->in[0].val == x &&
+	    scalar_const(add->in[1].val, &zero))
+		x = &add->out[0];
+	select = raised(x, &low);
+	cast = select ? only_user(&select->out[0]) : NULL;
+	enum dtype t = cast && cast->code == OP_arith_cast
+			       ? cast->out[0].type->dtype
+			       : DT_F32;
+	unsigned bits = dtype_info[t].bits;
+
+	if (dtype_is_float(t) || bits > 16 || t == DT_BOOL) {
+		value_replace(&round->out[0], s_cast(lo, DT_F32, v));
+		return;
+	}
+	v = s_add(lo, v, s_int(lo, DT_I32, (int64_t)zero.d));
+	v = clamp(lo, v, low, (INT64_C(1) << (bits - dtype_is_signed(t))) - 1);
+	value_replace(&cast->out[0], s_cast(lo, t, v));
+}
+
+/* Is it f32(sum) times something, clamped or not, which is requantized by
+ * the f32 rule as it stands? */
+static bool is_rescaled(const struct value *v)
+{
+	const struct op *op = v->def, *cast;
+
+	while (op && (op->code == OP_arith_max || op->code == OP_arith_min))
+		op = op->in[0].val->def;
+	if (!op || op->code != OP_arith_mul)
+		return false;
+	cast = def_of(op->in[0].val, OP_arith_cast);
+	return cast && cast->in[0].val->type->dtype == DT_I32 &&
+	       cast->out[0].type->dtype == DT_F32;
+}
+
+/* A rounded product of the sum with one coefficient. */
+static bool rescale_round(struct requantize *r, struct op *round)
+{
+	struct value *v;
+
+	r->s = 1;
+	if (!is_rescaled(round->in[0].val))
+		return false;
+	if (!r->q31)
+		return true;
+	v = divided(r, round->in[0].val);
+	if (v)
+		saturate(r, round, v);
+	return v;
+}
+
+static bool requantize_statement(struct ctx *c, struct op *compute, bool q31)
 {
 	struct block *body = op_body(compute);
 	bool changed = false;
 
 	for (struct op *op = body->first; op; op = op->next) {
-		struct requantize r = { c, compute,
-					{ .b = { c, body, op, op->loc } }, 0 };
+		struct requantize r = {
+			c, compute, { .b = { c, body, op, op->loc } }, 0, q31,
+		};
 		union scalar s;
 		struct value *v;
 
+		if (op->code == OP_arith_round)
+			changed |= rescale_round(&r, op);
 		if (op->code != OP_arith_div ||
 		    op->out[0].type->dtype != DT_F32 ||
 		    !is_rounded(&op->out[0]) ||
@@ -268,7 +482,10 @@ static bool requantize_statement(struct ctx *c, struct op *compute)
 		v = divided(&r, op->in[0].val);
 		if (!v)
 			continue;
-		value_replace(&op->out[0], v);
+		if (q31)
+			saturate(&r, op->out[0].uses->user, v);
+		else
+			value_replace(&op->out[0], v);
 		changed = true;
 	}
 	if (changed)
@@ -276,25 +493,26 @@ static bool requantize_statement(struct ctx *c, struct op *compute)
 	return changed;
 }
 
-static bool requantize_block(struct ctx *c, struct block *b)
+static bool requantize_block(struct ctx *c, struct block *b, bool q31)
 {
 	bool changed = false;
 
 	for (struct op *op = b->first; op; op = op->next) {
 		if (op->code == OP_core_scan)
-			changed |= requantize_block(c, op_body(op));
+			changed |= requantize_block(c, op_body(op), q31);
 		if (op->code == OP_nest_compute)
-			changed |= requantize_statement(c, op);
+			changed |= requantize_statement(c, op, q31);
 	}
 	return changed;
 }
 
 static bool requantize_run(struct module *m, const struct pass_args *args)
 {
-	(void)args;
-	if (requantize_block(m->ctx, op_body(m->func)))
+	bool q31 = args->param[0];
+
+	if (requantize_block(m->ctx, op_body(m->func), q31))
 		op_set_attr(m->ctx, m->func, A_requant,
-			    attr_str(m->ctx, "f32"));
+			    attr_str(m->ctx, q31 ? "q31" : "f32"));
 	erase_dead(op_body(m->func));
 	return true;
 }
@@ -302,4 +520,5 @@ static bool requantize_run(struct module *m, const struct pass_args *args)
 PASS(requantize,
 	.summary = "Bring sums of integers to the result's scale at once",
 	.needs = LEVEL_NEST, .leaves = LEVEL_NEST,
+	.param = { { "q31", 0, "1: by a product of integers" } },
 	.run = requantize_run);
