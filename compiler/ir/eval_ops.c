@@ -157,6 +157,8 @@ static void to_known(struct ctx *c, struct value *v, const struct tens *t,
 
 	k->n = n;
 	k->elem = NEW_ARRAY(&c->perm, n + 1, const struct expr *);
+	if (!n)
+		v->known = k;
 	for (size_t i = 0; i < n; i++) {
 		struct sval x = { 0 };
 
@@ -165,10 +167,37 @@ static void to_known(struct ctx *c, struct value *v, const struct tens *t,
 			x = t->sym[i];
 		else
 			x.s = scalar_get(t->t.dtype, t->t.data, i);
-		if (!x.unknown)
-			k->elem[i] = x.e ? x.e : expr_const(c, x.s.i);
+		if (x.unknown)
+			continue;
+		k->elem[i] = x.e ? x.e : expr_const(c, x.s.i);
+		v->known = k;
 	}
-	v->known = k;
+}
+
+/* Of other tensors there is only the shape, which may be all that counts. */
+static struct tens *from_known(struct arena *a, const struct value *v)
+{
+	struct tens *t = NEW(a, struct tens);
+	int64_t n;
+
+	if (v->type->kind != TY_TENSOR || (!v->known && !can_know(v->type, &n)))
+		return t;
+	if (v->known)
+		n = (int64_t)v->known->n;
+	tensor_dims(v->type, &t->t);
+	t->sym = NEW_ARRAY(a, (size_t)n + 1, struct sval);
+	for (int64_t j = 0; j < n; j++) {
+		const struct expr *e = v->known ? v->known->elem[j] : NULL;
+		int64_t x;
+
+		if (!e)
+			t->sym[j] = sval_unknown;
+		else if (expr_is_const(e, &x))
+			t->sym[j] = sval_int(x);
+		else
+			t->sym[j].e = e;
+	}
+	return t;
 }
 
 void known_compute(struct ctx *c, struct op *op)
@@ -190,14 +219,6 @@ void known_compute(struct ctx *c, struct op *op)
 		any |= can_know(op->out[i].type, &n);
 	if (!any)
 		return;
-	/* Data must come from known tensors; shapes may come from any. */
-	for (unsigned i = 0; i < op->n_in; i++) {
-		struct value *v = op_in(op, i);
-
-		if (!value_is_absent(v) && !v->known &&
-		    can_know(v->type, &n))
-			return;
-	}
 	ev.arena = &tmp;
 	struct block *b = eval_scratch(c, op, &ret);
 
@@ -206,24 +227,7 @@ void known_compute(struct ctx *c, struct op *op)
 
 		if (!v)
 			continue;
-		struct tens *t = NEW(&tmp, struct tens);
-
-		if (v->known && v->type->kind == TY_TENSOR) {
-			tensor_dims(v->type, &t->t);
-			t->sym = NEW_ARRAY(&tmp, v->known->n + 1, struct sval);
-			for (size_t j = 0; j < v->known->n; j++) {
-				const struct expr *e = v->known->elem[j];
-				int64_t x;
-
-				if (!e)
-					t->sym[j] = sval_unknown;
-				else if (expr_is_const(e, &x))
-					t->sym[j] = sval_int(x);
-				else
-					t->sym[j].e = e;
-			}
-		}
-		map_put(&ev.tensors, b->arg[k++]->id, t);
+		map_put(&ev.tensors, b->arg[k++]->id, from_known(&tmp, v));
 	}
 	if (eval_lower(c, b)) {
 		eval_block(&ev, b);

@@ -274,3 +274,18 @@ Test(eval, elements_of_shapes_are_known)
 	cr_assert_eq(k->elem[0], expr_scale(c, expr_sym(c, "N"), 4));
 	cr_assert(expr_is(k->elem[1], 4));
 }
+
+/* So are those of the shape of few integers, which are not known. */
+Test(eval, shapes_of_unknown_elements_are_known)
+{
+	struct module *m = parse(
+		"func @t(%x: tensor<[2,7] i64>) -> (tensor<[2] i64>) {\n"
+		"%s = onnx.Shape(%x) : tensor<[2] i64>\n"
+		"core.return(%s) }");
+	const struct value *s = op_body(m->func)->last->in[0].val;
+
+	cr_assert_not_null(s->known);
+	cr_assert(expr_is(s->known->elem[0], 2));
+	cr_assert(expr_is(s->known->elem[1], 7));
+	cr_assert_null(op_body(m->func)->arg[0]->known);
+}
