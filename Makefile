@@ -121,7 +121,8 @@ check check-full: setup
 	$(Q)MAKE=$(MAKE) tests/run $(if $(filter check-full,$@),--full)
 check-unit check-lit check-layers check-onnx check-models check-hostile \
 check-objects check-driver check-symbolic check-passes check-random \
-check-small check-quant check-integer check-aarch64 check-shape check-accuracy: all
+check-small check-quant check-integer check-exported check-aarch64 \
+check-shape check-accuracy: all
 	$(Q)MAKE=$(MAKE) tests/run $(@:check-%=%)
 
 -include runtime/rules.mk tests/math/rules.mk
@@ -198,7 +199,7 @@ help:
 	@echo '  check         all tests; check-full: the long forms of them'
 	@echo '  check-SUITE   layers unit lit runtime math driver hostile'
 	@echo '                objects models onnx symbolic passes random aarch64'
-	@echo '                shape small quant integer accuracy'
+	@echo '                shape small quant integer exported accuracy'
 	@echo '  bench         against ONNX Runtime on this machine'
 	@echo '  install       to DESTDIR and PREFIX; uninstall'
 	@echo '  clean         remove build/'
@@ -207,7 +208,8 @@ FORCE:
 .PHONY: all FORCE setup debug asan check check-full check-unit check-lit \
 	check-layers check-onnx check-models check-hostile check-objects \
 	check-driver check-symbolic check-passes check-random check-aarch64 \
-	check-small check-quant check-integer check-shape check-accuracy unit \
+	check-small check-quant check-integer check-exported check-shape \
+	check-accuracy unit \
 	demo demo-search bench install uninstall clean help
 
 -include $(OBJ:.o=.d) $(RT_OBJ:.o=.d) $(UNIT_OBJ:.o=.d)
