@@ -51,6 +51,8 @@ struct ctx {
 	int64_t fold_steps, fold_bytes;
 	int winograd;		/* outputs of a tile's line; 0: none, -1: by
 				 * cost */
+	bool strict_qdq;	/* dequantized numbers are summed as floats, in
+				 * order and with each step rounded */
 	struct quantize_data *quantize;	/* for that pass, or NULL */
 	struct product_notes *products;	/* filled by pass integer, or NULL */
 };

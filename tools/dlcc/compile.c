@@ -66,6 +66,7 @@ bool job_import(struct job *job)
 
 	job->ctx = ctx_new();
 	job->ctx->winograd = o->winograd;
+	job->ctx->strict_qdq = o->strict_qdq;
 	job->ctx->diag.file = o->model;
 	job->ctx->diag.no_warnings = o->no_warnings;
 	job->ctx->diag.bug_hook = bug_reproduce;

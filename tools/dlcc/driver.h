@@ -47,6 +47,7 @@ struct options {
 	const char *blobs, *save_blobs;
 	int level;
 	int winograd;			/* as in struct ctx */
+	bool strict_qdq;		/* as in struct ctx */
 	bool verify_each, time_passes, lenient, verbose;
 	const char *quantize, *profile;	/* the form as it was given */
 	const char **keep;		/* --keep-float */

@@ -310,6 +310,7 @@ static void set_option(struct options *o, struct arena *a, enum option_id id,
 		o->level = (int)parse_int("optimize", arg, 0, 3);
 		break;
 	case OPT_WINOGRAD: o->winograd = parse_winograd(arg); break;
+	case OPT_STRICT_QDQ: o->strict_qdq = true; break;
 	case OPT_PASSES: o->passes = arg; break;
 	case OPT_PRINT_AFTER: o->print_after = arg; break;
 	case OPT_VERIFY_EACH: o->verify_each = true; break;

@@ -190,7 +190,8 @@ static LLVMValueRef float2(struct cg *g, enum opcode code, LLVMValueRef x,
 			return emit_math(b, code, x, y);
 		bug(&g->c->diag, "no float %s", op_defs[code]->name);
 	}
-	if (LLVMIsAInstruction(r) && (sum || code == OP_arith_mul))
+	if (LLVMIsAInstruction(r) && !g->c->strict_qdq &&
+	    (sum || code == OP_arith_mul))
 		LLVMSetFastMathFlags(r, LLVMFastMathAllowContract);
 	return r;
 }

@@ -47,7 +47,7 @@ static void emit_fold(struct emitter *s, struct op *op, bool lanes)
 	struct op *loops[MAX_RANK];
 	struct value *acc[MAX_RANK], *next[MAX_RANK];
 	unsigned n_acc = op->n_in;
-	bool vec = lanes && fold_is_free(op);
+	bool vec = lanes && fold_in_lanes(s->plan.ctx, op);
 
 	int64_t steps = 1;
 

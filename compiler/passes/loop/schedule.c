@@ -232,6 +232,19 @@ static unsigned widest_bits(struct block *b)
 	return bits;
 }
 
+/* Sums of floats round as they are grouped. */
+bool fold_in_lanes(const struct ctx *c, const struct op *fold)
+{
+	for (unsigned i = 0; c->strict_qdq && i < fold->n_in; i++) {
+		const struct op *k = fold_combiner(fold, i);
+
+		if (k && (k->code == OP_arith_add || k->code == OP_arith_mul) &&
+		    dtype_is_float(k->out[0].type->dtype))
+			return false;
+	}
+	return fold_is_free(fold);
+}
+
 static void choose_vector(struct schedule *s)
 {
 	struct block *body = op_body(s->op);
@@ -243,7 +256,7 @@ static void choose_vector(struct schedule *s)
 		bits = dtype_is_float(s->op->out[0].type->dtype) ? 32 : 16;
 	s->lanes = target_lanes(s->ctx->target, bits < 32 ? 32 : bits);
 	s->vec_loop = -1;
-	s->vec_reduce = fold && fold_is_free(fold);
+	s->vec_reduce = fold && fold_in_lanes(s->ctx, fold);
 	if (!s->n_loop)
 		return;
 	struct access_count out = { s->ctx, expr_atom(s->iv[s->unit]), 0, 0 };

@@ -27,6 +27,8 @@ struct schedule schedule_make(struct ctx *c, struct op *op);
 int64_t body_work(const struct block *b);
 /* a * b for estimates: huge is huge. */
 int64_t work_times(int64_t a, int64_t b);
+/* May each lane, and each of several accumulators, fold a part? */
+bool fold_in_lanes(const struct ctx *c, const struct op *fold);
 int64_t extent_or(const struct expr *iv, int64_t unknown);
 /* A block that never runs; its indices may divide by an extent that is 0. */
 bool no_points(const struct block *b);

@@ -364,7 +364,10 @@ static void contract_statement(struct ctx *c, struct op *op)
 static bool contract_run(struct module *m, const struct pass_args *args)
 {
 	(void)args;
-	each_statement(m->ctx, op_body(m->func), contract_statement);
+	/* The kernels fuse products and sums. */
+	if (!m->ctx->strict_qdq)
+		each_statement(m->ctx, op_body(m->func),
+			       contract_statement);
 	erase_dead(op_body(m->func));
 	return true;
 }

@@ -526,6 +526,8 @@ static void integer_statement(struct ctx *c, struct op *compute)
 		return;
 	/* Numbers of the file are modulo 2^32 already. */
 	if (dtype_is_float(t.fold->out[0].type->dtype)) {
+		if (c->strict_qdq)
+			return;
 		if (too_deep(t.fold)) {
 			note(&t, "the sum may leave the range of i32");
 			return;

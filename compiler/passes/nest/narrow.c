@@ -380,7 +380,9 @@ static void narrow_statement(struct ctx *c, struct op *s)
 static bool narrow_run(struct module *m, const struct pass_args *args)
 {
 	(void)args;
-	each_statement(m->ctx, op_body(m->func), narrow_statement);
+	if (!m->ctx->strict_qdq)
+		each_statement(m->ctx, op_body(m->func),
+			       narrow_statement);
 	erase_dead(op_body(m->func));
 	return true;
 }

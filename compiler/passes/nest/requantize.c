@@ -510,7 +510,8 @@ static bool requantize_run(struct module *m, const struct pass_args *args)
 {
 	bool q31 = args->param[0];
 
-	if (requantize_block(m->ctx, op_body(m->func), q31))
+	if (!m->ctx->strict_qdq &&
+	    requantize_block(m->ctx, op_body(m->func), q31))
 		op_set_attr(m->ctx, m->func, A_requant,
 			    attr_str(m->ctx, q31 ? "q31" : "f32"));
 	erase_dead(op_body(m->func));

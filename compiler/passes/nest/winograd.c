@@ -502,7 +502,7 @@ static bool winograd_run(struct module *m, const struct pass_args *args)
 	int tile = args->param[0] < 0 ? m->ctx->winograd
 				      : (int)args->param[0];
 
-	if (tile)
+	if (tile && !m->ctx->strict_qdq)
 		winograd_block(m->ctx, op_body(m->func), tile,
 			       args->param[1]);
 	erase_dead(op_body(m->func));
