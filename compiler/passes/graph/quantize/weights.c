@@ -9,9 +9,6 @@
 #include <math.h>
 #include <string.h>
 
-/* What four bits are held in, until a dtype of that width is: one byte. */
-static const enum dtype narrow_store = DT_U8;
-
 /* A channel of zeros has a scale, too: not so small that products of two are
  * subnormal. */
 static const float least_scale = 0x1p-60f;
@@ -165,13 +162,13 @@ static void round_nearest(struct ctx *c, struct groups *g, const float *w,
 static struct value *ints_const(struct builder *b, const struct type *t,
 				int64_t n, const int *v)
 {
-	size_t size = dtype_size(t->dtype);
-	char *p = arena_alloc(&b->ctx->perm, (size_t)n * size + 1);
+	size_t size = dtype_bytes(t->dtype, (size_t)n);
+	char *p = arena_alloc(&b->ctx->perm, size + 1);
 
 	for (int64_t i = 0; i < n; i++)
-		scalar_store(t->dtype, p + (size_t)i * size,
-			     (union scalar){ .i = v[i] });
-	return build_const(b, t, (struct blob){ p, (size_t)n * size });
+		scalar_put(t->dtype, p, (size_t)i,
+			   (union scalar){ .i = v[i] });
+	return build_const(b, t, (struct blob){ p, size });
 }
 
 static const struct type *scale_type(struct ctx *c, const struct groups *g,
@@ -206,7 +203,7 @@ static struct value *build_dequantize(struct ctx *c, const struct groups *g,
 	struct op *op = g->l->op;
 	struct builder b = { c, op->parent, op, op->loc };
 	const struct type *wt = linear_w(g->l)->type;
-	enum dtype t = g->grid.asymmetric ? narrow_store : DT_I8;
+	enum dtype t = g->grid.asymmetric ? DT_U4 : DT_I8;
 	struct value *in[3] = {
 		ints_const(&b, type_tensor(c, t, wt->rank, wt->dim), g->w.n,
 			   q),
