@@ -57,20 +57,62 @@ void pipeline_list(FILE *out);
 
 struct profile;
 
+/*
+ * The ways to hold an op's operands, from the cheapest to the most exact:
+ * what the pass's parameters say, then what the gate may take instead.
+ */
+enum quant_rung {
+	RUNG_ASKED,
+	RUNG_SPLIT,		/* four channels of the input stay float */
+	RUNG_DYNAMIC,		/* ranges from the values at hand */
+	RUNG_WEIGHTS,		/* the weight alone, as i8 */
+	RUNG_FLOAT,
+	N_RUNG
+};
+
+/* What a trial returns for each op, summed over the elements, as f32. */
+enum trial_sum {
+	SUM_X, SUM_X_NOISE,	/* squares of the input and of its error */
+	SUM_Y, SUM_Y_NOISE,	/* of the result */
+	SUM_CLIPPED,		/* elements outside of the range */
+	SUM_COUNT,		/* elements of the input */
+	N_TRIAL_SUM
+};
+
+/* An op that can be quantized, as the pass found it. */
+struct quant_op {
+	const char *label;	/* "Conv 'conv1'" */
+	const char *name;	/* of the node, or NULL */
+	const char *why_float;	/* that no rung but RUNG_FLOAT is open, or
+				 * NULL */
+	bool open[N_RUNG];
+	double us[N_RUNG];	/* estimated for the target below */
+	bool is_static[N_RUNG];
+	bool sums_ints[N_RUNG];	/* the products are of integers */
+	float lo[N_RUNG], hi[N_RUNG];	/* of the static range */
+	bool done;		/* it was quantized */
+};
+
+struct target;
+
 struct quantize_data {
 	struct profile *profile;	/* or NULL */
 	const char *profile_file;	/* for messages */
 	const char *const *keep;	/* patterns of names of nodes that
 					 * stay float */
 	unsigned n_keep;
-	/* In the order of the ops that can be quantized: which stay float. */
-	const bool *stay;
-	size_t n_stay;
-	/* Set by the pass: how many ops it could quantize, what they are
-	 * called in messages, and which it did. */
+	/* In the order of the ops that can be quantized; NULL: as asked. */
+	const unsigned char *rung;
+	size_t n_rung;
+	/*
+	 * Every op in each form that is open, one of which is taken at run
+	 * time: the model gets a last input, an i32 rung for each op, and
+	 * N_TRIAL_SUM outputs for each op behind its own.
+	 */
+	bool trial;
+	const struct target *target;	/* times are for, or NULL */
+	struct quant_op *op;		/* set by the pass */
 	size_t n_op;
-	const char **label;
-	bool *done;
 };
 
 /* ---- what a report is made of --------------------------------------- */

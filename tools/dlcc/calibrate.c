@@ -99,6 +99,8 @@ static int run_one(struct calibration *k, const char *dir, uint64_t seed)
 	for (size_t i = 0; i < k->watch.n && !status; i++)
 		add_tensor(k->p->value.v[i], &call.out[k->n_out + i]);
 	k->p->samples += !status;
+	if (dir && !status)
+		profile_see(k->p, run_hash(&call));
 	arena_free(&call.a);
 	return status;
 }
@@ -110,6 +112,8 @@ static int run_samples(struct calibration *k, const char *root)
 	int status = EXIT_OK;
 
 	for (size_t i = 0; i < s.n && !status; i++) {
+		if (i % k->v.own.n_part != k->v.own.part)
+			continue;
 		if (k->v.own.verbose)
 			fprintf(stderr, "dlcc: sample %s\n", s.dir[i]);
 		status = run_one(k, s.dir[i], 0);

@@ -423,26 +423,26 @@ static bool compile(struct job *job)
 int compile_main(const struct options *o)
 {
 	struct options own = *o;
-	struct arena a = { 0 };
+	struct gate *gate = NULL;
 	struct job job = { .o = &own, .prefix = o->prefix };
 	int status = EXIT_OK;
 
 	if (!strcmp(o->output, "-") && isatty(STDOUT_FILENO) &&
 	    (o->emit == EMIT_OBJ || o->emit == EMIT_BC))
 		fatal(EXIT_USAGE, "an object is not written to a terminal");
-	if (o->max_error || o->max_drop)
-		status = gate_run(&own, &a);
+	if (o->max_error || o->max_drop || o->quant_report)
+		status = gate_run(&own, &gate);
 	if (status) {
-		arena_free(&a);
+		gate_end(gate, NULL);
 		return status;
 	}
 	if (!job_import(&job) || !compile(&job))
 		status = job_status(&job);
-	else if (o->emit >= EMIT_IR)
+	gate_end(gate, status ? NULL : &job);
+	if (!status && o->emit >= EMIT_IR)
 		write_text(&job);
-	else
+	else if (!status)
 		write_code(&job);
 	job_free(&job);
-	arena_free(&a);
 	return status;
 }

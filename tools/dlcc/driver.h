@@ -57,15 +57,16 @@ struct options {
 	bool io_quantized;		/* --io */
 	bool q31;			/* --requant */
 	const char *precision;		/* as it was given, or NULL */
-	const char *max_error, *max_drop, *quant_report;
+	const char *max_error, *max_drop, *labels, *quant_report;
 	bool gate_warn;
 	bool no_warnings;		/* of trials, which repeat them */
 	int64_t gate_budget;		/* seconds */
-	/* What the gate decided: for each op that could be quantized, whether
-	 * it stays float; or NULL. */
-	const bool *stay;
-	size_t n_stay;
+	/* What the gate decided: the quant_rung of each op that could be
+	 * quantized; or NULL. */
+	const unsigned char *rung;
+	size_t n_rung;
 	bool hessian, merge;
+	size_t part, n_part;		/* every n_part-th sample */
 	const char **model_list;	/* of --merge; model is the first */
 	unsigned n_model;
 
@@ -192,9 +193,13 @@ int inspect_main(const struct options *o);
 
 /* Exits with EXIT_USAGE when --max-error or --max-drop make no sense. */
 void gate_check(const struct options *o);
-/* Compares the quantized model with the float one and decides o->stay, in a;
- * the exit status. */
-int gate_run(struct options *o, struct arena *a);
+struct gate;
+/* Compares the quantized model with the float one and decides o->rung; the
+ * exit status, and in *g what gate_end() needs. */
+int gate_run(struct options *o, struct gate **g);
+/* Writes the report, with what the compiled job says, unless it is NULL, and
+ * frees g, which may be NULL. */
+void gate_end(struct gate *g, const struct job *job);
 
 /* ---- run.c ---------------------------------------------------------- */
 

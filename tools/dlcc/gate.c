@@ -1,462 +1,543 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The accuracy gate: --max-error and --max-drop compare the quantized model's
- * results with the float model's over samples.  Where a bound is missed, ops
- * go back to float:
+ * results with the float model's over samples that calibration did not see.
+ * Where a bound is missed, ops take back some of what quantizing them saves:
  *
- *  1. Each op is quantized alone and measured end to end; what an op loses
+ *  1. A trial model holds each op in all its forms and is told at run time
+ *     which to take, so that the search compiles once.
+ *  2. Each op is quantized alone and measured end to end; what an op loses
  *     locally says little about what it costs the result.
- *  2. Ops are sorted by that, and the shortest list of the worst that has to
- *     stay float is found by bisection.
+ *  3. Ops are sorted by that, for each microsecond that float would cost, and
+ *     the shortest list of the worst that has to be float is found by
+ *     bisection.
+ *  4. Of that list the longest tail that does with the form before float is
+ *     found, again by bisection; and so on down the forms.
+ *  5. The model is compiled as decided and measured once more.
  *
- * That is n + log2 n compiles.  When the time for them is used up, or nothing
- * could stay quantized, the bound is not met.
+ * That is n + 4 log2 n runs over the samples.  When the time for them is used
+ * up, or nothing could stay quantized, the bound is not met.
  */
+#include "gate.h"
+
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <unistd.h>
 
-#include "passes/pass.h"
-#include "run.h"
+#include "passes/graph/quantize/profile.h"
 #include "tensor_file.h"
 
-/* METRIC(name, is larger better?) */
-#define METRICS         \
-	METRIC(cos, true)   \
-	METRIC(sqnr, true)  \
-	METRIC(abs, false)  \
-	METRIC(rel, false)  \
-	METRIC(top1, false)
-
-enum metric {
-#define METRIC(name, larger) M_##name,
-	METRICS
-#undef METRIC
-	N_METRIC
-};
-
-static const struct {
-	const char *name;
-	bool larger;
-} metrics[] = {
-#define METRIC(name, larger) { #name, larger },
-	METRICS
-#undef METRIC
-};
-
-struct bound {
-	enum metric metric;
-	double limit;
-};
-
-/* Of two models over samples; each metric of the worst output. */
-struct error {
-	double value[N_METRIC];
-};
-
-struct gate {
-	const struct options *o;
-	struct bound bound[2];
-	unsigned n_bound;
-	struct samples samples;
-	struct variant ref;
-	time_t end;
-	size_t n_op;			/* that can be quantized */
-	const char **label;
-	bool *able;			/* and were, when all were tried */
-	struct error all, *alone;
-	bool out_of_time;
-};
-
-/* ---- bounds --------------------------------------------------------- */
-
-static struct bound parse_bound(const char *option, const char *s,
-				unsigned first, unsigned end)
-{
-	size_t n = strcspn(s, ":");
-
-	for (unsigned i = first; i < end; i++) {
-		char *stop;
-
-		if (strlen(metrics[i].name) != n ||
-		    memcmp(metrics[i].name, s, n) || !s[n])
-			continue;
-		double v = strtod(s + n + 1, &stop);
-
-		if (stop != s + n + 1 && !*stop && isfinite(v))
-			return (struct bound){ (enum metric)i, v };
-	}
-	fatal(EXIT_USAGE, "--%s wants %s and a number, not '%s'; see dlcc "
-	      "--help", option, first == M_top1 ? "top1:" : "cos:, sqnr:, abs: "
-	      "or rel:", s);
-}
+/* Results of the float model that are kept rather than computed again. */
+static const size_t keep_bytes = (size_t)256 << 20;
 
 void gate_check(const struct options *o)
 {
-	bool wanted = o->max_error || o->max_drop;
+	bool wanted = bounds_parse(o).n || o->quant_report;
 
-	if (o->max_error)
-		parse_bound("max-error", o->max_error, 0, M_top1);
-	if (o->max_drop)
-		parse_bound("max-drop", o->max_drop, M_top1, N_METRIC);
 	if (wanted && (!o->quantize || !o->data))
-		fatal(EXIT_USAGE, "--max-error and --max-drop need --quantize "
-		      "and --data=DIR");
-	if (!wanted && o->quant_report)
-		fatal(EXIT_USAGE, "--quant-report needs --max-error or "
-		      "--max-drop");
+		fatal(EXIT_USAGE, "--max-error, --max-drop and --quant-report "
+		      "need --quantize and --data=DIR");
+	if (o->labels && !o->max_drop)
+		fatal(EXIT_USAGE, "--labels needs --max-drop");
 	if (!wanted && o->data && !o->run && !o->calibrate)
 		fatal(EXIT_USAGE, "--data needs --max-error or --max-drop");
 }
 
-/* How far beyond its bound the worst metric is; not above 0 when all hold. */
-static double excess(const struct gate *g, const struct error *e)
+/* ---- progress ------------------------------------------------------- */
+
+static bool is_terminal(void)
 {
-	double most = -INFINITY;
+	const char *term = getenv("TERM");
 
-	for (unsigned i = 0; i < g->n_bound; i++) {
-		const struct bound *b = &g->bound[i];
-		double v = e->value[b->metric];
-		double x = metrics[b->metric].larger ? b->limit - v
-						     : v - b->limit;
+	return isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
+}
 
-		most = fmax(most, isnan(v) ? INFINITY : x);
+static void show_progress(struct gate *g, const struct error *e)
+{
+	long left = (long)difftime(g->end, time(NULL));
+
+	g->n_trial++;
+	if (g->o->verbose)
+		fprintf(stderr, "dlcc: gate: %s\n",
+			error_text(&g->a, &g->bound, e));
+	else if (is_terminal())
+		/* The cursor goes back, so that a message overwrites it. */
+		fprintf(stderr, "gate: trial %u of about %zu: %s; %ld s left"
+			"\033[K\r", g->n_trial, g->n_op + 10,
+			error_text(&g->a, &g->bound, e), left < 0 ? 0 : left);
+}
+
+static bool has_time(struct gate *g)
+{
+	if (time(NULL) >= g->end)
+		g->out_of_time = true;
+	return !g->out_of_time;
+}
+
+/* ---- samples -------------------------------------------------------- */
+
+static size_t run_bytes(const struct run *r)
+{
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < r->n_in; i++)
+		n += tensor_bytes(&r->in[i], "an input");
+	for (uint32_t i = 0; i < r->n_out; i++)
+		n += tensor_bytes(&r->out[i], "an output");
+	return n;
+}
+
+static void read_labels(struct gate *g)
+{
+	size_t size;
+	const char *s = file_read(&g->a, g->o->labels, &size);
+	VEC(int64_t) v = { 0 };
+
+	for (;;) {
+		char *end;
+
+		s += strspn(s, " \t\r\n,");
+		if (!*s)
+			break;
+		vec_push(&v, strtoll(s, &end, 10));
+		if (end == s || !strchr(" \t\r\n,", *end))
+			fatal(EXIT_MODEL, "%s: label %zu is no number",
+			      g->o->labels, v.n);
+		s = end;
 	}
-	return most;
+	g->labels = (struct labels){
+		arena_copy(&g->a, v.v, v.n * sizeof(*v.v)), v.n };
+	vec_free(&v);
 }
 
-static const char *error_text(struct gate *g, const struct error *e)
+/* What calibrated the profile must not measure it. */
+static void read_profile(const struct gate *g, struct profile *p)
 {
-	char *s = arena_fmt(&g->ref.r.a, "%s", "");
+	struct diag d = { .file = g->o->model };
+	struct arena a = { 0 };
+	size_t size;
 
-	for (unsigned i = 0; i < g->n_bound; i++) {
-		const struct bound *b = &g->bound[i];
-
-		s = arena_fmt(&g->ref.r.a, "%s%s%s %.6g", s, i ? ", " : "",
-			      metrics[b->metric].name, e->value[b->metric]);
-	}
-	return s;
-}
-
-/* ---- comparing ------------------------------------------------------ */
-
-/* Sums over all samples of one output. */
-struct sums {
-	double signal, noise, least_cos, most_abs, most_rel;
-	uint64_t rows, other;
-};
-
-static uint64_t largest(const struct tensor *t, uint64_t row, uint64_t n)
-{
-	size_t size = dtype_size(t->dtype);
-	const char *p = (const char *)t->data + row * n * size;
-	uint64_t best = 0;
-
-	for (uint64_t i = 1; i < n; i++)
-		if (scalar_load(t->dtype, p + i * size).d >
-		    scalar_load(t->dtype, p + best * size).d)
-			best = i;
-	return best;
-}
-
-static void count_rows(const struct tensor *x, const struct tensor *y,
-		       uint64_t n, struct sums *s)
-{
-	uint64_t row = x->rank ? (uint64_t)x->dim[x->rank - 1] : 1;
-
-	for (uint64_t i = 0; row && i < n / row; i++) {
-		s->rows++;
-		s->other += largest(x, i, row) != largest(y, i, row);
-	}
-}
-
-/* x is the float model's. */
-static void add_output(const struct tensor *x, const struct tensor *y,
-		       struct sums *s)
-{
-	size_t size = dtype_size(x->dtype), n = tensor_bytes(x, "an output");
-	double xx = 0, yy = 0, xy = 0, dd = 0, most = 0, reach = 0;
-
-	if (!dtype_is_float(x->dtype) || tensor_bytes(y, "an output") != n)
+	*p = (struct profile){ .n_seen = 0 };
+	if (!g->o->profile || !strcmp(g->o->profile, "synthetic"))
 		return;
-	for (size_t at = 0; at < n; at += size) {
-		double a = scalar_load(x->dtype, (char *)x->data + at).d;
-		double b = scalar_load(y->dtype, (char *)y->data + at).d;
+	const char *text = file_read(&a, g->o->profile, &size);
+	bool ok = profile_parse(p, &d, g->o->profile, text, size);
 
-		/* Equal infinities are no difference. */
-		double d = a == b ? 0 : a - b;
-
-		xx += a * a;
-		yy += b * b;
-		xy += a * b;
-		dd += d * d;
-		most = isnan(d) ? INFINITY : fmax(most, fabs(d));
-		reach = fmax(reach, fabs(a));
-	}
-	double cos = dd == 0 ? 1 : xy / sqrt(xx * yy);
-
-	s->signal += xx;
-	s->noise += isnan(dd) ? INFINITY : dd;
-	s->least_cos = fmin(s->least_cos, isnan(cos) ? -1 : cos);
-	s->most_abs = fmax(s->most_abs, most);
-	s->most_rel = fmax(s->most_rel, most == 0 ? 0 : most / reach);
-	count_rows(x, y, n / size, s);
+	arena_free(&a);
+	if (!ok)
+		exit(d.code);
 }
 
-static struct error sum_up(const struct sums *s, uint32_t n)
+/* Calls the float model on each sample; leaves out those that p saw. */
+static int take_samples(struct gate *g, const struct samples *all,
+			const struct profile *p)
 {
-	struct error e = { .value = { [M_cos] = 1, [M_sqnr] = INFINITY } };
+	size_t kept = 0, rows = 0;
 
-	for (uint32_t i = 0; i < n; i++) {
-		double *v = e.value;
-		double top1 = s[i].rows ? 100 * (double)s[i].other /
-						  (double)s[i].rows
-					: 0;
+	g->sample = NEW_ARRAY(&g->a, all->n, struct reference);
+	for (size_t i = 0; i < all->n; i++) {
+		struct reference *s = &g->sample[g->n_sample];
+		int status = variant_call(&g->ref, all->dir[i], 0, &s->run);
 
-		v[M_cos] = fmin(v[M_cos], s[i].least_cos);
-		if (s[i].noise > 0)
-			v[M_sqnr] = fmin(v[M_sqnr],
-					 10 * log10(s[i].signal / s[i].noise));
-		v[M_abs] = fmax(v[M_abs], s[i].most_abs);
-		v[M_rel] = fmax(v[M_rel], s[i].most_rel);
-		v[M_top1] = fmax(v[M_top1], top1);
+		if (status)
+			return status;
+		s->dir = all->dir[i];
+		if (rows < g->labels.n)
+			s->label = g->labels.v + rows;
+		if (g->ref.r.n_out)
+			rows += output_rows(&s->run.out[0]);
+		bool seen = profile_saw(p, run_hash(&s->run));
+
+		g->n_left_out += seen;
+		g->n_sample += !seen;
+		kept += run_bytes(&s->run);
+		s->kept = !seen && kept <= keep_bytes;
+		if (!s->kept)
+			arena_free(&s->run.a);
 	}
-	return e;
+	if (g->o->labels && rows != g->labels.n)
+		fatal(EXIT_MODEL, "%s has %zu labels, the first output over "
+		      "%s has %zu rows", g->o->labels, g->labels.n,
+		      g->o->data, rows);
+	return EXIT_OK;
 }
 
-/* One sample through both models after the other. */
-static int compare(struct gate *g, struct variant *v, struct error *e)
+static int prepare(struct gate *g)
 {
-	uint32_t n = g->ref.r.n_out;
-	struct sums *s = NEW_ARRAY(&v->r.a, n + 1, struct sums);
-	int status = EXIT_OK;
+	struct samples all = samples_list(&g->a, g->o->data);
+	struct profile p;
 
-	for (uint32_t i = 0; i < n; i++)
-		s[i].least_cos = 1;
-	for (size_t k = 0; k < g->samples.n && !status; k++) {
-		struct run x, y = { .a = { 0 } };
+	if (g->o->labels)
+		read_labels(g);
+	if (!job_import(&g->ref.r.job) || !variant_load(&g->ref))
+		return job_status(&g->ref.r.job);
+	read_profile(g, &p);
+	int status = take_samples(g, &all, &p);
 
-		status = variant_call(&g->ref, g->samples.dir[k], 0, &x);
-		if (!status)
-			status = variant_call(v, g->samples.dir[k], 0, &y);
-		for (uint32_t i = 0; i < n && !status; i++)
-			add_output(&x.out[i], &y.out[i], &s[i]);
-		arena_free(&x.a);
-		arena_free(&y.a);
-	}
-	*e = sum_up(s, n);
-	return status;
+	profile_free(&p);
+	if (status)
+		return status;
+	if (!g->n_sample)
+		fatal(EXIT_USAGE, "all samples of %s calibrated %s; others "
+		      "have to measure it, see calibrate --part",
+		      g->o->data, g->o->profile);
+	if (g->n_left_out)
+		fprintf(stderr, "%s: warning: %zu of %zu samples calibrated "
+			"%s; the others measure it\n", g->o->model,
+			g->n_left_out, all.n, g->o->profile);
+	return EXIT_OK;
 }
 
 /* ---- measuring ------------------------------------------------------ */
 
-static void take_labels(struct gate *g, const struct quantize_data *d)
+static int one_sample(struct gate *g, struct variant *v, size_t k,
+		      struct sums *sums, struct run *y)
 {
-	struct arena *a = &g->ref.r.a;
+	struct reference *s = &g->sample[k];
+	int status = s->kept ? EXIT_OK
+			     : variant_call(&g->ref, s->dir, 0, &s->run);
 
+	if (!status)
+		status = variant_call(v, s->dir, 0, y);
+	for (uint32_t i = 0; i < g->ref.r.n_out && !status; i++)
+		sums_add(&sums[i], &s->run.out[i], &y->out[i],
+			 i ? NULL : s->label);
+	if (!s->kept)
+		arena_free(&s->run.a);
+	return status;
+}
+
+/* The trial's sums of each op. */
+static void add_trial_sums(struct gate *g, const struct run *y)
+{
+	const struct tensor *t = y->out + g->ref.r.n_out;
+
+	for (size_t i = 0; i < g->n_op; i++)
+		for (int k = 0; k < N_TRIAL_SUM; k++, t++)
+			g->op[i].sum[k] += (double)*(const float *)t->data;
+}
+
+static int compare(struct gate *g, struct variant *v, struct error *e)
+{
+	uint32_t n = g->ref.r.n_out;
+	struct arena a = { 0 };
+	struct sums *s = NEW_ARRAY(&a, n + 1, struct sums);
+	int status = EXIT_OK;
+
+	for (uint32_t i = 0; i < n; i++)
+		s[i].least_cos = 1;
+	for (size_t i = 0; i < g->n_op; i++)
+		memset(g->op[i].sum, 0, sizeof(g->op[i].sum));
+	for (size_t k = 0; k < g->n_sample && !status; k++) {
+		struct run y = { .a = { 0 } };
+
+		status = one_sample(g, v, k, s, &y);
+		if (v->last && !status)
+			add_trial_sums(g, &y);
+		arena_free(&y.a);
+	}
+	*e = sums_error(s, n, g->o->labels);
+	arena_free(&a);
+	if (!status)
+		show_progress(g, e);
+	return status;
+}
+
+/* Compiles the model with these rungs, or as asked, and compares. */
+static int compile_and_compare(struct gate *g, const unsigned char *rung,
+			       struct error *e)
+{
+	struct variant v;
+
+	variant_init(&v, g->o);
+	v.own.rung = rung;
+	v.own.n_rung = rung ? g->n_op : 0;
+	int status = job_import(&v.r.job) && variant_load(&v)
+			     ? compare(g, &v, e)
+			     : job_status(&v.r.job);
+
+	variant_free(&v);
+	return status;
+}
+
+/* ---- the trial model ------------------------------------------------ */
+
+static void take_ops(struct gate *g, const struct quantize_data *d)
+{
 	g->n_op = d->n_op;
-	g->label = NEW_ARRAY(a, d->n_op + 1, const char *);
-	g->able = NEW_ARRAY(a, d->n_op + 1, bool);
-	g->alone = NEW_ARRAY(a, d->n_op + 1, struct error);
+	g->op = NEW_ARRAY(&g->a, d->n_op + 1, struct choice);
+	g->rung = NEW_ARRAY(&g->a, d->n_op + 1, unsigned char);
 	for (size_t i = 0; i < d->n_op; i++) {
-		g->label[i] = arena_str(a, d->label[i], strlen(d->label[i]));
-		g->able[i] = d->done[i];
+		struct quant_op *op = &g->op[i].op;
+
+		*op = d->op[i];
+		op->label = arena_str(&g->a, op->label, strlen(op->label));
+		if (op->name)
+			op->name = arena_str(&g->a, op->name,
+					     strlen(op->name));
+		g->rung[i] = op->open[RUNG_ASKED] ? RUNG_ASKED : RUNG_FLOAT;
 	}
 }
 
-/* Compiles the model with these ops left float, and compares. */
-static int measure(struct gate *g, const bool *stay, struct error *e)
+static bool build_trial(struct gate *g)
 {
-	struct variant v;
-	int status;
+	struct variant *v = &g->trial;
+	struct job *job = &v->r.job;
+	struct pipeline_options po = { .out = stderr };
 
-	variant_init(&v, g->o);
-	v.own.stay = stay;
-	v.own.n_stay = stay ? g->n_op : 0;
-	if (!job_import(&v.r.job) || !variant_load(&v)) {
-		status = job_status(&v.r.job);
-	} else {
-		if (!g->n_op)
-			take_labels(g, v.r.job.ctx->quantize);
-		status = compare(g, &v, e);
-	}
-	variant_free(&v);
-	if (g->o->verbose && !status)
-		fprintf(stderr, "dlcc: gate: %s\n", error_text(g, e));
+	variant_init(v, g->o);
+	if (!job_import(job))
+		return false;
+	struct ctx *c = job->ctx;
+	const char *own = quantize_pass(&c->perm, g->o);
+
+	/* Costs are those on the machine that the model is for. */
+	c->quantize->target = codegen_target(c, g->o->target, g->o->cpu,
+					     g->o->features);
+	c->quantize->trial = true;
+	po.passes = arena_fmt(&c->perm, "fold,%.*s", (int)strlen(own) - 1,
+			      own);
+	if (!c->quantize->target || !pipeline_run(job->m, &po))
+		return false;
+	take_ops(g, c->quantize);
+	quantize_drop(&v->own);
+	return variant_load(v);
+}
+
+/* Sets the rungs that the next calls take. */
+static int try(struct gate *g, const unsigned char *rung, struct error *e)
+{
+	struct arena a = { 0 };
+	int32_t *v = NEW_ARRAY(&a, g->n_op + 1, int32_t);
+	struct tensor last = { .dtype = DT_I32, .rank = 1,
+			       .dim = { (int64_t)g->n_op }, .data = v };
+
+	for (size_t i = 0; i < g->n_op; i++)
+		v[i] = rung[i];
+	g->trial.last = &last;
+	int status = compare(g, &g->trial, e);
+
+	arena_free(&a);
 	return status;
 }
 
 /* ---- the search ----------------------------------------------------- */
 
 struct rank {
-	double excess;
+	double worth;		/* what float gains for each microsecond */
 	size_t op;
 };
 
-static int by_excess(const void *a, const void *b)
+static int by_worth(const void *a, const void *b)
 {
 	const struct rank *x = a, *y = b;
 
-	if (x->excess != y->excess)
-		return x->excess < y->excess ? 1 : -1;
+	if (x->worth != y->worth)
+		return x->worth < y->worth ? 1 : -1;
 	return (x->op > y->op) - (x->op < y->op);
 }
 
-static int measure_alone(struct gate *g, struct rank *r, size_t *n)
+static int rank_ops(struct gate *g, struct rank *r, size_t *n)
 {
-	bool *stay = NEW_ARRAY(&g->ref.r.a, g->n_op + 1, bool);
+	unsigned char *rung = NEW_ARRAY(&g->a, g->n_op + 1, unsigned char);
 	int status = EXIT_OK;
 
 	*n = 0;
-	for (size_t i = 0; i < g->n_op; i++)
-		stay[i] = true;
+	memset(rung, RUNG_FLOAT, g->n_op);
 	for (size_t i = 0; i < g->n_op && !status; i++) {
-		if (!g->able[i])
+		struct choice *k = &g->op[i];
+
+		if (!k->op.open[RUNG_ASKED])
 			continue;
-		if (time(NULL) >= g->end) {
-			g->out_of_time = true;
+		if (!has_time(g))
 			break;
-		}
-		stay[i] = false;
-		status = measure(g, stay, &g->alone[i]);
-		stay[i] = true;
-		r[(*n)++] = (struct rank){ excess(g, &g->alone[i]), i };
+		rung[i] = RUNG_ASKED;
+		status = try(g, rung, &k->alone);
+		rung[i] = RUNG_FLOAT;
+		k->measured = true;
+		double us = k->op.us[RUNG_FLOAT] - k->op.us[RUNG_ASKED];
+
+		r[(*n)++] = (struct rank){
+			bounds_loss(&g->bound, &k->alone) / fmax(us, 1e-3),
+			i };
 	}
-	qsort(r, *n, sizeof(*r), by_excess);
+	qsort(r, *n, sizeof(*r), by_worth);
 	return status;
 }
 
-static void set_prefix(const struct gate *g, const struct rank *r, size_t k,
-		       bool *stay)
+/*
+ * Of the ops r[0, end) the last take the rung `low`, where it is open to them:
+ * as many as the bound allows.  *mid is how many stay on theirs, with which
+ * the bound is met, or on float as long as *met is false.
+ */
+static int bisect(struct gate *g, const struct rank *r, size_t end,
+		  enum quant_rung low, bool *met, size_t *mid)
 {
-	memset(stay, 0, g->n_op * sizeof(*stay));
-	for (size_t i = 0; i < k; i++)
-		stay[r[i].op] = true;
-}
-
-/* The least k for which the k worst ops left float are enough. */
-static int bisect(struct gate *g, const struct rank *r, size_t n, bool *stay,
-		  struct error *best)
-{
-	size_t lo = 1, hi = n;
+	unsigned char *rung = NEW_ARRAY(&g->a, g->n_op + 1, unsigned char);
+	size_t lo = 0, hi = end;
 	int status = EXIT_OK;
 
-	while (lo < hi && !status) {
-		size_t mid = lo + (hi - lo) / 2;
+	while ((lo < hi || !*met) && !status && has_time(g)) {
 		struct error e;
 
-		if (time(NULL) >= g->end) {
-			g->out_of_time = true;
+		*mid = *met ? lo + (hi - lo) / 2 : hi;
+		memcpy(rung, g->rung, g->n_op);
+		for (size_t i = 0; i < end; i++)
+			if (i >= *mid && g->op[r[i].op].op.open[low])
+				rung[r[i].op] = (unsigned char)low;
+			else if (!*met)
+				rung[r[i].op] = RUNG_FLOAT;
+		status = try(g, rung, &e);
+		if (!status && bounds_hold(&g->bound, &e)) {
+			*met = true;
+			hi = *mid;
+			memcpy(g->rung, rung, g->n_op);
+			g->best = e;
+		} else if (!*met) {
 			break;
-		}
-		set_prefix(g, r, mid, stay);
-		status = measure(g, stay, &e);
-		if (excess(g, &e) <= 0) {
-			hi = mid;
-			*best = e;
 		} else {
-			lo = mid + 1;
+			lo = *mid + 1;
 		}
 	}
-	set_prefix(g, r, hi, stay);
+	*mid = hi;
 	return status;
 }
 
-/* ---- what is said --------------------------------------------------- */
-
-static void write_report(struct gate *g, const bool *stay,
-			 const struct error *e, bool met)
+/* Where the compiled model misses by a hair what the trial met, one op after
+ * the other becomes float. */
+static int confirm(struct gate *g, const struct rank *r, size_t n)
 {
-	struct output out;
-	char *text = NULL;
-	size_t size = 0;
-	FILE *f = open_memstream(&text, &size);
+	int status = compile_and_compare(g, g->rung, &g->best);
 
-	if (!f)
-		fatal(EXIT_LIMIT, "out of memory");
-	fprintf(f, "all quantized: %s\n", error_text(g, &g->all));
-	fprintf(f, "as decided: %s, %s\n", error_text(g, e),
-		met ? "met" : "not met");
-	for (size_t i = 0; i < g->n_op; i++) {
-		bool is_float = !g->able[i] || (stay && stay[i]);
-
-		fprintf(f, "%s: %s", g->label[i],
-			is_float ? "float" : g->o->quantize);
-		if (stay && g->able[i])
-			fprintf(f, ", alone: %s", error_text(g, &g->alone[i]));
-		putc('\n', f);
+	for (size_t i = 0; i < n && !status && has_time(g) &&
+			   !bounds_hold(&g->bound, &g->best); i++) {
+		if (g->rung[r[i].op] == RUNG_FLOAT)
+			continue;
+		g->rung[r[i].op] = RUNG_FLOAT;
+		status = compile_and_compare(g, g->rung, &g->best);
 	}
-	if (fclose(f))
-		fatal(EXIT_LIMIT, "out of memory");
-	output_open(&out, g->o->quant_report);
-	output_write(&out, text, size);
-	output_commit(&out, 1);
-	free(text);
+	return status;
 }
 
-static int missed(struct gate *g, const struct error *e)
+static bool any_open(const struct gate *g, const struct rank *r, size_t end,
+		     enum quant_rung rung)
+{
+	for (size_t i = 0; i < end; i++)
+		if (g->op[r[i].op].op.open[rung])
+			return true;
+	return false;
+}
+
+/* Float is no way to meet a bound on what quantizing costs. */
+static bool nothing_left(const struct gate *g)
+{
+	for (size_t i = 0; i < g->n_op; i++)
+		if (g->rung[i] != RUNG_FLOAT)
+			return false;
+	return g->op;
+}
+
+static int search(struct gate *g)
+{
+	struct rank *r = NEW_ARRAY(&g->a, g->n_op + 1, struct rank);
+	size_t n, end = 0, mid;
+	bool met = false;
+	int status = rank_ops(g, r, &n);
+
+	if (!status && has_time(g))
+		status = bisect(g, r, n, RUNG_ASKED, &met, &end);
+	for (int i = RUNG_WEIGHTS; i > RUNG_ASKED && met && !status; i--) {
+		enum quant_rung low = (enum quant_rung)i;
+
+		/* Each from the start: what one form cannot repair a cheaper
+		 * one may. */
+		if (any_open(g, r, end, low))
+			status = bisect(g, r, end, low, &met, &mid);
+	}
+	if (met && !status)
+		status = confirm(g, r, n);
+	if (!nothing_left(g))
+		return status;
+	for (size_t i = 0; i < n; i++)
+		g->rung[r[i].op] = RUNG_ASKED;
+	g->best = g->all;
+	return status;
+}
+
+/* ---- the gate ------------------------------------------------------- */
+
+static int missed(struct gate *g)
 {
 	fprintf(stderr, "%s: %s: %s over %zu samples%s\n", g->o->model,
-		g->o->gate_warn ? "warning" : "error", error_text(g, e),
-		g->samples.n, g->out_of_time ? "; the time for more trials is "
-					       "used up"
-					     : ", which misses the bound");
+		g->o->gate_warn ? "warning" : "error",
+		error_text(&g->a, &g->bound, &g->best), g->n_sample,
+		g->out_of_time ? "; the time for more trials is used up"
+			       : ", which misses the bound");
 	return g->o->gate_warn ? EXIT_OK : EXIT_ACCURACY;
 }
 
-static int decide(struct gate *g, bool **stay, struct error *e)
+static int decide(struct gate *g)
 {
-	struct arena *a = &g->ref.r.a;
-	int status = measure(g, NULL, &g->all);
-	size_t n = 0;
+	int status = prepare(g);
 
-	*e = g->all;
-	if (status || excess(g, e) <= 0)
-		return status;
-	struct rank *r = NEW_ARRAY(a, g->n_op + 1, struct rank);
+	if (!status)
+		status = compile_and_compare(g, NULL, &g->all);
+	g->best = g->all;
+	bool met = !status && bounds_hold(&g->bound, &g->best);
 
-	*stay = NEW_ARRAY(a, g->n_op + 1, bool);
-	status = measure_alone(g, r, &n);
-	if (status || g->out_of_time)
+	/* The trial also says where the noise comes from. */
+	if (status || (met && !g->o->quant_report))
 		return status;
-	status = bisect(g, r, n, *stay, e);
+	if (!build_trial(g))
+		return job_status(&g->trial.r.job);
+	if (!met)
+		status = search(g);
+	if (!status && g->o->quant_report) {
+		struct error e;
+
+		status = try(g, g->rung, &e);
+	}
 	return status;
 }
 
-int gate_run(struct options *o, struct arena *a)
+int gate_run(struct options *o, struct gate **out)
 {
-	struct gate g = { .o = o, .end = time(NULL) + o->gate_budget };
-	struct error e;
-	bool *stay = NULL;
-	int status;
+	struct gate *g = calloc(1, sizeof(*g));
 
-	if (o->max_error)
-		g.bound[g.n_bound++] = parse_bound("max-error", o->max_error,
-						   0, M_top1);
-	if (o->max_drop)
-		g.bound[g.n_bound++] = parse_bound("max-drop", o->max_drop,
-						   M_top1, N_METRIC);
-	g.samples = samples_list(a, o->data);
-	variant_init(&g.ref, o);
-	quantize_drop(&g.ref.own);
-	if (!job_import(&g.ref.r.job) || !variant_load(&g.ref))
-		status = job_status(&g.ref.r.job);
-	else
-		status = decide(&g, &stay, &e);
-	if (!status) {
-		bool met = excess(&g, &e) <= 0;
+	if (!g)
+		fatal(EXIT_LIMIT, "out of memory");
+	*out = g;
+	g->o = o;
+	g->bound = bounds_parse(o);
+	g->end = time(NULL) + o->gate_budget;
+	variant_init(&g->ref, o);
+	quantize_drop(&g->ref.own);
+	int status = decide(g);
 
-		if (o->quant_report)
-			write_report(&g, stay, &e, met);
-		if (!met)
-			status = missed(&g, &e);
-		if (stay) {
-			o->stay = arena_copy(a, stay,
-					     g.n_op * sizeof(*stay));
-			o->n_stay = g.n_op;
-		}
+	if (is_terminal() && !o->verbose)
+		fputs("\033[K", stderr);
+	variant_free(&g->trial);
+	if (!status && !bounds_hold(&g->bound, &g->best))
+		status = missed(g);
+	if (!status && g->op) {
+		o->rung = g->rung;
+		o->n_rung = g->n_op;
 	}
-	variant_free(&g.ref);
 	return status;
+}
+
+void gate_end(struct gate *g, const struct job *job)
+{
+	if (!g)
+		return;
+	if (g->op && g->o->quant_report)
+		gate_report(g, job);
+	for (size_t i = 0; i < g->n_sample; i++)
+		if (g->sample[i].kept)
+			arena_free(&g->sample[i].run.a);
+	variant_free(&g->ref);
+	arena_free(&g->a);
+	free(g);
 }

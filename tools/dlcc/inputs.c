@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/map.h"
 #include "run.h"
 #include "tensor_file.h"
 
@@ -236,6 +237,19 @@ bool run_sample(struct run *r, const char *dir)
 		set_input(r, i, path);
 	}
 	return true;
+}
+
+uint64_t run_hash(const struct run *r)
+{
+	uint64_t h = FNV_INIT;
+
+	for (uint32_t i = 0; i < r->n_in; i++) {
+		const struct tensor *t = &r->in[i];
+
+		h = fnv_bytes(h, t->dim, t->rank * sizeof(t->dim[0]));
+		h = fnv_bytes(h, t->data, tensor_bytes(t, "an input"));
+	}
+	return h;
 }
 
 void run_random(struct run *r, int64_t n)

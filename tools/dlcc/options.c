@@ -247,6 +247,20 @@ static bool parse_switch(const char *option, const char *s)
 	return !strcmp(s, "on");
 }
 
+/* I/N: every N-th sample, from the I-th on. */
+static void parse_part(struct options *o, const char *s)
+{
+	char *slash = NULL, *end = NULL;
+	long long i = strtoll(s, &slash, 10), n = 0;
+
+	if (*slash == '/')
+		n = strtoll(slash + 1, &end, 10);
+	if (!end || *end || n < 1 || n > 1000000 || i < 1 || i > n)
+		usage("--part wants I/N with I from 1 to N, not '%s'", s);
+	o->part = (size_t)i - 1;
+	o->n_part = (size_t)n;
+}
+
 /* Options about quantization. */
 static bool set_quantize(struct options *o, enum option_id id,
 			 const char *arg)
@@ -264,6 +278,7 @@ static bool set_quantize(struct options *o, enum option_id id,
 	case OPT_CLE: o->no_cle = !parse_switch("cle", arg); return true;
 	case OPT_MAX_ERROR: o->max_error = arg; return true;
 	case OPT_MAX_DROP: o->max_drop = arg; return true;
+	case OPT_LABELS: o->labels = arg; return true;
 	case OPT_QUANT_REPORT: o->quant_report = arg; return true;
 	case OPT_GATE:
 		if (strcmp(arg, "fail") && strcmp(arg, "warn"))
@@ -287,6 +302,7 @@ static bool set_quantize(struct options *o, enum option_id id,
 	case OPT_HESSIAN: o->hessian = true; return true;
 	case OPT_QUANT: o->quant = true; return true;
 	case OPT_MERGE: o->merge = true; return true;
+	case OPT_PART: parse_part(o, arg); return true;
 	default: return false;
 	}
 }
@@ -488,6 +504,7 @@ struct options options_parse(struct arena *a, int argc, char **argv)
 		.threads = 1,
 		.print = 16,
 		.gate_budget = 600,
+		.n_part = 1,
 	};
 
 	argv = response_expand(a, &argc, argv);

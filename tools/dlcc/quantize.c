@@ -136,7 +136,7 @@ void quantize_drop(struct options *o)
 {
 	o->quantize = o->profile = o->passes = o->precision = NULL;
 	o->n_keep = 0;
-	o->n_stay = 0;
+	o->n_rung = 0;
 }
 
 static bool read_profile(struct job *job)
@@ -168,7 +168,7 @@ bool quantize_prepare(struct job *job)
 	c->quantize = NEW(&c->perm, struct quantize_data);
 	*c->quantize = (struct quantize_data){
 		.profile_file = o->profile, .keep = o->keep,
-		.n_keep = o->n_keep, .stay = o->stay, .n_stay = o->n_stay,
+		.n_keep = o->n_keep, .rung = o->rung, .n_rung = o->n_rung,
 	};
 	if (o->profile && !read_profile(job))
 		return false;

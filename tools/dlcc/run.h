@@ -33,6 +33,8 @@ const char *type_text(struct run *r, const struct dlrt_tensor *t);
 /* The inputs of r alone, from DIR/input_<n>.pb or .npy; false, without a
  * message, when DIR has no first input. */
 bool run_sample(struct run *r, const char *dir);
+/* Of the inputs' dims and bytes. */
+uint64_t run_hash(const struct run *r);
 /* Random inputs where symbolic dims that nothing decides are n. */
 void run_random(struct run *r, int64_t n);
 
@@ -62,6 +64,8 @@ struct variant {
 	struct options own;	/* it is compiled with */
 	struct run r;		/* the job, and the interface */
 	struct loaded l;
+	const struct tensor *last;	/* the last input, which samples lack;
+					 * or NULL */
 };
 
 /* With the options of a compile or run, but for the CPU at hand.  v must not

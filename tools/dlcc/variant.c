@@ -53,10 +53,13 @@ int variant_call(struct variant *v, const char *dir, uint64_t seed,
 	own.seed = seed;
 	call->o = &own;
 	call->a = (struct arena){ 0 };
+	call->n_in -= v->last != NULL;
 	if (!dir)
 		run_random(call, RANDOM_DIM);
 	else if (!run_sample(call, dir))
 		fatal(EXIT_IO, "%s has no input_0.pb or .npy", dir);
+	if (v->last)
+		call->in[call->n_in++] = *v->last;
 	status = run_report(call, &v->l, run_call(call, &v->l));
 	call->o = &v->own;
 	return status;

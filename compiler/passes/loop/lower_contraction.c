@@ -370,6 +370,9 @@ static void emit_tile(struct tiling *t, unsigned mr, const struct expr *m0,
 					       .n_in = n_in, .in = in,
 					       .n_region = 1 });
 	struct block *kbody = op_body(kern);
+
+	/* The statement may be called after what was fused with it. */
+	kern->loc = t->con.fold->loc;
 	const struct expr *m = block_add_iv(c, kbody, t->rows);
 	const struct expr *n = block_add_iv(c, kbody, cols);
 

@@ -228,9 +228,9 @@ bool input_quantize(struct ctx *c, const struct linear *l,
 {
 	struct builder b = behind(c, l);
 	struct value *x = linear_x(l);
-	float lo, hi;
 
-	*in = (struct input){ .x = x, .axis = l->x_axis, .held = x };
+	*in = (struct input){ .x = x, .axis = l->x_axis, .held = x,
+			       .from = x };
 	if (s)
 		take_means(c, s, in);
 	if (form == INPUT_FLOAT)
@@ -241,10 +241,11 @@ bool input_quantize(struct ctx *c, const struct linear *l,
 		x = mask(&b, in, s->n_channel);
 		if (!in->rest || !x)
 			return false;
+		in->from = x;
 	}
 	if (form == INPUT_STATIC) {
-		held_range(in, s, &lo, &hi);
-		in->held = hold_static(&b, x, lo, hi);
+		held_range(in, s, &in->lo, &in->hi);
+		in->held = hold_static(&b, x, in->lo, in->hi);
 	} else {
 		in->held = hold_dynamic(&b, x, l);
 	}

@@ -2,8 +2,9 @@
 /*
  * The text of a profile:
  *
- *	dlcc-profile 1
+ *	dlcc-profile 2
  *	samples 100 synthetic 0 nodes 2 values 1
+ *	seen 2 0123456789abcdef 123456789abcdef0
  *	node 0123456789abcdef "Conv 'conv1'"
  *	...
  *	value "image" axis 1 channels 1 count 64 nan 0 inf 0 exp -10 gram 0
@@ -25,7 +26,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { VERSION = 1 };
+enum { VERSION = 2 };
 
 void profile_free(struct profile *p)
 {
@@ -96,6 +97,10 @@ void profile_write(const struct profile *p, FILE *f)
 	fprintf(f, "dlcc-profile %d\n", VERSION);
 	fprintf(f, "samples %" PRIu64 " synthetic %d nodes %zu values %zu\n",
 		p->samples, p->synthetic, p->node.n, p->value.n);
+	fprintf(f, "seen %zu", p->n_seen);
+	for (size_t i = 0; i < p->n_seen; i++)
+		fprintf(f, " %016" PRIx64, p->seen[i]);
+	putc('\n', f);
 	for (size_t i = 0; i < p->node.n; i++) {
 		fprintf(f, "node %016" PRIx64 " ", p->node.v[i].hash);
 		put_string(f, p->node.v[i].label);
@@ -319,6 +324,19 @@ static struct stats *read_stats(struct reader *r)
 	return s;
 }
 
+static void read_seen(struct reader *r, struct profile *p)
+{
+	read_word(r, "seen");
+	for (uint64_t n = read_number(r, 10, MAX_SEEN); n > 0 && r->ok; n--) {
+		uint64_t hash = read_number(r, 16, UINT64_MAX);
+
+		if (p->n_seen && hash <= p->seen[p->n_seen - 1])
+			fail(r, "hashes in order");
+		else
+			p->seen[p->n_seen++] = hash;
+	}
+}
+
 static void read_all(struct reader *r, struct profile *p)
 {
 	const char *last = NULL;
@@ -335,6 +353,7 @@ static void read_all(struct reader *r, struct profile *p)
 	read_word(r, "values");
 	uint64_t n_value = read_number(r, 10, room(r, 8));
 
+	read_seen(r, p);
 	for (; n_node && r->ok; n_node--) {
 		struct node_hash h;
 
@@ -405,6 +424,8 @@ bool profile_merge(struct profile *a, const struct profile *b,
 				  file_a);
 	a->samples += b->samples;
 	a->synthetic |= b->synthetic;
+	for (size_t i = 0; i < b->n_seen; i++)
+		profile_see(a, b->seen[i]);
 	for (size_t i = 0; i < a->value.n; i++)
 		stats_merge(a->value.v[i], b->value.v[i]);
 	return true;

@@ -11,7 +11,7 @@
 #include "base/vec.h"
 #include "ir/ir.h"
 
-enum { HIST_BINS = 2048 };
+enum { HIST_BINS = 2048, MAX_SEEN = 1024 };
 
 /*
  * Of one value, in constant memory.  Every sum is a sum over samples, so that
@@ -42,6 +42,10 @@ struct node_hash {
 struct profile {
 	struct arena a;
 	uint64_t samples;
+	/* The least hashes of them, in order: enough to notice samples that
+	 * are used twice, in memory that does not grow. */
+	uint64_t seen[MAX_SEEN];
+	size_t n_seen;
 	bool synthetic;			/* made of random numbers */
 	VEC(struct node_hash) node;
 	VEC(struct stats *) value;	/* by name */
@@ -61,6 +65,13 @@ void stats_merge(struct stats *to, const struct stats *from);
 void stats_range(const struct stats *s, float *min, float *max);
 /* The value's channel k is now factor[k] times what it was. */
 void stats_scale(struct stats *s, const float *factor);
+
+/* ---- samples (stats.c) ---------------------------------------------- */
+
+void profile_see(struct profile *p, uint64_t hash);
+/* Was this sample among them?  Always right when they were at most MAX_SEEN,
+ * else only where its hash is as small as those that are kept. */
+bool profile_saw(const struct profile *p, uint64_t hash);
 
 /* ---- text (profile.c) ----------------------------------------------- */
 

@@ -26,54 +26,64 @@
 /* In the order of the record. */
 enum { P_BITS, P_INPUTS, P_BLOCK, P_SPLIT, P_SMOOTH, P_CLE };
 
-struct work {
-	struct ctx *ctx;
-	const int64_t *param;
-	struct quantize_data *data;	/* or NULL */
-	struct map inputs;		/* of a value -> struct input */
-	bool *kept;			/* that pattern matched a node */
-	unsigned n_done;
-};
+/* Channels of RUNG_SPLIT. */
+enum { SPLIT = 4 };
 
 static struct profile *profile_of(const struct work *w)
 {
 	return w->data ? w->data->profile : NULL;
 }
 
-static bool stays_float(struct work *w, const struct linear *l, size_t i_op)
+/* ---- which ops ------------------------------------------------------ */
+
+/* Why the op stays float, or NULL. */
+static const char *stays_float(struct work *w, const struct linear *l)
 {
 	const struct loc *loc = l->op->loc;
 	const char *name = loc && loc->name ? loc->name : "";
+	const struct stats *s = stats_of(profile_of(w), linear_x(l));
 	struct blob data;
-	bool stays = w->data && i_op < w->data->n_stay && w->data->stay[i_op];
+	bool kept = false;
 
 	for (unsigned i = 0; w->data && i < w->data->n_keep; i++)
-		if (!fnmatch(w->data->keep[i], name, 0)) {
-			w->kept[i] = true;
-			stays = true;
-		}
+		if (!fnmatch(w->data->keep[i], name, 0))
+			w->kept[i] = kept = true;
+	if (kept)
+		return "as --keep-float says";
 	value_const(linear_w(l), &data);
-	for (size_t i = 0; i < data.size / sizeof(float) && !stays; i++)
+	for (size_t i = 0; i < data.size / sizeof(float); i++)
 		if (!isfinite(((const float *)data.data)[i])) {
 			diag_warn(&w->ctx->diag, loc, "its weight holds "
 				  "infinities or NaNs: it stays float");
-			stays = true;
+			return "its weight holds infinities or NaNs";
 		}
-	return stays;
+	/* A node that no sample reached has no range. */
+	if (w->param[P_INPUTS] == INPUT_STATIC &&
+	    (!s || s->exp == INT32_MIN)) {
+		diag_warn(&w->ctx->diag, loc,
+			  "no values were seen at its input: it stays float");
+		return "no values were seen at its input";
+	}
+	return NULL;
 }
 
-/* What the driver reports, and decides by. */
-static void list_ops(struct work *w, const struct linears *all)
+static struct quant_op *list_ops(struct work *w, const struct linears *all)
 {
-	struct quantize_data *d = w->data;
+	struct quant_op *op = NEW_ARRAY(&w->ctx->perm, all->n + 1,
+					struct quant_op);
 
-	if (!d)
-		return;
-	d->n_op = all->n;
-	d->label = NEW_ARRAY(&w->ctx->perm, all->n + 1, const char *);
-	d->done = NEW_ARRAY(&w->ctx->perm, all->n + 1, bool);
-	for (size_t i = 0; i < all->n; i++)
-		d->label[i] = op_label(w->ctx, all->v[i].op);
+	for (size_t i = 0; i < all->n; i++) {
+		op[i].label = op_label(w->ctx, all->v[i].op);
+		if (all->v[i].op->loc)
+			op[i].name = all->v[i].op->loc->name;
+		op[i].why_float = stays_float(w, &all->v[i]);
+		rungs_describe(w, &all->v[i], &op[i]);
+	}
+	if (w->data) {
+		w->data->op = op;
+		w->data->n_op = all->n;
+	}
+	return op;
 }
 
 static void warn_unmatched(const struct work *w)
@@ -210,45 +220,57 @@ static bool can_split(const struct linear *l)
 
 /* ---- one op --------------------------------------------------------- */
 
+struct form form_of(const struct work *w, const struct linear *l,
+		    enum quant_rung rung)
+{
+	struct form f = { (unsigned)w->param[P_BITS],
+			  (enum input_form)w->param[P_INPUTS],
+			  w->param[P_BLOCK], w->param[P_SPLIT] };
+
+	switch (rung) {
+	case RUNG_SPLIT: f.split = SPLIT; break;
+	case RUNG_DYNAMIC: f.inputs = INPUT_DYNAMIC; break;
+	case RUNG_WEIGHTS: f = (struct form){ .bits = 8 }; break;
+	case RUNG_ASKED: case RUNG_FLOAT: case N_RUNG: break;
+	}
+	if (f.inputs == INPUT_FLOAT || !can_split(l) ||
+	    !stats_of(profile_of(w), linear_x(l)))
+		f.split = 0;
+	return f;
+}
+
 /* Values that several ops read are made once. */
-static struct input *get_input(struct work *w, const struct linear *l)
+struct input *input_get(struct work *w, const struct linear *l,
+			const struct form *f)
 {
 	struct value *x = linear_x(l);
-	int64_t split = can_split(l) ? w->param[P_SPLIT] : 0;
-	uint64_t key = (uint64_t)x->id * 8 + (split > 0) * 4u +
-		       l->rows * 2u + l->batch;
+	uint64_t key = (uint64_t)x->id << 20 | (uint64_t)f->split << 4 |
+		       (unsigned)f->inputs << 2 | l->rows * 2u | l->batch;
 	struct input *in = map_get(&w->inputs, key);
-	enum input_form form = (enum input_form)w->param[P_INPUTS];
 	const struct stats *s = stats_of(profile_of(w), x);
 
 	if (in)
 		return in;
 	in = NEW(&w->ctx->perm, struct input);
-	/* A node that no sample reached has no range. */
-	if (form == INPUT_STATIC && (!s || s->exp == INT32_MIN)) {
-		diag_warn(&w->ctx->diag, l->op->loc,
-			  "no values were seen at its input: it stays float");
-		form = INPUT_FLOAT;
-	}
-	if (form == INPUT_STATIC && s->n_nan + s->n_inf)
+	if (f->inputs == INPUT_STATIC && s->n_nan + s->n_inf)
 		diag_warn(&w->ctx->diag, l->op->loc, "NaNs or infinities were "
 			  "seen at its input: its range is that of the others");
-	if (!input_quantize(w->ctx, l, form, split, s, in))
+	if (!input_quantize(w->ctx, l, f->inputs, f->split, s, in))
 		return NULL;
 	map_put(&w->inputs, key, in);
 	return in;
 }
 
-static struct grid choose_grid(const struct work *w, const struct linear *l)
+static struct grid choose_grid(const struct linear *l, const struct form *f)
 {
-	struct grid g = { 8, w->param[P_BLOCK], false };
+	struct grid g = { 8, f->block, false };
 
 	/* Blocks are of channels.  Where there are too few for one, its scale
 	 * would take more room than four bits save. */
 	if (l->k_axis < 0 || l->k_axis == l->o_axis ||
 	    const_dim(linear_w(l), l->k_axis) < g.block)
 		g.block = 0;
-	if (w->param[P_BITS] == 4 && g.block)
+	if (f->bits == 4 && g.block)
 		g = (struct grid){ 4, g.block, true };
 	return g;
 }
@@ -271,17 +293,15 @@ static const double *gram_of(const struct work *w, const struct linear *l,
 	return s->gram;
 }
 
-static bool quantize_one(struct work *w, struct linear *l)
+bool quantize_one(struct work *w, struct linear *l, const struct form *f)
 {
 	struct ctx *c = w->ctx;
-	struct input *in = get_input(w, l);
-	struct grid grid = choose_grid(w, l);
+	struct input *in = input_get(w, l, f);
+	struct grid grid = choose_grid(l, f);
 	struct value *rows = NULL;
 
 	if (!in)
 		return false;
-	if (w->param[P_INPUTS] == INPUT_STATIC && in->held == in->x)
-		return true;
 	float *was = const_floats(c, linear_w(l));
 	float *held = const_floats(c, linear_w(l));
 
@@ -310,6 +330,24 @@ static bool check_params(struct ctx *c, const int64_t *p)
 				"a parameter of quantize is out of range");
 }
 
+static bool quantize_as_chosen(struct work *w, struct linear *l,
+			       struct quant_op *op, size_t i)
+{
+	const struct quantize_data *d = w->data;
+	enum quant_rung rung = d && i < d->n_rung ? d->rung[i] : RUNG_ASKED;
+
+	if (!op->open[rung] || rung == RUNG_FLOAT)
+		return true;
+	struct form f = form_of(w, l, rung);
+
+	op->done = true;
+	bool ok = quantize_one(w, l, &f);
+
+	/* Copies of a weight need not pile up. */
+	arena_free(&w->ctx->temp);
+	return ok;
+}
+
 static bool quantize_run(struct module *m, const struct pass_args *args)
 {
 	struct ctx *c = m->ctx;
@@ -332,20 +370,15 @@ static bool quantize_run(struct module *m, const struct pass_args *args)
 		equalize(c, &all, p);
 	if (w.param[P_SMOOTH] && p)
 		smooth(c, &all, (double)w.param[P_SMOOTH] / 100, p);
-	list_ops(&w, &all);
-	for (size_t i = 0; i < all.n && ok; i++) {
-		unsigned before = w.n_done;
+	struct quant_op *op = list_ops(&w, &all);
 
-		if (!stays_float(&w, &all.v[i], i))
-			ok = quantize_one(&w, &all.v[i]);
-		if (w.data)
-			w.data->done[i] = w.n_done > before;
-		/* Copies of a weight need not pile up. */
-		arena_free(&c->temp);
-	}
+	if (w.data && w.data->trial)
+		ok = trial_build(&w, m, &all);
+	for (size_t i = 0; i < all.n && ok && !(w.data && w.data->trial); i++)
+		ok = quantize_as_chosen(&w, &all.v[i], &op[i], i);
 	warn_unmatched(&w);
-	/* The gate measures what nothing quantized would give, too. */
-	if (ok && !w.n_done && !(w.data && w.data->n_stay))
+	/* The gate may have left nothing. */
+	if (ok && !w.n_done && !(w.data && w.data->rung))
 		diag_warn(&c->diag, NULL, "nothing was quantized: no product "
 			  "with a constant was found");
 	erase_dead(op_body(m->func));

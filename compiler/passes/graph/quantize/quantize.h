@@ -78,6 +78,9 @@ struct input {
 	int axis;
 	struct value *held;		/* through Q and DQ, or x itself */
 	struct value *rest;		/* the channels kept float, or NULL */
+	struct value *from;		/* what held stands for: x, or x with
+					 * zeros in those channels */
+	float lo, hi;			/* of a static form; else both 0 */
 	int64_t *channel;		/* which these are */
 	int64_t n_rest;
 	float *mean;			/* of the channels, or NULL */
@@ -89,6 +92,40 @@ enum input_form { INPUT_FLOAT, INPUT_DYNAMIC, INPUT_STATIC };
 bool input_quantize(struct ctx *c, const struct linear *l,
 		    enum input_form form, int64_t split,
 		    const struct stats *s, struct input *in);
+
+/* ---- one op (quantize.c) -------------------------------------------- */
+
+struct work {
+	struct ctx *ctx;
+	const int64_t *param;
+	struct quantize_data *data;	/* or NULL */
+	struct map inputs;		/* of a value and form -> struct input */
+	bool *kept;			/* that pattern matched a node */
+	unsigned n_done;
+};
+
+/* What an op's operands become on a rung. */
+struct form {
+	unsigned bits;
+	enum input_form inputs;
+	int64_t block, split;
+};
+struct form form_of(const struct work *w, const struct linear *l,
+		    enum quant_rung rung);
+/* Finds or makes what l's op reads in place of its input; NULL after an
+ * error. */
+struct input *input_get(struct work *w, const struct linear *l,
+			const struct form *f);
+/* False after an error.  An op whose input was never seen stays as it is. */
+bool quantize_one(struct work *w, struct linear *l, const struct form *f);
+
+/* ---- forms to choose from ------------------------------------------- */
+
+/* cost.c: fills in which rungs are open to l's op and what each costs. */
+void rungs_describe(const struct work *w, const struct linear *l,
+		    struct quant_op *op);
+/* trial.c: makes each op one of all its open forms, see quantize_data. */
+bool trial_build(struct work *w, struct module *m, struct linears *all);
 
 /* ---- rewrites that keep the function -------------------------------- */
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Statistics of one value, streamed. */
+/* Statistics of one value, streamed; and which samples they are of. */
 #include <limits.h>
 #include <math.h>
 #include <string.h>
@@ -179,4 +179,42 @@ void stats_scale(struct stats *s, const float *factor)
 			s->gram[j * n + k] *= f;
 		}
 	}
+}
+
+/* ---- samples -------------------------------------------------------- */
+
+/* The first that is not less. */
+static size_t place_of(const struct profile *p, uint64_t hash)
+{
+	size_t lo = 0, hi = p->n_seen;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (p->seen[mid] < hash)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+bool profile_saw(const struct profile *p, uint64_t hash)
+{
+	size_t i = place_of(p, hash);
+
+	return i < p->n_seen && p->seen[i] == hash;
+}
+
+void profile_see(struct profile *p, uint64_t hash)
+{
+	size_t i = place_of(p, hash);
+
+	if (i == MAX_SEEN || profile_saw(p, hash))
+		return;
+	if (p->n_seen < MAX_SEEN)
+		p->n_seen++;
+	memmove(&p->seen[i + 1], &p->seen[i],
+		(p->n_seen - i - 1) * sizeof(p->seen[0]));
+	p->seen[i] = hash;
 }
