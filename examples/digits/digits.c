@@ -3,8 +3,9 @@
  * Reads images of digits, asks the compiled network for each and prints how
  * often it is right.
  *
- * Usage: digits [-v] TEST.csv
- * A line holds the digit and 64 pixels of 0 to 16; -v prints each answer.
+ * Usage: digits [-v | -q] TEST.csv [FIRST]
+ * A line holds the digit and 64 pixels of 0 to 16; those before line FIRST,
+ * counted from 0, are skipped.  -v prints each answer, -q no image.
  */
 #include "digits.h"
 
@@ -63,14 +64,17 @@ int main(int argc, char **argv)
 {
 	static alignas(64) unsigned char workspace[DIGITS_WORKSPACE_BYTES + 1];
 	bool verbose = argc > 1 && strcmp(argv[1], "-v") == 0;
-	const char *path = argc > 1 + verbose ? argv[1 + verbose] : NULL;
+	bool quiet = argc > 1 && strcmp(argv[1], "-q") == 0;
+	int at = 1 + (verbose || quiet);
+	const char *path = argc > at ? argv[at] : NULL;
+	long first = argc > at + 1 ? atol(argv[at + 1]) : 0;
 	int digit, n = 0, right = 0;
 	float image[PIXELS], scores[CLASSES];
 	double start, spent = 0;
 	FILE *f;
 
 	if (!path) {
-		fprintf(stderr, "usage: digits [-v] TEST.csv\n");
+		fprintf(stderr, "usage: digits [-v | -q] TEST.csv [FIRST]\n");
 		return 1;
 	}
 	f = fopen(path, "r");
@@ -78,6 +82,8 @@ int main(int argc, char **argv)
 		perror(path);
 		return 5;
 	}
+	while (first-- > 0)
+		read_image(f, &digit, image);
 	for (; read_image(f, &digit, image); n++) {
 		int32_t ret;
 
@@ -92,7 +98,7 @@ int main(int argc, char **argv)
 		right += largest(scores) == digit;
 		if (verbose)
 			printf("%d %d\n", digit, largest(scores));
-		else if (n < 2)
+		else if (n < 2 && !quiet)
 			print_image(image, largest(scores));
 	}
 	fclose(f);
