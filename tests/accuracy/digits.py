@@ -36,6 +36,19 @@ def unseen_by_tests():
             data.target[keep])
 
 
+def halved(path):
+    """The network in half floats."""
+    model = onnx.load(path)
+    for v in [*model.graph.input, *model.graph.output]:
+        v.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    del model.graph.value_info[:]
+    for t in model.graph.initializer:
+        a = numpy_helper.to_array(t)
+        if a.dtype == np.float32:
+            t.CopyFrom(numpy_helper.from_array(a.astype(np.float16), t.name))
+    return model
+
+
 def unbalanced(path, ratio, seed=5):
     """The same function, where each channel between two layers carries a
     factor between 1 / ratio and ratio: what folding a batch normalization

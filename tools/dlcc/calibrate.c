@@ -87,7 +87,18 @@ static void add_tensor(struct stats *s, const struct tensor *t)
 			inner *= t->dim[i];
 		else if ((int)i < s->axis)
 			outer *= t->dim[i];
-	stats_add(s, t->data, outer, inner);
+	if (t->dtype == DT_F32) {
+		stats_add(s, t->data, outer, inner);
+		return;
+	}
+	struct arena a = { 0 };
+	size_t n = tensor_count(t, "a value");
+	float *v = NEW_ARRAY(&a, n + 1, float);
+
+	for (size_t i = 0; i < n; i++)
+		v[i] = (float)scalar_get(t->dtype, t->data, i).d;
+	stats_add(s, v, outer, inner);
+	arena_free(&a);
 }
 
 /* The exit status. */

@@ -13,6 +13,11 @@ int64_t const_dim(const struct value *v, int axis)
 	return n;
 }
 
+static bool is_factor(const struct value *v)
+{
+	return v->type->dtype == DT_F32 || dtype_is_half(v->type->dtype);
+}
+
 /* Lowering is only worth a try where a float matrix is constant. */
 static bool may_be_linear(const struct op *op)
 {
@@ -23,7 +28,7 @@ static bool may_be_linear(const struct op *op)
 	for (unsigned i = 0; i < op->n_in; i++) {
 		const struct value *v = op_in(op, i);
 
-		if (value_const(v, &data) && v->type->dtype == DT_F32 &&
+		if (value_const(v, &data) && is_factor(v) &&
 		    v->type->rank > 1 && data.size)
 			return true;
 	}
@@ -244,8 +249,8 @@ static bool read_statement(struct ctx *c, const struct block *b,
 	/* Each is read here and nowhere else. */
 	if (!value_const(linear_w(l), &data) ||
 	    value_const(linear_x(l), &data) ||
-	    linear_w(l)->type->dtype != DT_F32 ||
-	    linear_x(l)->type->dtype != DT_F32 ||
+	    !is_factor(linear_w(l)) ||
+	    linear_x(l)->type->dtype != linear_w(l)->type->dtype ||
 	    linear_w(l)->type->rank < 2 ||
 	    !value_has_one_use(x->in[0].val) ||
 	    !value_has_one_use(w->in[0].val))

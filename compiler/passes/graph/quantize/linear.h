@@ -32,6 +32,7 @@ struct linear {
 	/* The channel of x in terms of the variables of o_axis and k_axis. */
 	const struct expr *channel;
 	const struct atom *o_iv, *k_iv;
+	struct value *half_w;	/* the weight as it was, of half floats; NULL */
 };
 
 /* False when the op is none. */

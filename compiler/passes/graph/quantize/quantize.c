@@ -337,7 +337,7 @@ static bool quantize_as_chosen(struct work *w, struct linear *l,
 	enum quant_rung rung = d && i < d->n_rung ? d->rung[i] : RUNG_ASKED;
 
 	if (!op->open[rung] || rung == RUNG_FLOAT)
-		return true;
+		return halves_keep(w->ctx, l);
 	struct form f = form_of(w, l, rung);
 
 	op->done = true;
@@ -364,7 +364,7 @@ static bool quantize_run(struct module *m, const struct pass_args *args)
 	if (p && !profile_bind(p, m, w.data->profile_file))
 		return false;
 	struct linears all = linears_find(c, op_body(m->func));
-	bool ok = true;
+	bool ok = halves_widen(c, &all, p);
 
 	if (w.param[P_CLE])
 		equalize(c, &all, p);
@@ -372,7 +372,7 @@ static bool quantize_run(struct module *m, const struct pass_args *args)
 		smooth(c, &all, (double)w.param[P_SMOOTH] / 100, p);
 	struct quant_op *op = list_ops(&w, &all);
 
-	if (w.data && w.data->trial)
+	if (ok && w.data && w.data->trial)
 		ok = trial_build(&w, m, &all);
 	for (size_t i = 0; i < all.n && ok && !(w.data && w.data->trial); i++)
 		ok = quantize_as_chosen(&w, &all.v[i], &op[i], i);

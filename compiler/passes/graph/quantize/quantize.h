@@ -129,6 +129,12 @@ bool trial_build(struct work *w, struct module *m, struct linears *all);
 
 /* ---- rewrites that keep the function -------------------------------- */
 
+/* halves.c: linear ops of half floats become ops of f32 between casts, which
+ * is how half floats are summed; false after an error. */
+bool halves_widen(struct ctx *c, struct linears *all, struct profile *p);
+/* An op that stays float takes its weight as half floats again. */
+bool halves_keep(struct ctx *c, const struct linear *l);
+
 /* equalize.c: factors move between linear ops that follow each other. */
 void equalize(struct ctx *c, struct linears *all, struct profile *p);
 /* smooth.c: factors move from the result of a normalization to weights. */

@@ -29,10 +29,18 @@ struct shape const_shape(const struct value *v)
 
 float *const_floats(struct ctx *c, const struct value *v)
 {
+	enum dtype t = v->type->dtype;
 	struct blob data;
 
 	value_const(v, &data);
-	return arena_copy(&c->temp, data.data, data.size);
+	if (t == DT_F32)
+		return arena_copy(&c->temp, data.data, data.size);
+	size_t n = data.size / dtype_size(t);
+	float *f = NEW_ARRAY(&c->temp, n + 1, float);
+
+	for (size_t i = 0; i < n; i++)
+		f[i] = (float)scalar_get(t, data.data, i).d;
+	return f;
 }
 
 struct value *floats_const(struct builder *b, const struct type *t,
