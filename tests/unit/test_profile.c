@@ -189,3 +189,58 @@ Test(profile, later_rows_make_good_what_rounding_lost)
 	gram[0] = gram[3] = 0;
 	cr_assert(!gptq_run(&g, w, q));
 }
+
+/* 9990 values up to 1 on either side of 0, and ten of 100. */
+static struct stats *with_outliers(void)
+{
+	struct stats *s = stats_new(&arena, "x", -1, 1, false);
+
+	for (int i = 0; i < 10000; i++) {
+		float v = i < 10 ? 100 : (float)(i % 200 - 100) / 100;
+
+		stats_add(s, &v, 1, 1);
+	}
+	return s;
+}
+
+Test(profile, ranges_are_narrowed_when_asked)
+{
+	struct stats *s = with_outliers();
+	float lo, hi, one = 1;
+
+	stats_range(s, &lo, &hi);
+	cr_assert(stats_narrow(s, RANGE_ALL, 0, &lo, &hi) && hi == 100);
+	cr_assert(stats_narrow(s, RANGE_PERCENTILE, 2e-3, &lo, &hi));
+	cr_assert(hi >= 0.99f && hi < 1.2f && lo == -1);
+	stats_range(s, &lo, &hi);
+	cr_assert(stats_narrow(s, RANGE_MSE, 0, &lo, &hi));
+	cr_assert(hi > 50 && hi <= 100 && lo >= -1 && lo <= 0);
+	/* Bins of scaled channels say nothing. */
+	stats_scale(s, &one);
+	cr_assert(!stats_narrow(s, RANGE_MSE, 0, &lo, &hi));
+}
+
+Test(profile, remembers_the_least_hashes)
+{
+	static struct profile p, q, ab, ba;
+
+	for (uint64_t i = 0; i < 2 * MAX_SEEN; i++)
+		profile_see(i % 2 ? &p : &q, i * 0x9e3779b97f4a7c15u);
+	cr_assert(p.n_seen == MAX_SEEN && q.n_seen == MAX_SEEN);
+	for (uint64_t i = 0; i < 4; i++)
+		cr_assert(profile_saw(i % 2 ? &p : &q,
+				      i * 0x9e3779b97f4a7c15u) &&
+			  !profile_saw(&p, i + 77));
+	for (size_t i = 0; i < MAX_SEEN; i++) {
+		profile_see(&ab, p.seen[i]);
+		profile_see(&ba, q.seen[i]);
+	}
+	for (size_t i = 0; i < MAX_SEEN; i++) {
+		profile_see(&ab, q.seen[i]);
+		profile_see(&ba, p.seen[i]);
+	}
+	cr_assert(ab.n_seen == MAX_SEEN &&
+		  !memcmp(ab.seen, ba.seen, sizeof(ab.seen)));
+	profile_see(&ab, ab.seen[0]);
+	cr_assert(!memcmp(ab.seen, ba.seen, sizeof(ab.seen)));
+}

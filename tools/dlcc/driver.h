@@ -57,6 +57,7 @@ struct options {
 	bool io_quantized;		/* --io */
 	bool q31;			/* --requant */
 	const char *precision;		/* as it was given, or NULL */
+	const char *range;
 	const char *max_error, *max_drop, *labels, *quant_report;
 	bool gate_warn;
 	bool no_warnings;		/* of trials, which repeat them */

@@ -275,6 +275,7 @@ static bool set_quantize(struct options *o, enum option_id id,
 	case OPT_SMOOTH:
 		o->smooth = (int64_t)(parse_float("smooth", arg) * 100 + 0.5);
 		return true;
+	case OPT_RANGE: o->range = arg; return true;
 	case OPT_CLE: o->no_cle = !parse_switch("cle", arg); return true;
 	case OPT_MAX_ERROR: o->max_error = arg; return true;
 	case OPT_MAX_DROP: o->max_drop = arg; return true;

@@ -31,6 +31,37 @@ static const struct precision {
 
 static const char synthetic[] = "synthetic";
 
+/* What --range says. */
+struct range {
+	enum range_way way;
+	int64_t beyond;			/* of a million values, either end */
+};
+
+/* minmax, mse or percentile:P; false when it is none. */
+static bool parse_range(const char *s, struct range *r)
+{
+	static const char percentile[] = "percentile:";
+	size_t n = sizeof(percentile) - 1;
+	char *end;
+
+	*r = (struct range){ RANGE_ALL, 0 };
+	if (!s || !strcmp(s, "minmax"))
+		return true;
+	if (!strcmp(s, "mse")) {
+		r->way = RANGE_MSE;
+		return true;
+	}
+	if (strncmp(s, percentile, n))
+		return false;
+	double p = strtod(s + n, &end);
+
+	r->way = RANGE_PERCENTILE;
+	if (end == s + n || *end || !(p >= 50 && p < 100))
+		return false;
+	r->beyond = (int64_t)((100 - p) * 1e4 + 0.5);
+	return true;
+}
+
 /* FORM or FORM:block=N; NULL when it is neither. */
 static const struct form *parse_form(const char *s, int64_t *block)
 {
@@ -68,6 +99,7 @@ static enum dtype precision_of(const struct options *o)
 void quantize_check(const struct options *o)
 {
 	static const char see[] = "; see dlcc --help";
+	struct range r;
 	int64_t block;
 	const struct form *f = o->quantize ? parse_form(o->quantize, &block)
 					   : NULL;
@@ -97,6 +129,11 @@ void quantize_check(const struct options *o)
 	if (o->split && f && !f->inputs)
 		fatal(EXIT_USAGE, "--split is about inputs, which "
 		      "--quantize=%s leaves float", o->quantize);
+	if (!parse_range(o->range, &r))
+		fatal(EXIT_USAGE, "--range wants minmax, mse or percentile:P "
+		      "with P from 50 to below 100, not '%s'", o->range);
+	if (r.way && (!f || f->inputs != 2))
+		fatal(EXIT_USAGE, "--range is about --quantize=int8");
 	if (o->smooth > 100)
 		fatal(EXIT_USAGE, "--smooth wants a number from 0 to 1");
 	if (!f && !o->passes &&
@@ -113,18 +150,21 @@ void quantize_check(const struct options *o)
 
 const char *quantize_pass(struct arena *a, const struct options *o)
 {
+	struct range r;
 	int64_t block;
 	const struct form *f = o->quantize ? parse_form(o->quantize, &block)
 					   : NULL;
 
 	const char *first = "";
 
+	parse_range(o->range, &r);
 	if (f)
 		first = arena_fmt(a, "quantize{bits=%d inputs=%d block=%lld "
-				  "split=%lld smooth=%lld cle=%d},", f->bits,
-				  f->inputs, (long long)block,
-				  (long long)o->split, (long long)o->smooth,
-				  !o->no_cle);
+				  "split=%lld smooth=%lld cle=%d range=%d "
+				  "beyond=%lld},", f->bits, f->inputs,
+				  (long long)block, (long long)o->split,
+				  (long long)o->smooth, !o->no_cle, (int)r.way,
+				  (long long)r.beyond);
 	if (precision_of(o) != DT_F32)
 		first = arena_fmt(a, "%sprecision{to=%d},", first,
 				  dtype_info[precision_of(o)].onnx);

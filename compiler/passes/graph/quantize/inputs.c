@@ -223,8 +223,8 @@ static void take_means(struct ctx *c, const struct stats *s, struct input *in)
 }
 
 bool input_quantize(struct ctx *c, const struct linear *l,
-		    enum input_form form, int64_t split,
-		    const struct stats *s, struct input *in)
+		    const struct form *f, const struct stats *s,
+		    struct input *in)
 {
 	struct builder b = behind(c, l);
 	struct value *x = linear_x(l);
@@ -233,18 +233,24 @@ bool input_quantize(struct ctx *c, const struct linear *l,
 			       .from = x };
 	if (s)
 		take_means(c, s, in);
-	if (form == INPUT_FLOAT)
+	if (f->inputs == INPUT_FLOAT)
 		return true;
-	if (split && s && split < s->n_channel) {
-		choose(c, s, split, in);
+	if (f->split && s && f->split < s->n_channel) {
+		choose(c, s, f->split, in);
 		in->rest = gather(&b, in);
 		x = mask(&b, in, s->n_channel);
 		if (!in->rest || !x)
 			return false;
 		in->from = x;
 	}
-	if (form == INPUT_STATIC) {
+	if (f->inputs == INPUT_STATIC) {
 		held_range(in, s, &in->lo, &in->hi);
+		/* The histogram counts the channels that were split off. */
+		if (!in->n_rest && !stats_narrow(s, f->range, f->beyond,
+						 &in->lo, &in->hi))
+			diag_warn(&c->diag, l->op->loc, "the channels of its "
+				  "input were equalized, which --cle=off "
+				  "prevents: its range is that of all values");
 		in->held = hold_static(&b, x, in->lo, in->hi);
 	} else {
 		in->held = hold_dynamic(&b, x, l);

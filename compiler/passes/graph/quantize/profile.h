@@ -66,6 +66,16 @@ void stats_range(const struct stats *s, float *min, float *max);
 /* The value's channel k is now factor[k] times what it was. */
 void stats_scale(struct stats *s, const float *factor);
 
+/* ---- ranges (range.c) ----------------------------------------------- */
+
+enum range_way { RANGE_ALL, RANGE_MSE, RANGE_PERCENTILE };
+
+/* Narrows [*lo, *hi], the range of all values: to that of the least squared
+ * error, or so that the share `beyond` of them lies beyond either end.  False
+ * where there is no histogram, as after stats_scale(). */
+bool stats_narrow(const struct stats *s, enum range_way way, double beyond,
+		  float *lo, float *hi);
+
 /* ---- samples (stats.c) ---------------------------------------------- */
 
 void profile_see(struct profile *p, uint64_t hash);

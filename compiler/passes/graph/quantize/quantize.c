@@ -24,7 +24,8 @@
 #include <math.h>
 
 /* In the order of the record. */
-enum { P_BITS, P_INPUTS, P_BLOCK, P_SPLIT, P_SMOOTH, P_CLE };
+enum { P_BITS, P_INPUTS, P_BLOCK, P_SPLIT, P_SMOOTH, P_CLE, P_RANGE,
+       P_BEYOND };
 
 /* Channels of RUNG_SPLIT. */
 enum { SPLIT = 4 };
@@ -225,7 +226,9 @@ struct form form_of(const struct work *w, const struct linear *l,
 {
 	struct form f = { (unsigned)w->param[P_BITS],
 			  (enum input_form)w->param[P_INPUTS],
-			  w->param[P_BLOCK], w->param[P_SPLIT] };
+			  w->param[P_BLOCK], w->param[P_SPLIT],
+			  (enum range_way)w->param[P_RANGE],
+			  (double)w->param[P_BEYOND] * 1e-6 };
 
 	switch (rung) {
 	case RUNG_SPLIT: f.split = SPLIT; break;
@@ -255,7 +258,7 @@ struct input *input_get(struct work *w, const struct linear *l,
 	if (f->inputs == INPUT_STATIC && s->n_nan + s->n_inf)
 		diag_warn(&w->ctx->diag, l->op->loc, "NaNs or infinities were "
 			  "seen at its input: its range is that of the others");
-	if (!input_quantize(w->ctx, l, f->inputs, f->split, s, in))
+	if (!input_quantize(w->ctx, l, f, s, in))
 		return NULL;
 	map_put(&w->inputs, key, in);
 	return in;
@@ -324,7 +327,9 @@ static bool check_params(struct ctx *c, const int64_t *p)
 {
 	bool ok = (p[P_BITS] == 4 || p[P_BITS] == 8) && p[P_INPUTS] >= 0 &&
 		  p[P_INPUTS] <= INPUT_STATIC && p[P_BLOCK] >= 0 &&
-		  p[P_SPLIT] >= 0 && p[P_SMOOTH] >= 0 && p[P_SMOOTH] <= 100;
+		  p[P_SPLIT] >= 0 && p[P_SMOOTH] >= 0 && p[P_SMOOTH] <= 100 &&
+		  p[P_RANGE] >= 0 && p[P_RANGE] <= RANGE_PERCENTILE &&
+		  p[P_BEYOND] >= 0 && p[P_BEYOND] <= 500000;
 
 	return ok || diag_error(&c->diag, EXIT_USAGE, NULL,
 				"a parameter of quantize is out of range");
@@ -400,5 +405,8 @@ PASS(quantize,
 			       "weight" },
 		{ "cle", 1, "equalize channels of convolutions that follow "
 			    "each other" },
+		{ "range", 0, "of an input; 0: of all values, 1: of the least "
+			      "squared error, 2: without those beyond" },
+		{ "beyond", 100, "values beyond either end, in a million" },
 	},
 	.run = quantize_run);

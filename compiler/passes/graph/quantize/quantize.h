@@ -89,9 +89,10 @@ struct input {
 enum input_form { INPUT_FLOAT, INPUT_DYNAMIC, INPUT_STATIC };
 
 /* False after an error. */
+struct form;
 bool input_quantize(struct ctx *c, const struct linear *l,
-		    enum input_form form, int64_t split,
-		    const struct stats *s, struct input *in);
+		    const struct form *f, const struct stats *s,
+		    struct input *in);
 
 /* ---- one op (quantize.c) -------------------------------------------- */
 
@@ -109,6 +110,8 @@ struct form {
 	unsigned bits;
 	enum input_form inputs;
 	int64_t block, split;
+	enum range_way range;		/* of a static input */
+	double beyond;
 };
 struct form form_of(const struct work *w, const struct linear *l,
 		    enum quant_rung rung);
