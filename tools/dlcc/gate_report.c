@@ -24,13 +24,15 @@ struct row {
 static const char *const dot_names[] = {
 	[DOT_WIDE] = "exact: i32",
 	[DOT_PMADDWD] = "exact: pmaddwd",
+	[DOT_PMADDUBSW] = "exact: pmaddubsw where pairs fit, else pmaddwd",
 	[DOT_VPDPBUSD] = "exact: vpdpbusd",
 	[DOT_SDOT] = "exact: sdot",
 };
 
 struct find_kernel {
+	const struct target *target;
 	const char *name;
-	bool found;
+	const struct dot *dot;
 };
 
 /* A register tile that sums integers for the node. */
@@ -42,14 +44,17 @@ static void visit_kernel(void *arg, struct op *op)
 	if (op->code != OP_kern_contract || !op->loc || !op->loc->name)
 		return;
 	b = op_body(op);
-	if (b->n_arg && b->arg[0]->type->dtype == DT_I32)
-		f->found |= !strcmp(op->loc->name, f->name);
+	if (b->n_arg && b->arg[0]->type->dtype == DT_I32 &&
+	    !strcmp(op->loc->name, f->name))
+		f->dot = target_dot(f->target, op->in[0].val->type->dtype,
+				    op->in[1].val->type->dtype);
 }
 
 static const char *kernel_of(const struct choice *k, enum quant_rung rung,
 			     const struct job *job)
 {
-	struct find_kernel f = { .name = k->op.name };
+	struct find_kernel f = { job ? job->ctx->target : NULL, k->op.name,
+				 NULL };
 
 	if (!k->op.sums_ints[rung])
 		return "float";
@@ -57,7 +62,7 @@ static const char *kernel_of(const struct choice *k, enum quant_rung rung,
 		return NULL;
 	if (f.name)
 		block_walk(op_body(job->m->func), visit_kernel, &f);
-	return dot_names[f.found ? job->ctx->target->dot->kind : DOT_WIDE];
+	return dot_names[f.dot ? f.dot->kind : DOT_WIDE];
 }
 
 /* ---- rows ----------------------------------------------------------- */

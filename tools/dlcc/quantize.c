@@ -154,7 +154,6 @@ const char *quantize_pass(struct arena *a, const struct options *o)
 	int64_t block;
 	const struct form *f = o->quantize ? parse_form(o->quantize, &block)
 					   : NULL;
-
 	const char *first = "";
 
 	parse_range(o->range, &r);

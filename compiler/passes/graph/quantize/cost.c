@@ -42,9 +42,11 @@ static double int_ratio(const struct dot *dot, const struct linear *l)
 	/* Sums over one channel have no use for sums of pairs. */
 	if (l->k_axis < 0 || l->k_axis == l->o_axis)
 		return 1;
-	return (dot->kind == DOT_VPDPBUSD || dot->kind == DOT_SDOT ? 1.0
-								   : 2.0) /
-	       dot->group;
+	double each = dot->kind == DOT_VPDPBUSD || dot->kind == DOT_SDOT ? 1
+		      : dot->kind == DOT_PMADDUBSW			  ? 3
+									  : 2;
+
+	return each / dot->group;
 }
 
 static double form_us(const struct work *w, const struct linear *l,
@@ -52,7 +54,7 @@ static double form_us(const struct work *w, const struct linear *l,
 {
 	const struct target *t = w->data ? w->data->target : NULL;
 	const struct isa *isa = t ? t->isa : &plain_isa;
-	const struct dot *dot = t ? t->dot : &plain_dot;
+	const struct dot *dot = t ? t->dot[0] : &plain_dot;
 	double lanes = isa->vector_bits / 32, n_w = elems(w->ctx, linear_w(l));
 	double x = elems(w->ctx, linear_x(l)) / lanes;
 	double sum = elems(w->ctx, &l->op->out[0]) * n_w /
