@@ -8,11 +8,11 @@
  *     which to take, so that the search compiles once.
  *  2. Each op is quantized alone and measured end to end; what an op loses
  *     locally says little about what it costs the result.
- *  3. Ops are sorted by that, for each microsecond that float would cost, and
- *     the shortest list of the worst that has to be float is found by
- *     bisection.
- *  4. Of that list the longest tail that does with the form before float is
- *     found, again by bisection; and so on down the forms.
+ *  3. Ops are sorted by that, for each microsecond that float would cost.
+ *  4. All are float.  As many as the bound allows, the least harmful first,
+ *     take the next form; how many is found by bisection.  Then as many as
+ *     it allows take the form after that, and so on down to the one that was
+ *     asked for.  So few ops are float, then few hold their weights alone.
  *  5. The model is compiled as decided and measured once more.
  *
  * That is n + 4 log2 n runs over the samples.  When the time for them is used
@@ -368,40 +368,33 @@ static int rank_ops(struct gate *g, struct rank *r, size_t *n)
 }
 
 /*
- * Of the ops r[0, end) the last take the rung `low`, where it is open to them:
- * as many as the bound allows.  *mid is how many stay on theirs, with which
- * the bound is met, or on float as long as *met is false.
+ * The last of the ops r[0, n) take the rung `low`, where it is open to them:
+ * as many as the bound allows.  It is met with g->rung.
  */
-static int bisect(struct gate *g, const struct rank *r, size_t end,
-		  enum quant_rung low, bool *met, size_t *mid)
+static int bisect(struct gate *g, const struct rank *r, size_t n,
+		  enum quant_rung low)
 {
 	unsigned char *rung = NEW_ARRAY(&g->a, g->n_op + 1, unsigned char);
-	size_t lo = 0, hi = end;
+	size_t lo = 0, hi = n;
 	int status = EXIT_OK;
 
-	while ((lo < hi || !*met) && !status && has_time(g)) {
+	while (lo < hi && !status && has_time(g)) {
+		size_t mid = lo + (hi - lo) / 2;
 		struct error e;
 
-		*mid = *met ? lo + (hi - lo) / 2 : hi;
 		memcpy(rung, g->rung, g->n_op);
-		for (size_t i = 0; i < end; i++)
-			if (i >= *mid && g->op[r[i].op].op.open[low])
+		for (size_t i = mid; i < n; i++)
+			if (g->op[r[i].op].op.open[low])
 				rung[r[i].op] = (unsigned char)low;
-			else if (!*met)
-				rung[r[i].op] = RUNG_FLOAT;
 		status = try(g, rung, &e);
 		if (!status && bounds_hold(&g->bound, &e)) {
-			*met = true;
-			hi = *mid;
+			hi = mid;
 			memcpy(g->rung, rung, g->n_op);
 			g->best = e;
-		} else if (!*met) {
-			break;
 		} else {
-			lo = *mid + 1;
+			lo = mid + 1;
 		}
 	}
-	*mid = hi;
 	return status;
 }
 
@@ -421,11 +414,10 @@ static int confirm(struct gate *g, const struct rank *r, size_t n)
 	return status;
 }
 
-static bool any_open(const struct gate *g, const struct rank *r, size_t end,
-		     enum quant_rung rung)
+static bool any_open(const struct gate *g, enum quant_rung rung)
 {
-	for (size_t i = 0; i < end; i++)
-		if (g->op[r[i].op].op.open[rung])
+	for (size_t i = 0; i < g->n_op; i++)
+		if (g->op[i].op.open[rung])
 			return true;
 	return false;
 }
@@ -442,21 +434,17 @@ static bool nothing_left(const struct gate *g)
 static int search(struct gate *g)
 {
 	struct rank *r = NEW_ARRAY(&g->a, g->n_op + 1, struct rank);
-	size_t n, end = 0, mid;
-	bool met = false;
+	size_t n;
 	int status = rank_ops(g, r, &n);
 
-	if (!status && has_time(g))
-		status = bisect(g, r, n, RUNG_ASKED, &met, &end);
-	for (int i = RUNG_WEIGHTS; i > RUNG_ASKED && met && !status; i--) {
-		enum quant_rung low = (enum quant_rung)i;
-
-		/* Each from the start: what one form cannot repair a cheaper
-		 * one may. */
-		if (any_open(g, r, end, low))
-			status = bisect(g, r, end, low, &met, &mid);
-	}
-	if (met && !status)
+	/* From the most exact form to the cheapest.  Each may take any op:
+	 * what one form cannot repair a cheaper one may. */
+	if (!g->out_of_time)
+		memset(g->rung, RUNG_FLOAT, g->n_op);
+	for (int i = RUNG_WEIGHTS; i >= RUNG_ASKED && !status; i--)
+		if (has_time(g) && any_open(g, (enum quant_rung)i))
+			status = bisect(g, r, n, (enum quant_rung)i);
+	if (!status && !nothing_left(g) && bounds_hold(&g->bound, &g->best))
 		status = confirm(g, r, n);
 	if (!nothing_left(g))
 		return status;
