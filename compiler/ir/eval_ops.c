@@ -150,15 +150,14 @@ static void know_const(struct ctx *c, struct value *v)
 	}
 }
 
+/* With `whole` only when each of the elements is known. */
 static void to_known(struct ctx *c, struct value *v, const struct tens *t,
-		     size_t n)
+		     size_t n, bool whole)
 {
 	struct known *k = NEW(&c->perm, struct known);
 
 	k->n = n;
 	k->elem = NEW_ARRAY(&c->perm, n + 1, const struct expr *);
-	if (!n)
-		v->known = k;
 	for (size_t i = 0; i < n; i++) {
 		struct sval x = { 0 };
 
@@ -167,11 +166,12 @@ static void to_known(struct ctx *c, struct value *v, const struct tens *t,
 			x = t->sym[i];
 		else
 			x.s = scalar_get(t->t.dtype, t->t.data, i);
-		if (x.unknown)
-			continue;
-		k->elem[i] = x.e ? x.e : expr_const(c, x.s.i);
-		v->known = k;
+		if (x.unknown && whole)
+			return;
+		if (!x.unknown)
+			k->elem[i] = x.e ? x.e : expr_const(c, x.s.i);
 	}
+	v->known = k;
 }
 
 /* Of other tensors there is only the shape, which may be all that counts. */
@@ -206,7 +206,7 @@ void known_compute(struct ctx *c, struct op *op)
 	struct arena tmp = { 0 };
 	struct op *ret;
 	int64_t n;
-	bool any = false;
+	bool any = false, whole = false;
 	unsigned k = 0;
 
 	if (op->code == OP_core_const) {
@@ -227,6 +227,8 @@ void known_compute(struct ctx *c, struct op *op)
 
 		if (!v)
 			continue;
+		/* An op may want nothing but the shape of such an operand. */
+		whole |= !v->known && can_know(v->type, &n);
 		map_put(&ev.tensors, b->arg[k++]->id, from_known(&tmp, v));
 	}
 	if (eval_lower(c, b)) {
@@ -236,7 +238,7 @@ void known_compute(struct ctx *c, struct op *op)
 
 			if (t && (t->sym || t->t.data) &&
 			    can_know(op->out[i].type, &n))
-				to_known(c, &op->out[i], t, (size_t)n);
+				to_known(c, &op->out[i], t, (size_t)n, whole);
 		}
 	}
 	eval_free(&ev);

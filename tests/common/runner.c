@@ -322,6 +322,8 @@ static void run_prepare(struct run *run)
 	}
 }
 
+enum { LATE_BYTES = 1 << 22 };
+
 /* One call on fresh buffers; outputs and their dims go to the caller. */
 static int32_t run_call(struct run *run, bool at_end, int fill,
 			unsigned threads, unsigned char **results,
@@ -363,6 +365,14 @@ static int32_t run_call(struct run *run, bool at_end, int fill,
 	for (size_t i = 0; i < run->n_out_dims; i++)
 		out_dims[i] = -1;
 	ret = m->invoke(&call);
+	/* What has sizes of the run lies behind what workspace() counts. */
+	if (DLRT_STATUS(ret) == DLRT_WORKSPACE) {
+		call.workspace_bytes += LATE_BYTES;
+		r = region_new(call.workspace_bytes, 64, at_end,
+			       (unsigned char)fill, "workspace", 1);
+		call.workspace = r->data;
+		ret = m->invoke(&call);
+	}
 	if (threads)
 		dlrt_pool_destroy(call.pool);
 	for (size_t i = 0; i < n_regions; i++)
