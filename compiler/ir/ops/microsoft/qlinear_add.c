@@ -69,8 +69,8 @@ static struct value *add(struct lower *lo, struct value *const *x)
 	struct value *ra = s_div(lo, x[a + 1], c_scale);
 	struct value *rb = s_div(lo, x[b + 1], c_scale);
 
-	v = s_add(lo, rounded(lo, s_mul(lo, ra, zero_of(lo, x[a + 2]))),
-		  rounded(lo, s_mul(lo, rb, zero_of(lo, x[b + 2]))));
+	v = rounded(lo, s_mul(lo, rb, zero_of(lo, x[b + 2])));
+	v = multiply_add(lo, zero_of(lo, x[a + 2]), ra, v);
 	v = s_sub(lo, zero_of(lo, x[IN_C_ZERO]), v);
 	v = multiply_add(lo, x[b], rb, v);
 	v = multiply_add(lo, x[a], ra, v);
