@@ -12,9 +12,7 @@
  */
 #include <string.h>
 
-#include "base/vec.h"
 #include "ir/eval.h"
-#include "ir/target.h"
 #include "passes/nest/body.h"
 #include "passes/nest/quantized.h"
 

@@ -240,12 +240,7 @@ OP(FusedConv, .domain = "com.microsoft", .since = 1,
 	.attr = {
 		ATTR(activation, AT_STR, .s = ""),
 		ATTR(activation_params, AT_FLOATS),
-		ATTR(auto_pad, AT_STR, .s = "NOTSET"),
-		ATTR(dilations, AT_INTS),
-		ATTR(group, AT_INT, .i = 1),
-		ATTR(kernel_shape, AT_INTS),
-		ATTR(pads, AT_INTS),
-		ATTR(strides, AT_INTS),
+		CONV_ATTRS,
 	},
 	.infer = conv_infer,
 	.decompose = conv_decompose);

@@ -120,12 +120,7 @@ OP(Conv, .domain = "", .since = 22,
 		{ "B", T_FLOAT | P_SAME | P_OPTIONAL } },
 	.out = { { "Y", T_FLOAT } },
 	.attr = {
-		ATTR(auto_pad, AT_STR, .s = "NOTSET"),
-		ATTR(dilations, AT_INTS),
-		ATTR(group, AT_INT, .i = 1),
-		ATTR(kernel_shape, AT_INTS),
-		ATTR(pads, AT_INTS),
-		ATTR(strides, AT_INTS),
+		CONV_ATTRS,
 	},
 	.infer = conv_infer,
 	.lower = conv_lower);

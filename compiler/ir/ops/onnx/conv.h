@@ -14,6 +14,14 @@
 #include "ir/ops/onnx/fold.h"
 #include "ir/ops/onnx/window.h"
 
+/* The attributes that all their records have. */
+#define CONV_ATTRS                                         \
+	ATTR(auto_pad, AT_STR, .s = "NOTSET"),             \
+		ATTR(dilations, AT_INTS),                  \
+		ATTR(group, AT_INT, .i = 1),               \
+		ATTR(kernel_shape, AT_INTS),               \
+		ATTR(pads, AT_INTS), ATTR(strides, AT_INTS)
+
 /* The dims of the result of x, w and a bias that may be NULL. */
 bool conv_shape(struct infer *in, const struct type *x, const struct type *w,
 		const struct type *bias, const struct expr **dim);
