@@ -47,12 +47,17 @@ static const struct isa isas[] = {
 
 /* Preferred first; in the end each adds exactly. */
 static const struct dot dots[] = {
-	{ "x86_64", { "avx512vnni" }, 512, DOT_VPDPBUSD, 4, DT_U8, DT_I8 },
-	{ "x86_64", { "avxvnni" }, 256, DOT_VPDPBUSD, 4, DT_U8, DT_I8 },
-	{ "x86_64", { "ssse3" }, 0, DOT_PMADDUBSW, 4, DT_U8, DT_I8 },
-	{ "x86_64", { "sse2" }, 0, DOT_PMADDWD, 2, DT_I16, DT_I16 },
-	{ "aarch64", { "dotprod" }, 0, DOT_SDOT, 4, DT_I8, DT_I8 },
-	{ "", { NULL }, 0, DOT_WIDE, 1, DT_I16, DT_I16 },
+	{ "vpdpbusd", "x86_64", { "avx512vnni" }, 512, DOT_VPDPBUSD, 4, DT_U8,
+	  DT_I8, .steps = 1 },
+	{ "vpdpbusd", "x86_64", { "avxvnni" }, 256, DOT_VPDPBUSD, 4, DT_U8,
+	  DT_I8, .steps = 1 },
+	{ "pmaddubsw where pairs fit, else pmaddwd", "x86_64", { "ssse3" }, 0,
+	  DOT_PMADDUBSW, 4, DT_U8, DT_I8, .steps = 3, .saturates = true },
+	{ "pmaddwd", "x86_64", { "sse2" }, 0, DOT_PMADDWD, 2, DT_I16, DT_I16,
+	  .steps = 2 },
+	{ "sdot", "aarch64", { "dotprod" }, 0, DOT_SDOT, 4, DT_I8, DT_I8,
+	  .steps = 1 },
+	{ "i32", "", { NULL }, 0, DOT_WIDE, 1, DT_I16, DT_I16, .steps = 2 },
 };
 
 unsigned target_lanes(const struct target *t, unsigned bits)

@@ -32,12 +32,16 @@ enum dot_kind {
 
 /* How a register tile multiplies integers: one row per instruction. */
 struct dot {
+	const char *name;		/* for reports */
 	const char *arch;
 	const char *feature[2];		/* that the CPU must have */
 	unsigned vector_bits;		/* that it has; 0: any */
 	enum dot_kind kind;
 	unsigned group;			/* products that a lane adds at once */
 	enum dtype rows, panel;		/* what it takes */
+	unsigned steps;			/* instructions for a group */
+	bool saturates;			/* for panels that are not proved to
+					 * fit, which are widened */
 };
 
 /* One row per instruction set family. */

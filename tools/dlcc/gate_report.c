@@ -21,14 +21,6 @@ struct row {
 
 /* ---- kernels -------------------------------------------------------- */
 
-static const char *const dot_names[] = {
-	[DOT_WIDE] = "exact: i32",
-	[DOT_PMADDWD] = "exact: pmaddwd",
-	[DOT_PMADDUBSW] = "exact: pmaddubsw where pairs fit, else pmaddwd",
-	[DOT_VPDPBUSD] = "exact: vpdpbusd",
-	[DOT_SDOT] = "exact: sdot",
-};
-
 struct find_kernel {
 	const struct target *target;
 	const char *name;
@@ -62,7 +54,8 @@ static const char *kernel_of(const struct choice *k, enum quant_rung rung,
 		return NULL;
 	if (f.name)
 		block_walk(op_body(job->m->func), visit_kernel, &f);
-	return dot_names[f.dot ? f.dot->kind : DOT_WIDE];
+	return arena_fmt(&job->ctx->perm, "exact: %s",
+			 f.dot ? f.dot->name : "i32");
 }
 
 /* ---- rows ----------------------------------------------------------- */

@@ -176,9 +176,8 @@ LLVMValueRef cg_float_to_int(struct cg *g, const struct op *cast, bool vec);
  */
 LLVMValueRef cg_dot(struct cg *g, const struct dot *dot, LLVMValueRef sum,
 		    LLVMValueRef a, LLVMValueRef b, bool fits);
-/* Does the instruction saturate for some panels?  `fits` says that this one,
- * of n weights, is none of them. */
-bool dot_saturates(const struct dot *dot);
+/* `fits` says that the instruction does not saturate for the panel, of n
+ * weights. */
 bool dot_panel_fits(const int8_t *w, size_t n);
 
 /* ---- contract.c ----------------------------------------------------- */

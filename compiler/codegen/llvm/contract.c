@@ -329,7 +329,7 @@ static void sum_panel(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
 	size_t yes = 0, no = 1;
 	int64_t size;
 
-	if (kn->dot && dot_saturates(kn->dot))
+	if (kn->dot && kn->dot->saturates)
 		table = panels_that_fit(kn, &size, &yes, &no);
 	kn->fits = yes && !no;
 	if (!table) {

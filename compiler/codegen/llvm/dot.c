@@ -53,11 +53,6 @@ static LLVMValueRef widened(struct cg *g, unsigned bits, LLVMValueRef sum,
 	return pmaddwd(g, bits, sum, x, y);
 }
 
-bool dot_saturates(const struct dot *dot)
-{
-	return dot->kind == DOT_PMADDUBSW;
-}
-
 bool dot_panel_fits(const int8_t *w, size_t n)
 {
 	for (size_t i = 0; i + 1 < n; i += 2)

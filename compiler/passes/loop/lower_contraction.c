@@ -186,7 +186,7 @@ static unsigned registers(const struct tiling *t, unsigned nv)
 	/* Both halves of the widened weights and of an element, a product. */
 	const struct dot *dot = contraction_dot(t->ctx, &t->con);
 
-	return dot && dot->kind == DOT_PMADDUBSW ? 2 * nv + 3 : 0;
+	return dot && dot->saturates ? 2 * nv + 3 : 0;
 }
 
 static unsigned choose_mr(const struct tiling *t)

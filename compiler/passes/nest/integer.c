@@ -349,7 +349,7 @@ static const struct dot *choose_dot(const struct integer *t,
 	const struct dot *const *dot = t->c->target->dot;
 	struct contraction con;
 
-	return dot[0]->kind == DOT_PMADDUBSW && dot[1] &&
+	return dot[0]->saturates && dot[1] &&
 			       !(contraction_match(t->c, t->compute, &con) &&
 				 mostly_fits(t, &con, w))
 		       ? dot[1]

@@ -17,7 +17,7 @@ enum {
 
 /* Where the code's machine is not known. */
 static const struct isa plain_isa = { .vector_bits = 128 };
-static const struct dot plain_dot = { .kind = DOT_WIDE, .group = 1 };
+static const struct dot plain_dot = { .group = 1, .steps = 2 };
 
 static bool some_size(void *arg, const struct atom *a, int64_t *v)
 {
@@ -42,11 +42,7 @@ static double int_ratio(const struct dot *dot, const struct linear *l)
 	/* Sums over one channel have no use for sums of pairs. */
 	if (l->k_axis < 0 || l->k_axis == l->o_axis)
 		return 1;
-	double each = dot->kind == DOT_VPDPBUSD || dot->kind == DOT_SDOT ? 1
-		      : dot->kind == DOT_PMADDUBSW			  ? 3
-									  : 2;
-
-	return each / dot->group;
+	return (double)dot->steps / dot->group;
 }
 
 static double form_us(const struct work *w, const struct linear *l,
