@@ -12,6 +12,7 @@ INTEGER = {"Conv", "ConvTranspose", "MatMul", "Gemm", "Add", "Mul", "MaxPool",
            "Flatten", "Slice", "Gather", "Identity", "DequantizeLinear"}
 # Those that a float input comes to, which others computed.
 READS_FLOAT = {"DynamicQuantizeLinear", "MatMulNBits"}
+HALFWAY = 1e-4      # of a step: a sum of f32, in whatever order, is nearer
 
 
 def is_quantized(node):
@@ -70,14 +71,15 @@ def cut_model(model, inner, feeds):
     return model
 
 
-def sums(graph, inner):
-    """What the graph says of each value that quantizes the sum of two
-    dequantized ones: name -> array.  ONNX Runtime adds these with one rounding
-    in the float that has the zero point in it (QLinearAdd), which now and then
-    goes the other way."""
+def float_parts(graph, inner):
+    """The least and the most that the graph allows of quantized values that
+    come of floats: name -> (array, array).  ONNX Runtime adds dequantized
+    numbers with one rounding in the float that has the zero point in it
+    (QLinearAdd), which now and then goes the other way.  QLinearSoftmax sums
+    floats in an order of its own, which leaves two where an f64 is halfway."""
     constant = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
     maker = {v: node for node in graph.node for v in node.output}
-    f, found = np.float32, {}
+    known, found = {**constant, **inner}, {}
 
     def made_by(value, op):
         node = maker.get(value)
@@ -85,21 +87,32 @@ def sums(graph, inner):
 
     def dequantized(value):
         node = made_by(value, "DequantizeLinear")
-        name = node.input[0].removesuffix("#in") if node is not None else ""
-        if name not in inner:
-            return None
+        if node is None:
+            return constant.get(value)
+        q = known.get(node.input[0].removesuffix("#in"))
         scale, zero = (constant[v] for v in node.input[1:3])
-        return (inner[name].astype(np.int32) - zero).astype(f) * scale
+        return None if q is None or scale.ndim else \
+            (q.astype(np.int32) - zero).astype(np.float32) * scale
+
+    def quantized(y, zero):
+        info = np.iinfo(zero.dtype)
+        return np.clip(np.rint(y) + zero, info.min, info.max).astype(
+            zero.dtype)
 
     for node in graph.node:
         add = made_by(node.input[0], "Add") \
             if node.op_type == "QuantizeLinear" else None
         terms = [dequantized(v) for v in add.input] if add is not None else []
-        if len(terms) != 2 or any(t is None for t in terms):
-            continue
-        scale, zero = (constant[v] for v in node.input[1:3])
-        info = np.iinfo(zero.dtype)
-        y = np.rint((terms[0] + terms[1]) / scale) + zero.astype(f)
-        found[node.output[0]] = np.clip(y, info.min, info.max).astype(
-            zero.dtype)
+        if len(terms) == 2 and all(t is not None for t in terms):
+            scale, zero = (constant[v] for v in node.input[1:3])
+            y = quantized((terms[0] + terms[1]) / scale, zero)
+            found[node.output[0]] = y, y
+        if node.op_type == "QLinearSoftmax":
+            q = inner[node.input[0].removesuffix("#in")].astype(np.float64)
+            x_scale, _, scale, zero = (constant[v] for v in node.input[1:5])
+            axis = next(a.i for a in node.attribute if a.name == "axis")
+            e = np.exp((q - q.max(axis, keepdims=True)) * x_scale)
+            y = e * np.floor(np.float32(1) / scale) / e.sum(axis, keepdims=True)
+            found[node.output[0]] = (quantized(y - HALFWAY, zero),
+                                     quantized(y + HALFWAY, zero))
     return found

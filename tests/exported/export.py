@@ -26,27 +26,45 @@ from onnxruntime.quantization import CalibrationDataReader, quant_pre_process
 
 import cut
 import forms
+import unsigned
 
 N_CALIBRATE = 4
+PROVIDERS = ["CPUExecutionProvider"]
 
 
-def session(model):
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    # The default kernels saturate pairs of products at 16 bits.
-    options.add_session_config_entry("session.x64quantprecision", "1")
-    # Else products with weights of 4 bits round what they read to 8 bits.
-    options.add_session_config_entry(
-        "session.qdq_matmulnbits_accuracy_level", "0")
-    try:
-        return ort.InferenceSession(model, options, ["CPUExecutionProvider"])
-    except Exception:
-        # It turns some convolutions into ones it has no kernel for.
-        options.graph_optimization_level = \
-            ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        print("  unoptimized", flush=True)
-        return ort.InferenceSession(model, options, ["CPUExecutionProvider"])
+class Peer:
+    """ONNX Runtime with a model in memory, to sum integers as integers."""
+
+    def __init__(self, model):
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 4
+        # The default kernels saturate pairs of products at 16 bits.
+        options.add_session_config_entry("session.x64quantprecision", "1")
+        # Else products with weights of 4 bits round what they read to 8 bits.
+        options.add_session_config_entry(
+            "session.qdq_matmulnbits_accuracy_level", "0")
+        model, self.shifted = unsigned.of(model)
+        model = model.SerializeToString()
+        # Its own way from s8 to u8 fails on tensors that several nodes read;
+        # and it makes operators of s8 which it has no kernel for.
+        for optimize, without in ((True, []), (True, ["QDQS8ToU8Transformer"]),
+                                  (False, [])):
+            if not optimize:
+                options.graph_optimization_level = \
+                    ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+            try:
+                self.session = ort.InferenceSession(
+                    model, options, PROVIDERS, disabled_optimizers=without)
+                return
+            except Exception as error:
+                why = error
+        raise why
+
+    def run(self, names, feeds):
+        """The values of these names, by name."""
+        return {k: unsigned.unshift(a) if k in self.shifted else a
+                for k, a in zip(names, self.session.run(names, feeds))}
 
 
 def samples(feeds, seed):
@@ -88,7 +106,7 @@ def with_outputs(model, names):
             more.graph.output.append(
                 helper.make_tensor_value_info(name, types[name], None)
                 if types.get(name) else onnx.ValueInfoProto(name=name))
-    return more.SerializeToString()
+    return more
 
 
 def save(path, **kinds):
@@ -99,10 +117,9 @@ def save(path, **kinds):
 
 def results(model, sets):
     """What it gives for each set of inputs, by number and name."""
-    s = session(model)
-    names = [v.name for v in s.get_outputs()]
+    peer, names = Peer(model), [v.name for v in model.graph.output]
     return {f"{i} {k}": a for i, feeds in enumerate(sets)
-            for k, a in zip(names, s.run(names, feeds))}
+            for k, a in peer.run(names, feeds).items()}
 
 
 def export(source, out, name, make, sets):
@@ -111,10 +128,10 @@ def export(source, out, name, make, sets):
     model = onnx.load(path)
     points = cut.points(model.graph)
     own = [v.name for v in model.graph.output]
-    values = session(with_outputs(model, points)).run(own + points, sets[0])
-    inner = dict(zip(points, values[len(own):]))
+    values = Peer(with_outputs(model, points)).run(own + points, sets[0])
+    inner = {k: values[k] for k in points}
     save(os.path.join(out, name + ".npz"), inner=inner,
-         last=dict(zip(own, values)), result=results(path, sets),
+         last={k: values[k] for k in own}, result=results(model, sets),
          feed={f"{i} {k}": a for i, feeds in enumerate(sets)
                for k, a in feeds.items()})
     onnx.save(cut.cut_model(model, inner, sets[0]),
@@ -133,7 +150,7 @@ def main():
     source = os.path.join(out, "float.onnx")
     quant_pre_process(os.path.join(folder, "model.onnx"), source,
                       skip_symbolic_shape=True)
-    save(os.path.join(out, "float.npz"), result=results(source, sets))
+    save(os.path.join(out, "float.npz"), result=results(onnx.load(source), sets))
     for name in names:
         try:
             export(source, out, name, forms.NETWORKS[network][name], sets)
