@@ -35,7 +35,7 @@ CPPFLAGS += -D_POSIX_C_SOURCE=200809L -DDLCC_VERSION='"$(VERSION)"' \
 	-isystem $(shell $(LLVM_CONFIG) --includedir 2>/dev/null)
 ALL_CFLAGS := -std=c11 $(WARN) $(CFLAGS_$(VARIANT)) $(CFLAGS)
 LDLIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null) \
-	$(shell $(LLVM_CONFIG) --ldflags --libs 2>/dev/null) -lpthread -lm
+	$(shell $(LLVM_CONFIG) --ldflags --libs 2>/dev/null) -ldl -lpthread -lm
 
 SRC := $(sort $(shell find compiler tools/dlcc -name '*.c'))
 # Headers of records with attributes in common.
@@ -94,6 +94,13 @@ $(GEN)/onnx.pb-c.h $(GEN)/onnx.pb-c.c &: $(ONNX_PROTO)
 		'import onnx; print(onnx.__path__[0] + "/onnx-ml.proto")'); \
 	cp "$$proto" $(GEN)/onnx.proto
 	$(Q)protoc-c --proto_path=$(GEN) --c_out=$(GEN) $(GEN)/onnx.proto
+
+# The prelude of CUDA kernels as numbers.
+PRELUDE := compiler/codegen/ptx/prelude
+$(GEN)/prelude.inc: $(PRELUDE).cuh
+	@mkdir -p $(@D)
+	$(Q)od -An -v -tu1 $< | sed 's/[0-9][0-9]*/&,/g' >$@
+$(B)/$(PRELUDE).o: $(GEN)/prelude.inc
 
 $(B)/gen/onnx.pb-c.o: $(GEN)/onnx.pb-c.c
 	@mkdir -p $(@D)

@@ -14,6 +14,8 @@ const char *dlrt_status_text(int32_t ret)
 	case DLRT_CPU: return "this CPU lacks what the object needs";
 	case DLRT_VERSION: return "object and runtime do not fit together";
 	case DLRT_LIMIT: return "a size is too large";
+	case DLRT_DEVICE: return "the GPU cannot be used";
+	case DLRT_MEMORY: return "out of memory";
 	}
 	return "unknown status";
 }

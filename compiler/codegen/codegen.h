@@ -8,6 +8,7 @@
 #ifndef CODEGEN_CODEGEN_H
 #define CODEGEN_CODEGEN_H
 
+#include "base/vec.h"
 #include "ir/ir.h"
 
 enum codegen_kind {
@@ -15,6 +16,9 @@ enum codegen_kind {
 	CODEGEN_ASM,
 	CODEGEN_LLVM,	/* LLVM's text */
 	CODEGEN_BC,	/* LLVM's bitcode */
+	CODEGEN_CUDA,	/* CUDA C++ */
+	CODEGEN_PTX,
+	CODEGEN_CUBIN,	/* machine code of the first architecture */
 };
 
 /* ---- the interface of a model --------------------------------------- */
@@ -45,6 +49,7 @@ struct abi {
 	const char **dim_ident;
 
 	bool weights_apart;		/* the caller passes the side file */
+	bool gpu;			/* it runs through struct dlrt_gpu */
 	int64_t workspace_bytes;	/* -1: depends on the dims */
 	const char *requant;		/* of core.func, or NULL */
 
@@ -67,17 +72,43 @@ char *header_emit(struct ctx *c, struct abi *abi);
 /* ---- machine code --------------------------------------------------- */
 
 /* LLVM's triple, CPU ("native": this one) and attributes; each may be NULL.
- * NULL after a diagnostic. */
+ * With a triple of nvptx64 they are for this host's architecture, and `gpus`
+ * (NULL: sm_80) lists those of the kernels.  NULL after a diagnostic. */
 const struct target *codegen_target(struct ctx *c, const char *triple,
-				    const char *cpu, const char *features);
+				    const char *cpu, const char *features,
+				    const char *gpus);
 /* "19.1.7", for --version. */
 const char *codegen_llvm_version(void);
+
+/* Kernels for a GPU, as struct dlrt_gpu_code tells them to the runtime. */
+struct gpu_kernel {
+	const char *name;
+	unsigned program, threads, points, shared_bytes;
+};
+
+struct gpu_image {
+	unsigned program, kind, arch;
+	bool only;
+	struct blob data;		/* malloc'ed */
+};
+
+struct gpu_code {
+	/* Of each loop.kernel in the order of the text: its row of kernel. */
+	VEC(unsigned) row;
+	VEC(struct gpu_kernel) kernel;
+	VEC(struct gpu_image) image;
+	unsigned min_driver;
+};
 
 struct codegen_options {
 	/* With abi->weights_apart the weights stay out of the object. */
 	const struct abi *abi;
 	bool pic;
 	unsigned opt_level;		/* 0 to 3 */
+	/* Of codegen_gpu(): what the host's code launches; NULL: it runs the
+	 * kernels itself. */
+	const struct gpu_code *gpu;
+	const char *nvrtc;		/* the library, or NULL: look for it */
 };
 
 /*
@@ -100,5 +131,14 @@ struct codegen_out {
 bool codegen_llvm(struct module *m, const struct codegen_options *o,
 		  enum codegen_kind kind, struct codegen_out *out);
 void codegen_out_free(struct codegen_out *out);
+
+/* The kernels of a module at loop level as CUDA C++. */
+bool codegen_cuda(struct module *m, const struct codegen_options *o,
+		  struct codegen_out *out);
+/* The same, compiled by NVRTC for each architecture of c->target; `code` is
+ * freed by gpu_code_free(), after a failure, too. */
+bool codegen_gpu(struct module *m, const struct codegen_options *o,
+		 struct gpu_code *code);
+void gpu_code_free(struct gpu_code *code);
 
 #endif

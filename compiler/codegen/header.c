@@ -413,6 +413,10 @@ static void put_params(struct header *h, bool types)
 				types ? "size_t " : "", t->ident,
 				types ? "int64_t " : "", star, t->ident);
 	}
+	if (abi->gpu) {
+		fprintf(h->f, "%sgpu", types ? "struct dlrt_gpu *" : "");
+		return;
+	}
 	if (abi->weights_apart)
 		fprintf(h->f, "%sweights,\n\t", types ? "const void *" : "");
 	if (types)
@@ -432,6 +436,28 @@ static uint64_t out_rank_sum(const struct abi *abi)
 	return n;
 }
 
+/* The room that an output has, where its size is known before the call. */
+static void put_room(struct header *h, const struct abi_tensor *t)
+{
+	struct arena *temp = &h->ctx->temp;
+	const char *up = to_upper(temp, t->ident), *comma = "";
+	int64_t k;
+
+	if (expr_is_const(t->elems, &k)) {
+		fprintf(h->f, "((size_t)%s_OUT_%s_ELEMS", h->up, up);
+	} else {
+		fprintf(h->f, "((size_t)%s_out_%s_elems(", h->p, t->ident);
+		for (uint32_t i = 0; i < h->abi->n_dim; i++) {
+			if (!expr_uses(t->elems, h->abi->dim[i]))
+				continue;
+			fprintf(h->f, "%sdim_%s", comma, h->abi->dim_ident[i]);
+			comma = ", ";
+		}
+		fputc(')', h->f);
+	}
+	fprintf(h->f, " * %u + 7) / 8", dtype_info[t->dtype].bits);
+}
+
 static void put_locals(struct header *h)
 {
 	const struct abi *abi = h->abi;
@@ -441,11 +467,12 @@ static void put_locals(struct header *h)
 		abi->n_in ? abi->n_in : 1);
 	fprintf(h->f, "\tvoid *outputs[%" PRIu32 "];\n",
 		abi->n_out ? abi->n_out : 1);
+	if (h->dynamic_out || abi->gpu)
+		fprintf(h->f, "\tsize_t bytes[%" PRIu32 "];\n",
+			abi->n_out ? abi->n_out : 1);
 	if (h->dynamic_out)
-		fprintf(h->f, "\tsize_t bytes[%" PRIu32 "];\n"
-			"\tint64_t out_dims[%" PRIu64 "];\n"
-			"\tint32_t ret;\n", abi->n_out,
-			out_rank_sum(abi) + 1);
+		fprintf(h->f, "\tint64_t out_dims[%" PRIu64 "];\n"
+			"\tint32_t ret;\n", out_rank_sum(abi) + 1);
 	if (abi->n_dim)
 		put_dims_array(h);
 	else
@@ -461,9 +488,13 @@ static void put_locals(struct header *h)
 	for (uint32_t i = 0; i < abi->n_out; i++) {
 		fprintf(h->f, "\toutputs[%" PRIu32 "] = out_%s;\n", i,
 			abi->out[i].ident);
-		if (!h->dynamic_out)
+		if (!h->dynamic_out && !abi->gpu)
 			continue;
-		if (abi->out[i].sized)
+		if (abi->out[i].sized && abi->gpu) {
+			fprintf(h->f, "\tbytes[%" PRIu32 "] = ", i);
+			put_room(h, &abi->out[i]);
+			fputs(";\n", h->f);
+		} else if (abi->out[i].sized)
 			fprintf(h->f, "\tbytes[%" PRIu32 "] = SIZE_MAX;\n", i);
 		else
 			fprintf(h->f, "\tbytes[%" PRIu32
@@ -475,7 +506,6 @@ static void put_out_dims(struct header *h)
 {
 	uint64_t at = 0;
 
-	fprintf(h->f, "\tret = %s_model.invoke(&call);\n", h->p);
 	for (uint32_t i = 0; i < h->abi->n_out; i++) {
 		const struct abi_tensor *t = &h->abi->out[i];
 
@@ -486,6 +516,16 @@ static void put_out_dims(struct header *h)
 		at += t->rank;
 	}
 	fputs("\treturn ret;\n", h->f);
+}
+
+/* The end of a function: the call, and what it says of the outputs. */
+static void put_return(struct header *h, const char *call)
+{
+	fprintf(h->f, "\t%s %s;\n", h->dynamic_out ? "ret =" : "return",
+		call);
+	if (h->dynamic_out)
+		put_out_dims(h);
+	fputs("}\n\n", h->f);
 }
 
 static void put_run_pool(struct header *h)
@@ -511,13 +551,49 @@ static void put_run_pool(struct header *h)
 		h->dynamic_out ? "bytes" : "NULL",
 		h->dynamic_out ? "out_dims" : "NULL");
 	fputs("\tcall.pool = pool;\n", h->f);
-	fprintf(h->f, "\tcall.weights = %s;\n",
+	fprintf(h->f, "\tcall.weights = %s;\n\tcall.device = NULL;\n",
 		abi->weights_apart ? "weights" : "NULL");
-	if (h->dynamic_out)
-		put_out_dims(h);
-	else
-		fprintf(h->f, "\treturn %s_model.invoke(&call);\n", h->p);
-	fputs("}\n\n", h->f);
+	put_return(h, arena_fmt(&h->ctx->temp, "%s_model.invoke(&call)",
+				h->p));
+}
+
+/* ---- on a GPU ------------------------------------------------------- */
+
+static void put_gpu_call(struct header *h, const char *call)
+{
+	fputs(")\n{\n", h->f);
+	put_locals(h);
+	fputs("\tcall.inputs = inputs;\n\tcall.outputs = outputs;\n", h->f);
+	fprintf(h->f, "\tcall.dims = %s;\n",
+		h->abi->n_dim ? "dims_" : "NULL");
+	fputs("\tcall.workspace = NULL;\n\tcall.workspace_bytes = 0;\n"
+	      "\tcall.output_bytes = bytes;\n", h->f);
+	fprintf(h->f, "\tcall.out_dims = %s;\n",
+		h->dynamic_out ? "out_dims" : "NULL");
+	fputs("\tcall.pool = NULL;\n\tcall.weights = NULL;\n"
+	      "\tcall.device = NULL;\n", h->f);
+	put_return(h, call);
+}
+
+static void put_gpu(struct header *h)
+{
+	fprintf(h->f,
+		"/* Opens the model on GPU number `device`: see "
+		"dlrt_gpu_open(). */\n"
+		"static inline struct dlrt_gpu *%s_gpu_open(int device,\n\t"
+		"int32_t *status, char *message, size_t size)\n{\n"
+		"\treturn dlrt_gpu_open(&%s_model, device, status, message, "
+		"size);\n}\n\n", h->p, h->p);
+	fprintf(h->f, "/* Runs the model on tensors in memory of the host. */\n"
+		"static inline int32_t %s_run(\n\t", h->p);
+	put_params(h, true);
+	put_gpu_call(h, "dlrt_gpu_run(gpu, &call)");
+	fprintf(h->f, "/* The same in memory of the GPU, on a CUstream; "
+		"dlrt_gpu_wait() has the status. */\n"
+		"static inline int32_t %s_run_device(\n\t", h->p);
+	put_params(h, true);
+	fputs(", void *stream", h->f);
+	put_gpu_call(h, "dlrt_gpu_run_device(gpu, &call, stream)");
 }
 
 static void put_run(struct header *h)
@@ -563,8 +639,8 @@ static void put_intro(struct header *h)
 		"dlrt_status.\n"
 		" * All tensors are row-major and owned by the caller; calls "
 		"with different\n"
-		" * workspaces may run at the same time.\n"
-		" *\n", h->p);
+		" * %s may run at the same time.\n"
+		" *\n", h->p, abi->gpu ? "gpus" : "workspaces");
 	for (uint32_t i = 0; i < abi->n_in; i++)
 		put_shapes(h, "in", &abi->in[i]);
 	for (uint32_t i = 0; i < abi->n_out; i++)
@@ -595,8 +671,12 @@ static char *put_all(struct header *h)
 		put_calls(h);
 	put_sizes(h);
 	put_workspace(h);
-	put_run_pool(h);
-	put_run(h);
+	if (h->abi->gpu) {
+		put_gpu(h);
+	} else {
+		put_run_pool(h);
+		put_run(h);
+	}
 	fprintf(h->f, "#ifdef __cplusplus\n}\n#endif\n\n#endif\n");
 	bool ok = !ferror(h->f);
 

@@ -38,6 +38,11 @@ static const struct isa isas[] = {
 	  .tile = { { 8, 3 }, { 6, 4 }, { 8, 2 }, { 16, 1 } },
 	  .unroll_k = 1, .l1_bytes = 32768, .l2_bytes = 262144,
 	  .dram_bytes_cycle = 4 },
+	/* A block of threads is a vector of 128 lanes of f32. */
+	{ .name = "gpu", .arch = "nvptx64", .vector_bits = 4096,
+	  .n_vregs = 64, .fma = true, .masked = true, .f16c = true,
+	  .tile = { { 8, 1 } }, .unroll_k = 1, .l1_bytes = 65536,
+	  .l2_bytes = 33554432, .dram_bytes_cycle = 32 },
 	/* Any other CPU that LLVM knows: no vectors assumed. */
 	{ .name = "scalar", .arch = "", .vector_bits = 64,
 	  .n_vregs = 16, .tile = { { 4, 2 } }, .unroll_k = 1,
@@ -59,6 +64,55 @@ static const struct dot dots[] = {
 	  .steps = 1 },
 	{ "i32", "", { NULL }, 0, DOT_WIDE, 1, DT_I16, DT_I16, .steps = 2 },
 };
+
+static const struct gpu gpus[] = {
+	{ "sm_75", 75, .n_sm = 40, .shared_bytes = 65536 },
+	{ "sm_80", 80, .n_sm = 108, .shared_bytes = 166912, .mma_f16 = true },
+	{ "sm_86", 86, .n_sm = 84, .shared_bytes = 101376, .mma_f16 = true },
+	{ "sm_87", 87, .n_sm = 16, .shared_bytes = 166912, .mma_f16 = true },
+	{ "sm_89", 89, .n_sm = 128, .shared_bytes = 101376, .mma_f16 = true },
+	{ "sm_90", 90, .n_sm = 132, .shared_bytes = 232448, .mma_f16 = true },
+	{ "sm_90a", 90, .only = true, .n_sm = 132, .shared_bytes = 232448,
+	  .mma_f16 = true, .wgmma = true },
+	{ "sm_100", 100, .n_sm = 148, .shared_bytes = 232448,
+	  .mma_f16 = true },
+	{ "sm_120", 120, .n_sm = 170, .shared_bytes = 101376,
+	  .mma_f16 = true },
+};
+
+static const struct gpu *find_gpu(const char *name, size_t n)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(gpus); i++)
+		if (strlen(gpus[i].name) == n && !memcmp(gpus[i].name, name, n))
+			return &gpus[i];
+	return NULL;
+}
+
+bool target_set_gpus(struct target *t, const char *list, const char **unknown)
+{
+	unsigned n = 0;
+
+	for (const char *p = list; *p; p += *p == ',') {
+		size_t len = strcspn(p, ",");
+		const struct gpu *g = find_gpu(p, len);
+		unsigned at = n;
+
+		*unknown = p;
+		if (!g || n == MAX_GPUS)
+			return false;
+		for (; at && t->gpu[at - 1] > g; at--)
+			t->gpu[at] = t->gpu[at - 1];
+		t->gpu[at] = g;
+		n++;
+		p += len;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(isas); i++)
+		if (!strcmp(isas[i].arch, "nvptx64"))
+			t->isa = &isas[i];
+	t->dot[0] = t->dot[1] = NULL;
+	*unknown = "";
+	return n > 0;
+}
 
 unsigned target_lanes(const struct target *t, unsigned bits)
 {

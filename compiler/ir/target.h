@@ -65,6 +65,19 @@ struct isa {
 	double dram_bytes_cycle;	/* that one core reads */
 };
 
+/* One row per GPU architecture. */
+struct gpu {
+	const char *name;	/* "sm_90" */
+	unsigned arch;		/* 90 */
+	bool only;		/* its code runs on no other (sm_90a) */
+	unsigned n_sm;		/* multiprocessors of the usual card */
+	unsigned shared_bytes;	/* that a block may have */
+	bool mma_f16;		/* m16n8k16, and asynchronous copies */
+	bool wgmma;
+};
+
+enum { MAX_GPUS = 8 };
+
 struct target {
 	const char *triple, *cpu, *features;	/* as LLVM spells them */
 	const char *tune;	/* CPU that instructions are ordered for */
@@ -77,7 +90,14 @@ struct target {
 	/* On x86 cpu is this level, 1 to 4, as in x86-64-v3, and the object
 	 * checks that it and the features are there; 0 elsewhere. */
 	unsigned x86_level;
+	/* Kernels run on GPUs, the first of which has the least; all else here
+	 * but isa is the host's.  NULL: on the CPU. */
+	const struct gpu *gpu[MAX_GPUS];
 };
+
+/* Those of a list like "sm_80,sm_90a", the least first; false where one is
+ * unknown, whose name is then in *unknown. */
+bool target_set_gpus(struct target *t, const char *list, const char **unknown);
 
 /* Does what two neighbouring products of u8 by i8 add up to fit 16 bits? */
 bool dot_pair_fits(int x, int y);

@@ -49,7 +49,7 @@ struct pipeline_options {
 /* Runs the passes in order; false after an error was reported. */
 bool pipeline_run(struct module *m, const struct pipeline_options *o);
 /* The text of -O<level>. */
-const char *pipeline_text(int level);
+const char *pipeline_text(int level, const struct target *t);
 /* One line per pass: name, summary, parameters. */
 void pipeline_list(FILE *out);
 

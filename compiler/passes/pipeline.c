@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "ir/op.h"
+#include "ir/target.h"
 #include "passes/pass.h"
 
 #define X(name) extern const struct pass_def pass_def_##name;
@@ -51,9 +52,26 @@ static const char pipeline_o2[] =
 	"check_bounds,"
 	"plan_memory";
 
-const char *pipeline_text(int level)
+/* Without what is made for register tiles and caches of a CPU. */
+static const char pipeline_gpu[] =
+	"fold,"
+	"lower_graph,"
+	"fold_statements,"
+	"widen,"
+	"integer,"
+	"fold_statements{bytes=1},"
+	"fuse,"
+	"requantize,"
+	"table,"
+	"lower_loops,"
+	"check_bounds,"
+	"plan_memory";
+
+const char *pipeline_text(int level, const struct target *t)
 {
-	return level ? pipeline_o2 : pipeline_o0;
+	if (!level)
+		return pipeline_o0;
+	return t && t->gpu[0] ? pipeline_gpu : pipeline_o2;
 }
 
 void pipeline_list(FILE *out)
@@ -174,7 +192,8 @@ static bool run_one(struct module *m, const struct pass_def *d,
 
 bool pipeline_run(struct module *m, const struct pipeline_options *o)
 {
-	const char *s = o->passes ? o->passes : pipeline_text(o->level);
+	const char *s = o->passes ? o->passes
+				  : pipeline_text(o->level, m->ctx->target);
 	unsigned n = 1, i = 0;
 
 	for (const char *p = s; *p; p++)

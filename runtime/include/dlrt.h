@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-#define DLRT_ABI_VERSION 2
+#define DLRT_ABI_VERSION 3
 
 /* The low 8 bits of what a model returns; bits 8 to 30 hold the number of
  * the node that raised it (an index into node_names), 0 when none is known. */
@@ -30,7 +30,9 @@ enum dlrt_status {
 	DLRT_WORKSPACE = 5,	/* workspace or output buffer too small */
 	DLRT_CPU = 6,		/* this CPU lacks what the object needs */
 	DLRT_VERSION = 7,	/* object and runtime do not fit */
-	DLRT_LIMIT = 8		/* a size is beyond what can be addressed */
+	DLRT_LIMIT = 8,		/* a size is beyond what can be addressed */
+	DLRT_DEVICE = 9,	/* the GPU or its driver: see the message */
+	DLRT_MEMORY = 10	/* out of memory, the GPU's or the host's */
 };
 
 #define DLRT_STATUS(ret) ((enum dlrt_status)((ret) & 0xff))
@@ -42,6 +44,24 @@ struct dlrt_pool {
 	void (*parallel_for)(struct dlrt_pool *self,
 			     void (*fn)(void *arg, int64_t lo, int64_t hi),
 			     void *arg, int64_t n, int64_t grain);
+};
+
+struct dlrt_kernel;
+
+/* What an object for a GPU asks of its runtime during a call; all addresses
+ * are the device's.  libdlrt has one: see dlrt_gpu_open(). */
+struct dlrt_device {
+	/* Starts the kernel, behind those started before, over so many points.
+	 * `args` are n_args values of 8 bytes. */
+	void (*launch)(struct dlrt_device *self,
+		       const struct dlrt_kernel *kernel, const int64_t *args,
+		       int64_t n_args, int64_t points);
+	/* These bytes in the host's memory, until the next fetch, as what was
+	 * started before leaves them; NULL when that failed. */
+	const void *(*fetch)(struct dlrt_device *self, const void *at,
+			     int64_t bytes);
+	void (*clear)(struct dlrt_device *self, void *at, int64_t bytes);
+	uint32_t *status;	/* of the kernels: as a model returns it */
 };
 
 /* A dim: value >= 0, or -1 - k for the model's symbolic dim k, or INT64_MIN
@@ -71,6 +91,39 @@ struct dlrt_call {
 	int64_t *out_dims;		/* all output dims in a row, or NULL */
 	struct dlrt_pool *pool;		/* NULL: on the calling thread only */
 	const void *weights;		/* of a side file, 64-byte aligned */
+	struct dlrt_device *device;	/* of an object for a GPU, else NULL */
+};
+
+/* Code for a GPU: machine code for one architecture, or PTX for it and all
+ * later ones. */
+enum dlrt_image_kind { DLRT_CUBIN, DLRT_PTX };
+
+struct dlrt_image {
+	uint32_t program;	/* images of a program hold the same kernels */
+	uint32_t kind;
+	uint32_t arch;		/* 90 for compute capability 9.0 */
+	uint32_t only;		/* 1: for no other than that (sm_90a) */
+	uint64_t bytes;
+	const void *data;
+};
+
+struct dlrt_kernel {
+	const char *name;
+	uint32_t program;
+	uint32_t threads;	/* of a block */
+	uint32_t points;	/* that a block takes at once; 0: there is one
+				 * block */
+	uint32_t shared_bytes;	/* of dynamic shared memory */
+};
+
+struct dlrt_gpu_code {
+	uint32_t n_images, n_kernels;
+	const struct dlrt_image *images;
+	const struct dlrt_kernel *kernels;
+	uint32_t min_driver;	/* as cuDriverGetVersion() counts */
+	uint32_t reserved;
+	const void *weights;	/* NULL with a side file */
+	uint64_t weights_bytes;
 };
 
 struct dlrt_model {
@@ -88,6 +141,7 @@ struct dlrt_model {
 	 * that are only known while it runs); 0 on overflow. */
 	size_t (*workspace)(const int64_t *dims);
 	int32_t (*invoke)(const struct dlrt_call *call);
+	const struct dlrt_gpu_code *gpu;	/* NULL: runs on the CPU */
 };
 
 /* ---- libdlrt -------------------------------------------------------- */
@@ -104,6 +158,35 @@ struct dlrt_model {
 DLRT_API struct dlrt_pool *dlrt_pool_create(unsigned threads);
 DLRT_API void dlrt_pool_destroy(struct dlrt_pool *pool);
 DLRT_API unsigned dlrt_pool_threads(const struct dlrt_pool *pool);
+
+/*
+ * A model on a GPU: its code and weights there, and memory for calls.  One call
+ * at a time.  Needs NVIDIA's driver, which is looked for here, nothing else.
+ *
+ * Opens device number `device`.  NULL on failure: then *status (or NULL) is a
+ * status and message (or NULL), of `size` bytes, one line on it.
+ */
+struct dlrt_gpu;
+DLRT_API struct dlrt_gpu *dlrt_gpu_open(const struct dlrt_model *model,
+					int device, int32_t *status,
+					char *message, size_t size);
+DLRT_API void dlrt_gpu_close(struct dlrt_gpu *gpu);
+/* Runs the model on memory of the host; workspace, pool, weights and device of
+ * the call are not looked at.  With a side file give the weights to
+ * dlrt_gpu_weights() first. */
+DLRT_API int32_t dlrt_gpu_run(struct dlrt_gpu *gpu,
+			      const struct dlrt_call *call);
+/* The same on memory of the device.  `stream` is a CUstream of the device's
+ * primary context, or NULL; the call waits for it only where it has to, and
+ * its status comes with dlrt_gpu_wait(). */
+DLRT_API int32_t dlrt_gpu_run_device(struct dlrt_gpu *gpu,
+				     const struct dlrt_call *call,
+				     void *stream);
+/* Waits for what was started; what the kernels report. */
+DLRT_API int32_t dlrt_gpu_wait(struct dlrt_gpu *gpu);
+DLRT_API int32_t dlrt_gpu_weights(struct dlrt_gpu *gpu, const void *weights);
+/* One line on the last failure; "" after none. */
+DLRT_API const char *dlrt_gpu_message(const struct dlrt_gpu *gpu);
 
 /* "index out of range", for messages; never NULL. */
 DLRT_API const char *dlrt_status_text(int32_t ret);

@@ -56,7 +56,8 @@ void bug_reproduce(void *arg)
 	/* A second bug on the way there is not reported again. */
 	job.ctx->diag.bug_hook = NULL;
 	job.ctx->target = codegen_target(job.ctx, o->target, o->cpu,
-					 o->features);
+					 o->features,
+					  o->march);
 	struct pipeline_options po = {
 		.passes = arena_str(&job.ctx->perm, all, (size_t)(rest - all)),
 		.level = o->level, .out = stderr,

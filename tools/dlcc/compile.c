@@ -6,8 +6,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "dlrt.h"
 #include "driver.h"
 #include "ir/op.h"
+#include "ir/target.h"
 #include "ir/text.h"
 #include "passes/graph/quantize/profile.h"
 #include "passes/pass.h"
@@ -109,7 +111,8 @@ const char *job_pipeline(const struct job *job)
 	static const char requantize[] = "requantize";
 	const struct options *o = job->o;
 	struct arena *a = &job->ctx->perm;
-	const char *s = o->passes ? o->passes : pipeline_text(o->level);
+	const char *s = o->passes ? o->passes : pipeline_text(o->level,
+							  job->ctx->target);
 	const char *own = quantize_pass(a, o);
 	const char *at = *own ? strstr(s, "lower_graph") : NULL;
 
@@ -157,7 +160,8 @@ static bool set_target(struct job *job)
 	const struct options *o = job->o;
 
 	job->ctx->target = codegen_target(job->ctx, o->target, o->cpu,
-					  o->features);
+					  o->features,
+					  o->march);
 	return job->ctx->target;
 }
 
@@ -197,6 +201,61 @@ static void report_proofs(const struct op *func)
 		fprintf(stderr, "dlcc: guarded: %s\n", list->strs[i]);
 }
 
+/* One image of all kernels, as it is. */
+static bool take_image(struct job *job, const struct gpu_code *code, bool ptx)
+{
+	const struct blob *found = NULL;
+	unsigned n = 0;
+
+	for (size_t i = 0; i < code->image.n; i++) {
+		if (code->image.v[i].kind != (ptx ? DLRT_PTX : DLRT_CUBIN))
+			continue;
+		if (!found)
+			found = &code->image.v[i].data;
+		n++;
+	}
+	if (n != 1) {
+		diag_error(&job->ctx->diag, EXIT_USAGE, NULL,
+			   "the kernels are in %u files of this kind: one is "
+			   "made by --emit=cuda, all are in the object", n);
+		return false;
+	}
+	char *copy = xrealloc(NULL, found->size + 1, 1);
+
+	memcpy(copy, found->data, found->size);
+	/* PTX ends with a NUL that is no part of the text. */
+	job->out.head = (struct blob){ copy, found->size - ptx };
+	return true;
+}
+
+static bool make_code(struct job *job, struct codegen_options *co,
+		      enum codegen_kind kind)
+{
+	const struct target *t = job->ctx->target;
+	struct gpu_code code;
+	bool ok;
+
+	if (!t->gpu[0] && kind >= CODEGEN_CUDA) {
+		diag_error(&job->ctx->diag, EXIT_USAGE, NULL,
+			   "--emit=cuda, ptx and cubin need "
+			   "--target=nvptx64-nvidia-cuda");
+		return false;
+	}
+	if (kind == CODEGEN_CUDA)
+		return codegen_cuda(job->m, co, &job->out);
+	if (!t->gpu[0])
+		return codegen_llvm(job->m, co, kind, &job->out);
+	co->nvrtc = job->o->nvrtc;
+	ok = codegen_gpu(job->m, co, &code);
+	co->gpu = &code;
+	if (kind == CODEGEN_PTX || kind == CODEGEN_CUBIN)
+		ok = ok && take_image(job, &code, kind == CODEGEN_PTX);
+	else
+		ok = ok && codegen_llvm(job->m, co, kind, &job->out);
+	gpu_code_free(&code);
+	return ok;
+}
+
 bool job_compile(struct job *job, enum codegen_kind kind)
 {
 	struct codegen_options co = {
@@ -209,6 +268,7 @@ bool job_compile(struct job *job, enum codegen_kind kind)
 	job->abi->weights_apart = job->o->weights;
 	if (!job_passes(job))
 		return false;
+	job->abi->gpu = job->ctx->target->gpu[0];
 	if (job->o->verbose) {
 		report_io(job->m->func);
 		report_proofs(job->m->func);
@@ -223,7 +283,7 @@ bool job_compile(struct job *job, enum codegen_kind kind)
 	job->pass = "(code generation)";
 	job->n_passed = UINT_MAX;
 	double start = now_ms();
-	bool ok = codegen_llvm(job->m, &co, kind, &job->out);
+	bool ok = make_code(job, &co, kind);
 
 	show_time(job, start, job->pass);
 	job->pass = NULL;
@@ -414,6 +474,9 @@ static bool compile(struct job *job)
 	case EMIT_ASM: return job_compile(job, CODEGEN_ASM);
 	case EMIT_LLVM: return job_compile(job, CODEGEN_LLVM);
 	case EMIT_BC: return job_compile(job, CODEGEN_BC);
+	case EMIT_CUDA: return job_compile(job, CODEGEN_CUDA);
+	case EMIT_PTX: return job_compile(job, CODEGEN_PTX);
+	case EMIT_CUBIN: return job_compile(job, CODEGEN_CUBIN);
 	case EMIT_OBJ: case EMIT_SO: case EMIT_HEADER: case EMIT_UNSET:
 		break;
 	}

@@ -19,6 +19,9 @@
 	EMIT(ASM, "asm", ".s")    \
 	EMIT(LLVM, "llvm", ".ll") \
 	EMIT(BC, "bc", ".bc")     \
+	EMIT(CUDA, "cuda", ".cu") \
+	EMIT(PTX, "ptx", ".ptx") \
+	EMIT(CUBIN, "cubin", ".cubin") \
 	EMIT(HEADER, "header", ".h") \
 	EMIT(IR, "ir", ".dl")     \
 	EMIT(NEST, "nest", ".nest.dl") \
@@ -43,6 +46,7 @@ struct options {
 	struct frontend_dim *dim;
 	unsigned n_dim;
 	const char *target, *cpu, *features;
+	const char *march, *nvrtc;	/* of GPUs */
 	const char *passes, *print_after, *data_root, *cc;
 	const char *blobs, *save_blobs;
 	int level;

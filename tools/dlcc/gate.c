@@ -295,7 +295,8 @@ static bool build_trial(struct gate *g)
 
 	/* Costs are those on the machine that the model is for. */
 	c->quantize->target = codegen_target(c, g->o->target, g->o->cpu,
-					     g->o->features);
+					     g->o->features,
+					  g->o->march);
 	c->quantize->trial = true;
 	po.passes = arena_fmt(&c->perm, "fold,%.*s", (int)strlen(own) - 1,
 			      own);

@@ -141,7 +141,7 @@ NORETURN static void list_passes(void)
 {
 	pipeline_list(stdout);
 	for (int i = 0; i <= 3; i++)
-		printf("-O%d: %s\n", i, pipeline_text(i));
+		printf("-O%d: %s\n", i, pipeline_text(i, NULL));
 	finish_stdout();
 }
 
@@ -323,6 +323,8 @@ static void set_option(struct options *o, struct arena *a, enum option_id id,
 	case OPT_TARGET: o->target = arg; break;
 	case OPT_MCPU: o->cpu = arg; break;
 	case OPT_MATTR: o->features = arg; break;
+	case OPT_MARCH: o->march = arg; break;
+	case OPT_NVRTC: o->nvrtc = arg; break;
 	case OPT_LEVEL:
 		o->level = (int)parse_int("optimize", arg, 0, 3);
 		break;

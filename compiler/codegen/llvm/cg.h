@@ -6,8 +6,8 @@
 #include <llvm-c/Core.h>
 #include <llvm-c/TargetMachine.h>
 
-#include "base/vec.h"
 #include "codegen/codegen.h"
+#include "codegen/kernel.h"
 #include "ir/op.h"
 #include "ir/target.h"
 
@@ -18,12 +18,11 @@ struct cv {
 	bool vec;
 };
 
-/* A kernel: what its argument block holds, in order, behind the status. */
+/* A kernel, and what its argument block holds, behind the status. */
 struct kernel {
 	struct op *op;
 	LLVMValueRef fn;
-	VEC(struct value *) bufs;
-	VEC(const struct atom *) atoms;	/* symbols and outer variables */
+	struct kernel_args args;
 };
 
 struct cg {
@@ -50,6 +49,8 @@ struct cg {
 	size_t n_dim;
 
 	LLVMValueRef invoke, workspace;
+	LLVMValueRef kernels;		/* of a GPU: the table, or NULL */
+	LLVMTypeRef kernel_type;	/* of one row */
 
 	/* The function being emitted. */
 	LLVMValueRef fn, status;
@@ -224,7 +225,17 @@ LLVMValueRef cg_baseline_function(struct cg *g, const char *name,
 /* i1 function(): has the CPU what the object needs?  NULL when all have. */
 LLVMValueRef cg_cpu_function(struct cg *g);
 
+/* ---- gpu.c ---------------------------------------------------------- */
+
+/* The table of the kernels of g->o->gpu, and all of struct dlrt_gpu_code. */
+void cg_gpu_kernels(struct cg *g);
+LLVMValueRef cg_gpu_code(struct cg *g);
+
 /* ---- table.c -------------------------------------------------------- */
+
+LLVMValueRef cg_const_global(struct cg *g, LLVMValueRef init,
+			     const char *name);
+LLVMValueRef cg_string(struct cg *g, const char *s);
 
 /* The model's table, of the invoke and workspace functions. */
 void cg_table(struct cg *g);

@@ -12,7 +12,7 @@
 struct entry {
 	struct cg *g;
 	LLVMValueRef call, fail, status, args, out_dims, pool;
-	LLVMValueRef workspace, workspace_bytes, weights;
+	LLVMValueRef workspace, workspace_bytes, weights, device;
 	unsigned n_args;
 	LLVMTypeRef call_type;
 	bool checked_late;	/* the full arena size was checked */
@@ -114,17 +114,16 @@ static LLVMValueRef buffer(struct entry *e, struct value *v)
 	return p;
 }
 
-static void run_kernel(struct entry *e, struct op *op)
+/* Emits the kernel's own function, with the state of this one kept. */
+static void kernel_function(struct entry *e, struct kernel *k)
 {
 	struct cg *g = e->g;
-	LLVMBuilderRef b = g->b;
-	struct kernel k = { .op = op };
 	struct map atoms = g->atoms, bufs = g->bufs;
 	LLVMValueRef fn = g->fn, status = g->status;
-	LLVMBasicBlockRef here = LLVMGetInsertBlock(b);
+	LLVMBasicBlockRef here = LLVMGetInsertBlock(g->b);
 
 	g->atoms = g->bufs = g->vals = (struct map){ 0 };
-	cg_kernel(g, &k, e->n_kernels++);
+	cg_kernel(g, k, e->n_kernels);
 	map_free(&g->atoms);
 	map_free(&g->bufs);
 	map_free(&g->vals);
@@ -132,21 +131,31 @@ static void run_kernel(struct entry *e, struct op *op)
 	g->bufs = bufs;
 	g->fn = fn;
 	g->status = status;
-	LLVMPositionBuilderAtEnd(b, here);
+	LLVMPositionBuilderAtEnd(g->b, here);
+}
 
-	unsigned n = 0, n_args = 1 + (unsigned)(k.bufs.n + k.atoms.n);
-	LLVMValueRef idx;
+static void put_arg(struct entry *e, unsigned *n, LLVMValueRef v)
+{
+	struct cg *g = e->g;
+	LLVMValueRef k = cg_int(g, (*n)++);
 
-	if (n_args > e->n_args)
-		e->n_args = n_args;
-#define PUT(v) (idx = cg_int(g, n++), \
-		LLVMBuildStore(b, (v), LLVMBuildGEP2(b, g->i64, e->args, \
-						     &idx, 1, "")))
-	PUT(e->status);
-	for (size_t i = 0; i < k.bufs.n; i++)
-		PUT(buffer(e, k.bufs.v[i]));
-	for (size_t i = 0; i < k.atoms.n; i++) {
-		const struct atom *a = k.atoms.v[i];
+	LLVMBuildStore(g->b, v,
+		       LLVMBuildGEP2(g->b, g->i64, e->args, &k, 1, ""));
+	if (*n > e->n_args)
+		e->n_args = *n;
+}
+
+/* Fills the argument block; returns how much is in it. */
+static unsigned put_args(struct entry *e, const struct kernel_args *args)
+{
+	struct cg *g = e->g;
+	unsigned n = 0;
+
+	put_arg(e, &n, e->status);
+	for (size_t i = 0; i < args->bufs.n; i++)
+		put_arg(e, &n, buffer(e, args->bufs.v[i]));
+	for (size_t i = 0; i < args->atoms.n; i++) {
+		const struct atom *a = args->atoms.v[i];
 		LLVMValueRef v = map_get(&g->atoms, a->serial);
 
 		if (!v)
@@ -154,14 +163,61 @@ static void run_kernel(struct entry *e, struct op *op)
 			    "a kernel needs %s%s, which is unknown",
 			    a->kind == ATOM_SYM ? a->name : "a variable",
 			    a->kind == ATOM_SYM ? "" : " of no loop around it");
-		PUT(v);
+		put_arg(e, &n, v);
 	}
-#undef PUT
-	struct block *body = op_body(op);
-	const struct expr *points = expr_const(g->c, 1);
+	return n;
+}
 
-	for (unsigned i = 0; i < body->n_iv; i++)
-		points = expr_mul(g->c, points, expr_atom(body->iv[i])->a);
+/* A function of struct dlrt_device, and its first argument. */
+static void call_device(struct entry *e, unsigned i, LLVMTypeRef result,
+			unsigned n, LLVMValueRef *arg, LLVMValueRef *value)
+{
+	struct cg *g = e->g;
+	LLVMTypeRef t[8];
+
+	for (unsigned k = 0; k < n; k++)
+		t[k] = LLVMTypeOf(arg[k]);
+	LLVMTypeRef ft = LLVMFunctionType(result, t, n, false);
+	LLVMValueRef fn = at(g, g->ptr, e->device, i);
+	LLVMValueRef v = LLVMBuildCall2(g->b, ft, fn, arg, n, "");
+
+	if (value)
+		*value = v;
+}
+
+/* The device runs the kernel: only its arguments are made here. */
+static void launch_kernel(struct entry *e, struct kernel *k)
+{
+	struct cg *g = e->g;
+	unsigned n = put_args(e, &k->args);
+	LLVMValueRef row = cg_int(g, g->o->gpu->row.v[e->n_kernels++]);
+	LLVMValueRef arg[] = {
+		e->device,
+		LLVMBuildGEP2(g->b, g->kernel_type, g->kernels, &row, 1, ""),
+		e->args, cg_int(g, n),
+		cg_expr(g, k->op, kernel_points(g->c, k->op), 0),
+	};
+
+	call_device(e, 0, g->void_, ARRAY_SIZE(arg), arg, NULL);
+	kernel_args_free(&k->args);
+}
+
+static void run_kernel(struct entry *e, struct op *op)
+{
+	struct cg *g = e->g;
+	LLVMBuilderRef b = g->b;
+	struct kernel k = { .op = op };
+
+	kernel_args(op, &k.args);
+	if (g->o->gpu) {
+		launch_kernel(e, &k);
+		return;
+	}
+	kernel_function(e, &k);
+	e->n_kernels++;
+	put_args(e, &k.args);
+
+	const struct expr *points = kernel_points(g->c, op);
 	int64_t grain = op_int(op, A_grain), total;
 	bool small = expr_is_const(points, &total) && total <= grain;
 	LLVMValueRef count = cg_expr(g, op, points, 0);
@@ -197,8 +253,7 @@ static void run_kernel(struct entry *e, struct op *op)
 		LLVMBuildBr(b, next);
 		LLVMPositionBuilderAtEnd(b, next);
 	}
-	vec_free(&k.bufs);
-	vec_free(&k.atoms);
+	kernel_args_free(&k.args);
 }
 
 static LLVMValueRef element(struct cg *g, enum dtype t, LLVMValueRef p,
@@ -254,6 +309,18 @@ static void count_elements(struct cg *g, enum dtype t, LLVMValueRef p,
 	LLVMPositionBuilderAtEnd(b, done);
 }
 
+/* What the device has there, in memory of the host. */
+static LLVMValueRef fetched(struct entry *e, const struct op *op,
+			    LLVMValueRef p, const struct expr *bytes)
+{
+	struct cg *g = e->g;
+	LLVMValueRef arg[] = { e->device, p, cg_expr(g, op, bytes, 0) };
+
+	call_device(e, 1, g->ptr, ARRAY_SIZE(arg), arg, &p);
+	fail_if(e, is_null(g, p), DLRT_DEVICE, op);
+	return p;
+}
+
 /* Symbols from the elements of an integer tensor. */
 static void run_bind(struct entry *e, struct op *op)
 {
@@ -262,6 +329,9 @@ static void run_bind(struct entry *e, struct op *op)
 	enum dtype t = v->type->dtype;
 	LLVMValueRef p = buffer(e, v), over = NULL;
 	const struct expr *elems = type_elems(g->c, v->type);
+
+	if (e->device)
+		p = fetched(e, op, p, layout_bytes(g->c, v));
 	size_t n;
 	const struct expr *const *sym = op_exprs(op, A_syms, &n);
 
@@ -324,9 +394,14 @@ static void clear_tail(struct entry *e, int64_t out, LLVMValueRef bytes)
 					    cg_int(g, 0), ""),
 			some, next);
 	LLVMPositionBuilderAtEnd(g->b, some);
-	LLVMBuildStore(g->b, LLVMConstNull(g->i8),
-		       LLVMBuildGEP2(g->b, g->i8, output_pointer(e, out),
-				     &last, 1, ""));
+	LLVMValueRef p = LLVMBuildGEP2(g->b, g->i8, output_pointer(e, out),
+				       &last, 1, "");
+	LLVMValueRef arg[] = { e->device, p, cg_int(g, 1) };
+
+	if (e->device)
+		call_device(e, 2, g->void_, ARRAY_SIZE(arg), arg, NULL);
+	else
+		LLVMBuildStore(g->b, LLVMConstNull(g->i8), p);
 	LLVMBuildBr(g->b, next);
 	LLVMPositionBuilderAtEnd(g->b, next);
 }
@@ -571,7 +646,7 @@ static LLVMValueRef invoke_function(struct cg *g)
 {
 	const struct abi *abi = g->o->abi;
 	LLVMTypeRef f[] = { g->ptr, g->ptr, g->ptr, g->ptr, g->i64,
-			    g->ptr, g->ptr, g->ptr, g->ptr };
+			    g->ptr, g->ptr, g->ptr, g->ptr, g->ptr };
 	LLVMTypeRef in[] = { g->ptr };
 	struct entry e = { .g = g };
 	LLVMValueRef fn = cg_baseline_function(
@@ -583,15 +658,21 @@ static LLVMValueRef invoke_function(struct cg *g)
 	map_free(&g->atoms);
 	map_free(&g->bufs);
 	g->fn = fn;
-	e.call_type = LLVMStructTypeInContext(g->lc, f, 9, false);
+	e.call_type = LLVMStructTypeInContext(g->lc, f, ARRAY_SIZE(f), false);
 	e.call = LLVMGetParam(fn, 0);
 	LLVMBasicBlockRef start = cg_block(g, "entry");
 
 	LLVMPositionBuilderAtEnd(g->b, start);
 	fail_if(&e, is_null(g, e.call), DLRT_ARG, NULL);
 	cpu_check(&e);
-	e.status = LLVMBuildAlloca(g->b, g->i32, "status");
-	LLVMBuildStore(g->b, LLVMConstNull(g->i32), e.status);
+	if (g->o->gpu) {
+		e.device = field(&e, 9, g->ptr);
+		fail_if(&e, is_null(g, e.device), DLRT_DEVICE, NULL);
+		e.status = at(g, g->ptr, e.device, 3);
+	} else {
+		e.status = LLVMBuildAlloca(g->b, g->i32, "status");
+		LLVMBuildStore(g->b, LLVMConstNull(g->i32), e.status);
+	}
 	/* Sized at the end, when the largest kernel is known. */
 	LLVMValueRef args_at = LLVMBuildAlloca(g->b, g->i64, "args");
 
@@ -606,7 +687,7 @@ static LLVMValueRef invoke_function(struct cg *g)
 	e.workspace_bytes = field(&e, 4, g->i64);
 	e.out_dims = field(&e, 6, g->ptr);
 	e.pool = field(&e, 7, g->ptr);
-	if (abi->weights_apart) {
+	if (abi->weights_apart || (g->o->gpu && g->weights)) {
 		e.weights = field(&e, 8, g->ptr);
 		fail_if(&e, is_null(g, e.weights), DLRT_ARG, NULL);
 	} else {
@@ -636,7 +717,10 @@ static LLVMValueRef invoke_function(struct cg *g)
 		DLRT_WORKSPACE, NULL);
 	run_block(&e, body);
 	write_out_dims(&e, body->last);
-	LLVMBuildRet(g->b, LLVMBuildLoad2(g->b, g->i32, e.status, ""));
+	/* The device's own comes when it is done. */
+	LLVMBuildRet(g->b, g->o->gpu ? LLVMConstNull(g->i32)
+				     : LLVMBuildLoad2(g->b, g->i32, e.status,
+						      ""));
 
 	/* Replace the placeholder by an array of the right size. */
 	LLVMPositionBuilderBefore(g->b, args_at);
@@ -653,6 +737,8 @@ static LLVMValueRef invoke_function(struct cg *g)
 bool cg_entry(struct cg *g)
 {
 	g->dim = module_dims(g->m, &g->n_dim);
+	if (g->o->gpu)
+		cg_gpu_kernels(g);
 	g->invoke = invoke_function(g);
 	g->workspace = workspace_function(g);
 	cg_table(g);

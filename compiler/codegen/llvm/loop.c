@@ -280,77 +280,6 @@ void cg_block_ops(struct cg *g, struct block *b)
 
 /* ---- kernels -------------------------------------------------------- */
 
-struct collect {
-	struct cg *g;
-	struct kernel *k;
-};
-
-static void add_atom(void *arg, const struct atom *a)
-{
-	struct collect *col = arg;
-	struct kernel *k = col->k;
-
-	/* An extent may mention symbols as well. */
-	if (a->kind == ATOM_IV || a->kind == ATOM_ARG)
-		if (a->a)
-			expr_visit(a->a, add_atom, arg);
-	if (a->kind != ATOM_SYM && a->kind != ATOM_DIM && a->kind != ATOM_IV)
-		return;
-	if (map_get(&col->g->atoms, a->serial))
-		return;
-	for (size_t i = 0; i < k->atoms.n; i++)
-		if (k->atoms.v[i] == a)
-			return;
-	vec_push(&k->atoms, a);
-}
-
-static void add_buf(struct collect *col, struct value *v)
-{
-	struct kernel *k = col->k;
-
-	for (size_t i = 0; i < k->bufs.n; i++)
-		if (k->bufs.v[i] == v)
-			return;
-	vec_push(&k->bufs, v);
-	/* Strides come from the dims. */
-	for (uint32_t i = 0; i < v->type->rank; i++)
-		expr_visit(v->type->dim[i], add_atom, col);
-}
-
-static void mark_inner(void *arg, struct op *op)
-{
-	struct cg *g = arg;
-
-	for (unsigned r = 0; r < op->n_region; r++)
-		for (unsigned i = 0; i < op->region[r].block->n_iv; i++)
-			map_put(&g->atoms,
-				expr_atom(op->region[r].block->iv[i])->serial,
-				g->zeros);
-}
-
-static void collect_op(void *arg, struct op *op)
-{
-	struct collect *col = arg;
-
-	for (unsigned i = 0; i < op->n_in; i++) {
-		struct value *v = op->in[i].val;
-
-		if (v && v->type->kind == TY_TENSOR &&
-		    value_is_outside(v, col->k->op))
-			add_buf(col, v);
-	}
-	for (unsigned i = 0; i < op->n_attr; i++)
-		if (op->attr[i].val->kind == AT_EXPRS)
-			for (size_t j = 0; j < op->attr[i].val->n; j++)
-				expr_visit(op->attr[i].val->exprs[j], add_atom,
-					   col);
-	for (unsigned r = 0; r < op->n_region; r++)
-		for (unsigned i = 0; i < op->region[r].block->n_iv; i++)
-			expr_visit(
-				expr_atom(op->region[r].block->iv[i])->a,
-				add_atom, col);
-}
-
 static LLVMValueRef slot(struct cg *g, LLVMValueRef args, unsigned i,
 			 LLVMTypeRef t)
 {
@@ -368,13 +297,15 @@ static LLVMValueRef slot(struct cg *g, LLVMValueRef args, unsigned i,
 /* Binds what the kernel takes from its argument block. */
 static void bind_args(struct cg *g, struct kernel *k, LLVMValueRef args)
 {
+	const struct kernel_args *a = &k->args;
 	unsigned n = 0;
 
 	g->status = slot(g, args, n++, g->ptr);
-	for (size_t i = 0; i < k->bufs.n; i++)
-		map_put(&g->bufs, k->bufs.v[i]->id, slot(g, args, n++, g->ptr));
-	for (size_t i = 0; i < k->atoms.n; i++)
-		map_put(&g->atoms, k->atoms.v[i]->serial,
+	for (size_t i = 0; i < a->bufs.n; i++)
+		map_put(&g->bufs, a->bufs.v[i]->id,
+			slot(g, args, n++, g->ptr));
+	for (size_t i = 0; i < a->atoms.n; i++)
+		map_put(&g->atoms, a->atoms.v[i]->serial,
 			slot(g, args, n++, g->i64));
 }
 
@@ -384,21 +315,12 @@ void cg_kernel(struct cg *g, struct kernel *k, unsigned number)
 {
 	LLVMBuilderRef b = g->b;
 	struct block *body = op_body(k->op);
-	struct collect col = { g, k };
 	LLVMTypeRef arg[] = { g->ptr, g->i64, g->i64 };
 	LLVMTypeRef ty = LLVMFunctionType(g->void_, arg, 3, false);
 
 	map_free(&g->vals);
 	map_free(&g->atoms);
 	map_free(&g->bufs);
-	for (unsigned i = 0; i < body->n_iv; i++)
-		map_put(&g->atoms, expr_atom(body->iv[i])->serial, g->zeros);
-	block_walk(body, mark_inner, g);
-	block_walk(body, collect_op, &col);
-	for (unsigned i = 0; i < body->n_iv; i++)
-		expr_visit(expr_atom(body->iv[i])->a, add_atom, &col);
-	map_free(&g->atoms);
-
 	k->fn = cg_new_function(g, arena_fmt(&g->c->temp, "k%u", number), ty);
 	g->fn = k->fn;
 	LLVMPositionBuilderAtEnd(b, cg_block(g, "entry"));

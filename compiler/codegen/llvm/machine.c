@@ -137,8 +137,27 @@ static void settle_x86(struct ctx *c, const struct cpu_info *i,
 	t->features = changes;
 }
 
+static bool is_gpu(const char *triple)
+{
+	return triple && !strncmp(triple, "nvptx64", 7);
+}
+
+static bool settle_gpus(struct ctx *c, struct target *t, const char *list)
+{
+	const char *unknown;
+
+	if (target_set_gpus(t, list, &unknown))
+		return true;
+	diag_error(&c->diag, EXIT_USAGE, NULL,
+		   "-march=%s: no GPU is named '%.*s'; sm_75, sm_80, sm_86, "
+		   "sm_87, sm_89, sm_90, sm_90a, sm_100 and sm_120 are", list,
+		   (int)strcspn(unknown, ","), unknown);
+	return false;
+}
+
 const struct target *codegen_target(struct ctx *c, const char *triple,
-				    const char *cpu, const char *features)
+				    const char *cpu, const char *features,
+				    const char *gpus)
 {
 	struct cpu_info i = { 0 };
 	char *host = NULL, *host_cpu = NULL, *host_feat = NULL, *err = NULL;
@@ -149,7 +168,15 @@ const struct target *codegen_target(struct ctx *c, const char *triple,
 	LLVMInitializeAllTargetMCs();
 	LLVMInitializeAllAsmPrinters();
 	LLVMInitializeAllAsmParsers();
-	if (!triple)
+	bool gpu = is_gpu(triple);
+
+	if (gpus && !gpu) {
+		diag_error(&c->diag, EXIT_USAGE, NULL,
+			   "-march=%s needs --target=nvptx64-nvidia-cuda; a "
+			   "CPU is chosen by -mcpu", gpus);
+		return NULL;
+	}
+	if (!triple || gpu)
 		triple = host = LLVMGetDefaultTargetTriple();
 	norm = LLVMNormalizeTargetTriple(triple);
 	if (LLVMGetTargetFromTriple(norm, &i.target, &err)) {
@@ -184,6 +211,8 @@ const struct target *codegen_target(struct ctx *c, const char *triple,
 			warn_unchecked(c, features ? features : "");
 			settle_x86(c, &i, features ? features : "", t);
 		}
+		if (gpu && !settle_gpus(c, t, gpus ? gpus : "sm_80"))
+			t = NULL;
 	}
 	LLVMDisposeMessage(norm);
 	if (host)

@@ -7,8 +7,8 @@
 #include "codegen/llvm/cg.h"
 #include "dlrt.h"
 
-static LLVMValueRef const_global(struct cg *g, LLVMValueRef init,
-				 const char *name)
+LLVMValueRef cg_const_global(struct cg *g, LLVMValueRef init,
+			     const char *name)
 {
 	LLVMValueRef v = LLVMAddGlobal(g->mod, LLVMTypeOf(init), name);
 
@@ -19,10 +19,10 @@ static LLVMValueRef const_global(struct cg *g, LLVMValueRef init,
 	return v;
 }
 
-static LLVMValueRef string(struct cg *g, const char *s)
+LLVMValueRef cg_string(struct cg *g, const char *s)
 {
 	s = s ? s : "";
-	return const_global(g,
+	return cg_const_global(g,
 			    LLVMConstStringInContext2(g->lc, s, strlen(s),
 						      false),
 			    "str");
@@ -33,8 +33,8 @@ static LLVMValueRef strings(struct cg *g, uint32_t n, const char *const *s)
 	LLVMValueRef *v = NEW_ARRAY(&g->c->temp, n + 1u, LLVMValueRef);
 
 	for (uint32_t i = 0; i < n; i++)
-		v[i] = string(g, s[i]);
-	return const_global(g, LLVMConstArray2(g->ptr, v, n), "strs");
+		v[i] = cg_string(g, s[i]);
+	return cg_const_global(g, LLVMConstArray2(g->ptr, v, n), "strs");
 }
 
 static LLVMValueRef tensors(struct cg *g, uint32_t n,
@@ -53,13 +53,14 @@ static LLVMValueRef tensors(struct cg *g, uint32_t n,
 		for (uint32_t k = 0; k < t[i].rank; k++)
 			d[k] = cg_int(g, t[i].code[k]);
 		LLVMValueRef x[] = {
-			string(g, t[i].name),
+			cg_string(g, t[i].name),
 			LLVMConstInt(g->i32,
 				     (uint64_t)dtype_info[t[i].dtype].onnx,
 				     false),
 			LLVMConstInt(g->i32, t[i].rank, false),
-			const_global(g, LLVMConstArray2(g->i64, d, t[i].rank),
-				     "dims"),
+			cg_const_global(g,
+					LLVMConstArray2(g->i64, d, t[i].rank),
+					"dims"),
 			LLVMConstReal(f32, (double)t[i].scale),
 			LLVMConstInt(g->i32, (uint64_t)t[i].zero_point, true),
 			LLVMConstInt(g->i32, (uint64_t)-1, true),
@@ -69,7 +70,7 @@ static LLVMValueRef tensors(struct cg *g, uint32_t n,
 		v[i] = LLVMConstStructInContext(g->lc, x, ARRAY_SIZE(x),
 						false);
 	}
-	return const_global(g, LLVMConstArray2(st, v, n), "tensors");
+	return cg_const_global(g, LLVMConstArray2(st, v, n), "tensors");
 }
 
 struct node_names {
@@ -130,7 +131,7 @@ void cg_table(struct cg *g)
 	LLVMValueRef f[] = {
 		LLVMConstInt(g->i32, DLRT_ABI_VERSION, false),
 		LLVMConstInt(g->i32, sizeof(struct dlrt_model), false),
-		string(g, abi->prefix),
+		cg_string(g, abi->prefix),
 		LLVMConstInt(g->i32, abi->n_in, false),
 		LLVMConstInt(g->i32, abi->n_out, false),
 		LLVMConstInt(g->i32, abi->n_dim, false),
@@ -139,11 +140,12 @@ void cg_table(struct cg *g)
 		tensors(g, abi->n_out, abi->out),
 		strings(g, abi->n_dim, abi->dim_name),
 		strings(g, nn.n, nn.v),
-		string(g, cpu),
+		cg_string(g, cpu),
 		cg_int(g, abi->weights_apart ? g->weight_bytes : 0),
 		LLVMConstArray2(g->i8, hash, 8),
 		g->workspace,
 		g->invoke,
+		g->o->gpu ? cg_gpu_code(g) : LLVMConstNull(g->ptr),
 	};
 	LLVMValueRef init = LLVMConstStructInContext(g->lc, f, ARRAY_SIZE(f),
 						     false);

@@ -361,6 +361,54 @@ static void choose_tasks(struct schedule *s)
 		s->chunk = 0;
 }
 
+/* ---- on a GPU ------------------------------------------------------- */
+
+enum {
+	SHORT_ROW = 32,		/* elements that a thread takes by itself */
+	LONG_FOLD = 128,	/* that are worth a block of threads */
+};
+
+static int64_t fold_extent(const struct op *fold)
+{
+	const struct block *b = op_body(fold);
+	int64_t n = 1;
+
+	for (unsigned i = 0; i < b->n_iv; i++)
+		n = work_times(n, extent_or(b->iv[i], LONG_FOLD));
+	return n;
+}
+
+/*
+ * A thread for each point, next to its neighbours in memory, unless many points
+ * need the same fold, or there is a long one that runs along memory: then the
+ * lanes of a vector are the threads of a block, for which the choice of the CPU
+ * stands.
+ */
+static void choose_threads(struct schedule *s)
+{
+	struct op *fold = deepest_fold(s);
+	int64_t row = 1;
+	bool rows = repeats_folds(s, s->n_loop, 0);
+
+	if (!rows && fold && s->vec_loop < 0 && s->vec_reduce &&
+	    fold_extent(fold) >= LONG_FOLD)
+		return;
+	if (rows) {
+		for (unsigned k = s->n_par; k < s->n_loop; k++)
+			row = work_times(row, extent_or(s->iv[k], LONG_FOLD));
+		if (row > SHORT_ROW && (s->vec_loop >= 0 || s->vec_reduce)) {
+			if (s->chunk)
+				s->chunk = s->lanes;
+			return;
+		}
+	} else {
+		s->n_par = s->n_loop;
+	}
+	s->chunk = 0;
+	s->vec_loop = -1;
+	s->lanes = 1;
+}
+
 struct schedule schedule_make(struct ctx *c, struct op *op)
 {
 	struct schedule s = { .ctx = c, .op = op };
@@ -369,5 +417,7 @@ struct schedule schedule_make(struct ctx *c, struct op *op)
 	find_levels(&s);
 	choose_vector(&s);
 	choose_tasks(&s);
+	if (c->target->gpu[0])
+		choose_threads(&s);
 	return s;
 }

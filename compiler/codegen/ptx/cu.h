@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files that print CUDA C++ share. */
+#ifndef CODEGEN_PTX_CU_H
+#define CODEGEN_PTX_CU_H
+
+#include <stdio.h>
+
+#include "codegen/codegen.h"
+#include "codegen/kernel.h"
+#include "ir/target.h"
+
+/* The kernel that is being printed. */
+struct cu {
+	struct ctx *c;
+	FILE *f;
+	unsigned depth;			/* of indentation */
+	struct op *kernel;
+	unsigned threads;		/* of a block */
+	/* The threads of a block share each point, and take turns in the loops
+	 * that have a width; else each thread has a point. */
+	bool shared_point;
+	bool in_lanes;			/* inside of such a loop */
+	bool wide;			/* indices have 64 bits */
+	struct map vals;		/* value id -> its number + 1 */
+	struct map atoms;		/* serial -> name */
+	struct map bufs;		/* value id -> number + 1 */
+	unsigned n_val, n_iv;
+	uint32_t node;			/* of the op, for the status */
+};
+
+/* ---- cuda.c --------------------------------------------------------- */
+
+/* A line of its own, indented. */
+void cu_line(struct cu *k, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void cu_indent(struct cu *k);
+/* Numbers a value and begins "const T v1 = "; the caller ends the line. */
+void cu_define(struct cu *k, const struct value *v);
+/* "v1", or the literal of a constant, in the temp arena. */
+const char *cu_val(struct cu *k, const struct value *v);
+unsigned cu_number(struct cu *k, const struct value *v);
+void cu_op(struct cu *k, struct op *op);
+
+/* ---- cuda_expr.c ---------------------------------------------------- */
+
+const char *cu_expr(struct cu *k, const struct op *op, const struct expr *e);
+/* Do all indices and extents of the kernel fit 31 bits, in all calls and with
+ * all that is computed on the way? */
+bool cu_fits_int(struct ctx *c, struct op *kernel,
+		 const struct kernel_args *args);
+
+/* ---- cuda_scalar.c -------------------------------------------------- */
+
+/* C's types of an element in registers and in memory. */
+const char *cu_type(enum dtype t);
+const char *cu_mem_type(enum dtype t);
+/* Between them; x is a C expression. */
+const char *cu_from_mem(struct cu *k, enum dtype t, const char *x);
+const char *cu_to_mem(struct cu *k, enum dtype t, const char *x);
+const char *cu_arith2(struct cu *k, enum opcode code, enum dtype t,
+		      const char *a, const char *b);
+/* The element that changes nothing when it is combined. */
+const char *cu_identity(struct cu *k, enum opcode code, enum dtype t);
+/* A number of that type. */
+const char *cu_literal(struct cu *k, enum dtype t, union scalar s);
+void cu_scalar_op(struct cu *k, struct op *op);
+
+/* ---- cuda_loop.c ---------------------------------------------------- */
+
+void cu_for(struct cu *k, struct op *op);
+
+/* ---- nvrtc.c -------------------------------------------------------- */
+
+/* Compiles CUDA C++ for an architecture.  NVRTC is looked for once. */
+struct nvrtc;
+struct nvrtc *nvrtc_open(struct ctx *c, const char *path);
+void nvrtc_close(struct nvrtc *n);
+unsigned nvrtc_min_driver(const struct nvrtc *n);
+/* PTX or machine code for `arch` ("sm_90"), malloc'ed.  False with its log,
+ * malloc'ed, when NVRTC refuses the text or a kernel spills. */
+bool nvrtc_compile(struct nvrtc *n, const char *text, const char *arch,
+		   bool ptx, struct blob *out, char **log);
+
+extern const char gpu_prelude[];
+
+#endif

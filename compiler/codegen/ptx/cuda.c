@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Kernels of the loop level as CUDA C++ that a person can read.  Each begins
+ * with the ONNX nodes that it computes.  The text of a kernel says nothing but
+ * what it does: those that do the same are one.
+ */
+#include "codegen/ptx/cu.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "codegen/ptx/kernels.h"
+#include "ir/layout.h"
+
+enum { FLAT_THREADS = 128 };	/* of a block whose threads have points */
+
+/* ---- text ----------------------------------------------------------- */
+
+void cu_indent(struct cu *k)
+{
+	for (unsigned i = 0; i < k->depth; i++)
+		fputc('\t', k->f);
+}
+
+void cu_line(struct cu *k, const char *fmt, ...)
+{
+	va_list ap;
+
+	cu_indent(k);
+	va_start(ap, fmt);
+	vfprintf(k->f, fmt, ap);
+	va_end(ap);
+	fputc('\n', k->f);
+}
+
+unsigned cu_number(struct cu *k, const struct value *v)
+{
+	uintptr_t n = (uintptr_t)map_get(&k->vals, v->id);
+
+	if (!n) {
+		n = ++k->n_val;
+		map_put(&k->vals, v->id, (void *)n);
+	}
+	return (unsigned)n - 1;
+}
+
+void cu_define(struct cu *k, const struct value *v)
+{
+	cu_indent(k);
+	fprintf(k->f, "const %s v%u = ", cu_type(v->type->dtype),
+		cu_number(k, v));
+}
+
+static union scalar const_value(const struct op *op)
+{
+	const struct attr *a = op_attr(op, A_value);
+	enum dtype t = op->out[0].type->dtype;
+	union scalar s = { 0 };
+
+	if (dtype_is_float(t))
+		s.d = a->kind == AT_INT ? (double)a->i : a->f;
+	else
+		s.i = a->kind == AT_INT ? a->i : (int64_t)a->f;
+	return scalar_wrap(t, s);
+}
+
+const char *cu_val(struct cu *k, const struct value *v)
+{
+	const struct op *op = def_of(v, OP_arith_const);
+
+	if (op)
+		return cu_literal(k, v->type->dtype, const_value(op));
+	if (!map_get(&k->vals, v->id))
+		bug(&k->c->diag, "a kernel reads %%%u, which it has not made",
+		    v->id);
+	return arena_fmt(&k->c->temp, "v%u", cu_number(k, v));
+}
+
+/* ---- loads and stores ----------------------------------------------- */
+
+static const char *buffer(struct cu *k, const struct value *buf)
+{
+	uintptr_t n = (uintptr_t)map_get(&k->bufs, buf->id);
+
+	if (!n)
+		bug(&k->c->diag, "no address for buffer %%%u", buf->id);
+	return arena_fmt(&k->c->temp, "b%u", (unsigned)n - 1);
+}
+
+static const char *offset(struct cu *k, const struct op *op,
+			  const struct value *buf)
+{
+	size_t n;
+
+	return cu_expr(k, op,
+		       layout_offset(k->c, buf, op_exprs(op, A_idx, &n)));
+}
+
+/* "a >= 0 && b >= 0", or NULL without guards. */
+static const char *guards(struct cu *k, const struct op *op)
+{
+	struct arena *temp = &k->c->temp;
+	const char *all = NULL;
+	size_t n;
+	const struct expr *const *guard = op_exprs(op, A_guard, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		const char *e = cu_expr(k, op, guard[i]);
+
+		all = all ? arena_fmt(temp, "%s && %s >= 0", all, e)
+			  : arena_fmt(temp, "%s >= 0", e);
+	}
+	return all;
+}
+
+static void load(struct cu *k, const struct op *op)
+{
+	const struct value *buf = op->in[0].val;
+	enum dtype t = buf->type->dtype;
+	const char *b = buffer(k, buf), *off = offset(k, op, buf), *x;
+	const char *cond = guards(k, op);
+
+	if (dtype_is_packed(t))
+		x = arena_fmt(&k->c->temp, "dl_packed_load_%s(%s, %s, %u)",
+			      dtype_info[t].kind == DK_INT ? "i" : "u", b, off,
+			      dtype_info[t].bits);
+	else
+		x = arena_fmt(&k->c->temp, "%s[%s]", b, off);
+	x = cu_from_mem(k, t, x);
+	/* Names are made in the order in which they are defined. */
+	const char *other = cond ? cu_val(k, op->in[1].val) : NULL;
+
+	cu_define(k, &op->out[0]);
+	if (cond)
+		fprintf(k->f, "%s ? %s : %s;\n", cond, x, other);
+	else
+		fprintf(k->f, "%s;\n", x);
+}
+
+static void store(struct cu *k, const struct op *op)
+{
+	const struct value *buf = op->in[1].val;
+	enum dtype t = buf->type->dtype;
+	const char *b = buffer(k, buf), *off = offset(k, op, buf);
+	const char *x = cu_to_mem(k, t, cu_val(k, op->in[0].val));
+	const char *cond = guards(k, op);
+
+	/* All threads come here with the same. */
+	if (k->shared_point && !k->in_lanes)
+		cond = cond ? arena_fmt(&k->c->temp, "dl_thread() == 0 && %s",
+					cond)
+			    : "dl_thread() == 0";
+	if (cond) {
+		cu_line(k, "if (%s)", cond);
+		k->depth++;
+	}
+	if (dtype_is_packed(t))
+		cu_line(k, "dl_packed_store(%s, %s, %u, %s);", b, off,
+			dtype_info[t].bits, x);
+	else
+		cu_line(k, "%s[%s] = %s;", b, off, x);
+	k->depth -= cond != NULL;
+}
+
+void cu_op(struct cu *k, struct op *op)
+{
+	k->node = op->loc && op->loc->node >= 0 && op->loc->node < 0x7ffffe
+			  ? (uint32_t)op->loc->node + 1
+			  : 0;
+	switch ((int)op->code) {
+	case OP_arith_const: case OP_loop_yield: break;
+	case OP_loop_for: cu_for(k, op); break;
+	case OP_mem_load: load(k, op); break;
+	case OP_mem_store: store(k, op); break;
+	default: cu_scalar_op(k, op); break;
+	}
+}
+
+/* ---- kernels -------------------------------------------------------- */
+
+static void find_wide(void *arg, struct op *op)
+{
+	bool *wide = arg;
+
+	*wide |= op->code == OP_loop_for && op_int(op, A_width) > 1;
+}
+
+struct stored {
+	const struct value *buf;
+	bool yes;
+};
+
+static void find_store(void *arg, struct op *op)
+{
+	struct stored *s = arg;
+
+	s->yes |= op->code == OP_mem_store && op->in[1].val == s->buf;
+}
+
+static bool is_stored(struct op *kernel, const struct value *buf)
+{
+	struct stored s = { buf, false };
+
+	block_walk(op_body(kernel), find_store, &s);
+	return s.yes;
+}
+
+static void put_params(struct cu *k, const struct kernel_args *args)
+{
+	fputs("(u32 *status", k->f);
+	for (size_t i = 0; i < args->bufs.n; i++) {
+		const struct value *v = args->bufs.v[i];
+
+		map_put(&k->bufs, v->id, (void *)(uintptr_t)(i + 1));
+		fprintf(k->f, ",\n\t%s%s *__restrict__ b%zu",
+			is_stored(k->kernel, v) ? "" : "const ",
+			cu_mem_type(v->type->dtype), i);
+	}
+	for (size_t i = 0; i < args->atoms.n; i++) {
+		char *name = arena_fmt(&k->c->temp, "n%zu", i);
+
+		map_put(&k->atoms, args->atoms.v[i]->serial, name);
+		fprintf(k->f, ",\n\ti64 %s", name);
+	}
+	fputs(",\n\ti64 points)\n", k->f);
+}
+
+/* The point's number becomes the kernel's variables, the last one fastest. */
+static void put_point(struct cu *k)
+{
+	const struct block *body = op_body(k->kernel);
+	const char *t = k->wide ? "i64" : "int", *u = k->wide ? "u64" : "u32";
+
+	if (body->n_iv > 1)
+		cu_line(k, "%s q = (%s)p;", u, u);
+	for (unsigned i = body->n_iv; i-- > 0;) {
+		const struct atom *iv = expr_atom(body->iv[i]);
+		const char *name = arena_fmt(&k->c->temp, "i%u", k->n_iv++);
+
+		if (body->n_iv == 1) {
+			cu_line(k, "const %s %s = p;", t, name);
+		} else if (!i) {
+			cu_line(k, "const %s %s = (%s)q;", t, name, t);
+		} else {
+			const char *e = cu_expr(k, k->kernel, iv->a);
+
+			cu_line(k, "const %s %s = (%s)(q %% (%s)%s);", t, name,
+				t, u, e);
+			cu_line(k, "q /= (%s)%s;", u, e);
+		}
+		map_put(&k->atoms, iv->serial, (void *)(uintptr_t)name);
+	}
+}
+
+static void put_body(struct cu *k)
+{
+	const char *t = k->wide ? "i64" : "int";
+	bool serial = k->threads == 1;
+
+	fputs("{\n", k->f);
+	k->depth = 1;
+	if (serial)
+		cu_line(k, "for (%s p = 0; p < (%s)points; p++) {", t, t);
+	else if (k->shared_point)
+		cu_line(k, "for (%s p = dl_block(); p < (%s)points; "
+			"p += dl_blocks()) {", t, t);
+	else
+		cu_line(k, "for (%s p = (%s)dl_block() * %u + dl_thread(); "
+			"p < (%s)points; p += (%s)dl_blocks() * %u) {", t, t,
+			k->threads, t, t, k->threads);
+	k->depth++;
+	put_point(k);
+	for (struct op *op = op_body(k->kernel)->first; op; op = op->next)
+		cu_op(k, op);
+	k->depth--;
+	cu_line(k, "}");
+	fputs("}\n", k->f);
+}
+
+/* Threads for a row of n elements: whole warps, and not more than have work. */
+static unsigned row_threads(struct ctx *c)
+{
+	return target_lanes(c->target, 32);
+}
+
+/* The kernel behind its name, malloc'ed. */
+static char *kernel_text(struct ctx *c, struct op *op, struct gpu_kernel *row)
+{
+	struct cu k = { .c = c, .kernel = op };
+	struct kernel_args args;
+	char *text = NULL;
+	size_t size;
+
+	kernel_args(op, &args);
+	k.f = open_memstream(&text, &size);
+	if (!k.f)
+		fatal(EXIT_LIMIT, "out of memory");
+	block_walk(op_body(op), find_wide, &k.shared_point);
+	k.wide = !cu_fits_int(c, op, &args);
+	if (kernel_is_serial(op)) {
+		k.shared_point = false;
+		k.threads = 1;
+	} else {
+		k.threads = k.shared_point ? row_threads(c) : FLAT_THREADS;
+	}
+	put_params(&k, &args);
+	put_body(&k);
+	fclose(k.f);
+	row->threads = k.threads;
+	row->points = k.threads == 1 ? 0 : k.shared_point ? 1 : k.threads;
+	kernel_args_free(&args);
+	map_free(&k.vals);
+	map_free(&k.atoms);
+	map_free(&k.bufs);
+	return text;
+}
+
+/* ---- modules -------------------------------------------------------- */
+
+static void add_node(void *arg, struct op *op)
+{
+	struct cuda_kernel *k = arg;
+
+	if (!op->loc || !op->loc->name || !*op->loc->name)
+		return;
+	for (size_t i = 0; i < k->nodes.n; i++)
+		if (k->nodes.v[i] == op->loc)
+			return;
+	vec_push(&k->nodes, op->loc);
+}
+
+static void add_kernel(void *arg, struct op *op)
+{
+	struct cuda_kernels *all = arg;
+	struct gpu_kernel row = { 0 };
+	struct cuda_kernel k = { 0 };
+
+	if (op->code != OP_loop_kernel)
+		return;
+	k.text = kernel_text(all->c, op, &row);
+	size_t at = 0;
+
+	while (at < all->kernel.n && strcmp(all->kernel.v[at].text, k.text))
+		at++;
+	vec_push(&all->row, (unsigned)at);
+	if (at < all->kernel.n) {
+		free(k.text);
+	} else {
+		k.row = row;
+		k.row.name = arena_fmt(&all->c->perm, "k%zu", at);
+		vec_push(&all->kernel, k);
+	}
+	add_node(&all->kernel.v[at], op);
+	block_walk(op_body(op), add_node, &all->kernel.v[at]);
+}
+
+void cuda_kernels(struct module *m, struct cuda_kernels *all)
+{
+	*all = (struct cuda_kernels){ .c = m->ctx };
+	block_walk(op_body(m->func), add_kernel, all);
+}
+
+void cuda_kernels_free(struct cuda_kernels *all)
+{
+	for (size_t i = 0; i < all->kernel.n; i++) {
+		free(all->kernel.v[i].text);
+		vec_free(&all->kernel.v[i].nodes);
+	}
+	vec_free(&all->kernel);
+	vec_free(&all->row);
+}
+
+/* Names of nodes are any bytes: none may end the comment or the line. */
+static void put_name(FILE *f, const char *s)
+{
+	for (; *s; s++)
+		fputc(*s == '\\' || (unsigned char)*s < ' ' ? '?' : *s, f);
+}
+
+void cuda_put(FILE *f, const struct cuda_kernel *k)
+{
+	enum { MAX_NODES = 16 };
+
+	for (size_t i = 0; i < k->nodes.n && i < MAX_NODES; i++) {
+		fputs("// ", f);
+		put_name(f, k->nodes.v[i]->name);
+		fprintf(f, " (%s)\n", k->nodes.v[i]->op);
+	}
+	if (k->nodes.n > MAX_NODES)
+		fprintf(f, "// and %zu more\n", k->nodes.n - MAX_NODES);
+	fprintf(f, "extern \"C\" __global__ void __launch_bounds__(%u)\n%s%s\n",
+		k->row.threads, k->row.name, k->text);
+}
+
+bool codegen_cuda(struct module *m, const struct codegen_options *o,
+		  struct codegen_out *out)
+{
+	struct cuda_kernels all;
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	(void)o;
+	if (!f)
+		fatal(EXIT_LIMIT, "out of memory");
+	fputs(gpu_prelude, f);
+	fputc('\n', f);
+	cuda_kernels(m, &all);
+	for (size_t i = 0; i < all.kernel.n; i++)
+		cuda_put(f, &all.kernel.v[i]);
+	cuda_kernels_free(&all);
+	fclose(f);
+	out->head = (struct blob){ text, size };
+	return true;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The different kernels of a module, as text. */
+#ifndef CODEGEN_PTX_KERNELS_H
+#define CODEGEN_PTX_KERNELS_H
+
+#include <stdio.h>
+
+#include "codegen/codegen.h"
+
+struct cuda_kernel {
+	char *text;			/* from the parameters on; malloc'ed */
+	struct gpu_kernel row;
+	VEC(const struct loc *) nodes;
+};
+
+struct cuda_kernels {
+	struct ctx *c;
+	VEC(struct cuda_kernel) kernel;
+	VEC(unsigned) row;		/* as in struct gpu_code */
+};
+
+void cuda_kernels(struct module *m, struct cuda_kernels *all);
+void cuda_kernels_free(struct cuda_kernels *all);
+/* One of them, as a function of its name. */
+void cuda_put(FILE *f, const struct cuda_kernel *k);
+
+#endif

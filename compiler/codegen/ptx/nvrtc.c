@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * NVRTC, NVIDIA's library that compiles CUDA C++, opened when it is needed:
+ * nothing of NVIDIA's is linked or included.  The declarations are those of
+ * its documentation.
+ */
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "codegen/ptx/cu.h"
+
+typedef struct program *nvrtc_program;
+
+struct nvrtc {
+	void *library;
+	int major, minor;
+	int (*version)(int *major, int *minor);
+	int (*create)(nvrtc_program *p, const char *text, const char *name,
+		      int n_headers, const char *const *headers,
+		      const char *const *names);
+	int (*destroy)(nvrtc_program *p);
+	int (*compile)(nvrtc_program p, int n, const char *const *options);
+	int (*log_size)(nvrtc_program p, size_t *n);
+	int (*log)(nvrtc_program p, char *text);
+	int (*ptx_size)(nvrtc_program p, size_t *n);
+	int (*ptx)(nvrtc_program p, char *text);
+	int (*cubin_size)(nvrtc_program p, size_t *n);
+	int (*cubin)(nvrtc_program p, char *data);
+};
+
+/* Where to look, newest first; the loader's own paths come first. */
+static const char *const places[] = {
+	"libnvrtc.so.13",
+	"libnvrtc.so.12",
+	"/usr/local/cuda/lib64/libnvrtc.so.13",
+	"/usr/local/cuda/lib/libnvrtc.so.13",
+	"/usr/local/cuda/lib64/libnvrtc.so.12",
+	"/usr/local/cuda/lib/libnvrtc.so.12",
+};
+
+static bool resolve(struct nvrtc *n)
+{
+	const struct {
+		const char *name;
+		void *at;
+	} symbol[] = {
+		{ "nvrtcVersion", &n->version },
+		{ "nvrtcCreateProgram", &n->create },
+		{ "nvrtcDestroyProgram", &n->destroy },
+		{ "nvrtcCompileProgram", &n->compile },
+		{ "nvrtcGetProgramLogSize", &n->log_size },
+		{ "nvrtcGetProgramLog", &n->log },
+		{ "nvrtcGetPTXSize", &n->ptx_size },
+		{ "nvrtcGetPTX", &n->ptx },
+		{ "nvrtcGetCUBINSize", &n->cubin_size },
+		{ "nvrtcGetCUBIN", &n->cubin },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(symbol); i++) {
+		void *p = dlsym(n->library, symbol[i].name);
+
+		if (!p)
+			return false;
+		memcpy(symbol[i].at, &p, sizeof(p));
+	}
+	return !n->version(&n->major, &n->minor);
+}
+
+struct nvrtc *nvrtc_open(struct ctx *c, const char *path)
+{
+	struct nvrtc *n = NEW(&c->perm, struct nvrtc);
+
+	if (!path)
+		path = getenv("DLCC_NVRTC");
+	if (path) {
+		n->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+		if (n->library && resolve(n))
+			return n;
+		diag_error(&c->diag, EXIT_IO, NULL,
+			   "%s is no NVRTC that can be loaded (%s)", path,
+			   n->library ? "symbols are missing" : dlerror());
+		return NULL;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		n->library = dlopen(places[i], RTLD_NOW | RTLD_LOCAL);
+		if (n->library && resolve(n))
+			return n;
+	}
+	diag_error(&c->diag, EXIT_IO, NULL,
+		   "code for a GPU needs NVIDIA's compiler library, and neither "
+		   "libnvrtc.so.13 nor libnvrtc.so.12 was found; install the "
+		   "package cuda-nvrtc, or the Python package nvidia-cuda-nvrtc "
+		   "and name its library with --nvrtc=PATH; --emit=cuda works "
+		   "without");
+	return NULL;
+}
+
+void nvrtc_close(struct nvrtc *n)
+{
+	/* It keeps threads and caches: unloading it is not supported. */
+	(void)n;
+}
+
+/* PTX and machine code of a release need a driver of that release. */
+unsigned nvrtc_min_driver(const struct nvrtc *n)
+{
+	return (unsigned)(n->major * 1000 + n->minor * 10);
+}
+
+static char *take_log(struct nvrtc *n, nvrtc_program p)
+{
+	size_t size = 0;
+	char *log;
+
+	if (n->log_size(p, &size))
+		size = 0;
+	log = xrealloc(NULL, size + 1, 1);
+	if (size && n->log(p, log))
+		size = 0;
+	log[size] = 0;
+	return log;
+}
+
+/* "... 0 bytes spill stores ..." for each kernel. */
+static bool spills(const char *log)
+{
+	static const char what[] = " bytes spill stores";
+
+	for (const char *p = strstr(log, what); p; p = strstr(p + 1, what)) {
+		const char *q = p;
+
+		while (q > log && q[-1] >= '0' && q[-1] <= '9')
+			q--;
+		if (p - q != 1 || *q != '0')
+			return true;
+	}
+	return false;
+}
+
+static bool take_image(struct nvrtc *n, nvrtc_program p, bool ptx,
+		       struct blob *out)
+{
+	size_t size = 0;
+	char *data;
+
+	if ((ptx ? n->ptx_size : n->cubin_size)(p, &size) || !size)
+		return false;
+	data = xrealloc(NULL, size, 1);
+	if ((ptx ? n->ptx : n->cubin)(p, data)) {
+		free(data);
+		return false;
+	}
+	*out = (struct blob){ data, size };
+	return true;
+}
+
+bool nvrtc_compile(struct nvrtc *n, const char *text, const char *arch,
+		   bool ptx, struct blob *out, char **log)
+{
+	char option[64];
+	const char *options[] = {
+		option, "--std=c++17", "--fmad=false", "--ptxas-options=-v",
+	};
+	nvrtc_program p;
+	bool ok;
+
+	snprintf(option, sizeof(option), "-arch=%s%s",
+		 ptx ? "compute_" : "sm_", arch + strlen("sm_"));
+	if (n->create(&p, text, "kernels.cu", 0, NULL, NULL)) {
+		*log = xrealloc(NULL, 1, 1);
+		**log = 0;
+		return false;
+	}
+	ok = !n->compile(p, ARRAY_SIZE(options), options);
+	*log = take_log(n, p);
+	ok = ok && !spills(*log) && take_image(n, p, ptx, out);
+	n->destroy(&p);
+	return ok;
+}

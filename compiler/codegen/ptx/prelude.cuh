@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+// What generated kernels build on, from the PTX ISA manual and docs/ir.md.
+// Nothing is included: NVRTC knows the types and functions that are used here.
+typedef signed char i8;
+typedef unsigned char u8;
+typedef short i16;
+typedef unsigned short u16;
+typedef int i32;
+typedef unsigned int u32;
+typedef long long i64;
+typedef unsigned long long u64;
+
+#define DL_FN __device__ __forceinline__
+#define DL_SHARED(type, name, n) __shared__ type name[n]
+
+// ---- threads ---------------------------------------------------------
+
+DL_FN int dl_thread() { return (int)threadIdx.x; }
+DL_FN int dl_block() { return (int)blockIdx.x; }
+DL_FN int dl_blocks() { return (int)gridDim.x; }
+DL_FN void dl_barrier() { __syncthreads(); }
+
+// All 32 lanes of a warp come here together.
+DL_FN i32 dl_shuffle_xor(i32 x, int lanes)
+{
+	return __shfl_xor_sync(0xffffffffu, x, lanes);
+}
+DL_FN u32 dl_shuffle_xor(u32 x, int lanes)
+{
+	return __shfl_xor_sync(0xffffffffu, x, lanes);
+}
+DL_FN i64 dl_shuffle_xor(i64 x, int lanes)
+{
+	return __shfl_xor_sync(0xffffffffu, x, lanes);
+}
+DL_FN u64 dl_shuffle_xor(u64 x, int lanes)
+{
+	return __shfl_xor_sync(0xffffffffu, x, lanes);
+}
+DL_FN float dl_shuffle_xor(float x, int lanes)
+{
+	return __shfl_xor_sync(0xffffffffu, x, lanes);
+}
+DL_FN double dl_shuffle_xor(double x, int lanes)
+{
+	return __shfl_xor_sync(0xffffffffu, x, lanes);
+}
+DL_FN i8 dl_shuffle_xor(i8 x, int lanes)
+{
+	return (i8)dl_shuffle_xor((i32)x, lanes);
+}
+DL_FN u8 dl_shuffle_xor(u8 x, int lanes)
+{
+	return (u8)dl_shuffle_xor((u32)x, lanes);
+}
+DL_FN i16 dl_shuffle_xor(i16 x, int lanes)
+{
+	return (i16)dl_shuffle_xor((i32)x, lanes);
+}
+DL_FN u16 dl_shuffle_xor(u16 x, int lanes)
+{
+	return (u16)dl_shuffle_xor((u32)x, lanes);
+}
+DL_FN bool dl_shuffle_xor(bool x, int lanes)
+{
+	return dl_shuffle_xor((u32)x, lanes) != 0;
+}
+
+// The largest status stays, whatever the order of the threads.
+DL_FN void dl_raise(u32 *status, u32 code) { atomicMax(status, code); }
+
+// ---- indices ---------------------------------------------------------
+
+template <typename T> DL_FN T dl_imin(T a, T b) { return a < b ? a : b; }
+template <typename T> DL_FN T dl_imax(T a, T b) { return a > b ? a : b; }
+
+template <typename T> DL_FN T dl_floor_div(T a, T b)
+{
+	return a / b - (a % b < 0 ? 1 : 0);
+}
+template <typename T> DL_FN T dl_floor_mod(T a, T b)
+{
+	return a % b + (a % b < 0 ? b : 0);
+}
+
+DL_FN i64 dl_index(i64 x, i64 extent, bool wrap, u32 *status, u32 code)
+{
+	if (wrap && x < 0)
+		x += extent;
+	if ((u64)x < (u64)extent)
+		return x;
+	dl_raise(status, code);
+	return 0;
+}
+
+// ---- integers --------------------------------------------------------
+
+DL_FN i8 dl_wrap_i(u32 x, u32 bits)
+{
+	return (i8)((i32)(x << (32 - bits)) >> (32 - bits));
+}
+DL_FN u8 dl_wrap_u(u32 x, u32 bits) { return (u8)(x & ((1u << bits) - 1)); }
+
+template <typename T> DL_FN T dl_div_u(T a, T b, u32 *status, u32 code)
+{
+	if (b != 0)
+		return (T)(a / b);
+	dl_raise(status, code);
+	return 0;
+}
+template <typename T> DL_FN T dl_rem_u(T a, T b, u32 *status, u32 code)
+{
+	if (b != 0)
+		return (T)(a % b);
+	dl_raise(status, code);
+	return 0;
+}
+// x / -1 wraps for the lowest number.
+template <typename T> DL_FN T dl_div_i(T a, T b, u32 *status, u32 code)
+{
+	if (b == (T)-1)
+		return (T)(0 - (u64)a);
+	if (b != 0)
+		return (T)(a / b);
+	dl_raise(status, code);
+	return 0;
+}
+template <typename T> DL_FN T dl_rem_i(T a, T b, u32 *status, u32 code)
+{
+	if (b == (T)-1)
+		return 0;
+	if (b != 0)
+		return (T)(a % b);
+	dl_raise(status, code);
+	return 0;
+}
+
+// Elements of less than 8 bits, the first in the lowest bits of a byte.
+DL_FN u8 dl_packed_load_u(const u8 *p, i64 at, u32 bits)
+{
+	u32 per = 8 / bits;
+
+	return dl_wrap_u(p[at / per] >> ((u32)(at % per) * bits), bits);
+}
+DL_FN i8 dl_packed_load_i(const u8 *p, i64 at, u32 bits)
+{
+	return dl_wrap_i(dl_packed_load_u(p, at, bits), bits);
+}
+DL_FN void dl_packed_store(u8 *p, i64 at, u32 bits, u32 x)
+{
+	u32 per = 8 / bits, shift = (u32)(at % per) * bits;
+	u32 mask = ((1u << bits) - 1) << shift;
+
+	p[at / per] = (u8)((p[at / per] & ~mask) | (x << shift & mask));
+}
+
+// ---- floats ----------------------------------------------------------
+
+DL_FN float dl_f32(u32 bits) { return __uint_as_float(bits); }
+DL_FN double dl_f64(u64 bits) { return __longlong_as_double((i64)bits); }
+
+template <typename T> DL_FN T dl_min(T a, T b)
+{
+	return a < b || a != a ? a : b;
+}
+template <typename T> DL_FN T dl_max(T a, T b)
+{
+	return a > b || a != a ? a : b;
+}
+
+// Towards zero, saturated; NaN gives 0.  below and above are the powers of two
+// at which it saturates.
+template <typename I, typename F>
+DL_FN I dl_saturate(F x, double below, double above, I least, I most)
+{
+	if (x != x)
+		return 0;
+	if (x <= (F)below)
+		return least;
+	return x >= (F)above ? most : (I)x;
+}
+
+// As an f32 that rounds to the same narrower float as the f64: to odd.
+DL_FN float dl_f32_odd(double x)
+{
+	float y = (float)x;
+	u32 bits = __float_as_uint(y);
+
+	if ((double)y == x || x != x || (bits & 0x7fffffffu) == 0x7f800000u)
+		return y;
+	// Back to the neighbour towards zero, then the last bit set.
+	if ((x < 0 ? -(double)y : (double)y) > (x < 0 ? -x : x))
+		bits--;
+	return __uint_as_float(bits | 1);
+}
+// An integer of 64 bits that an f64 holds and that rounds the same.
+template <typename T> DL_FN T dl_odd(T x)
+{
+	const T rest = x & (T)0x7ff;
+
+	if (rest == 0 || (x < (T)(1ll << 53) && x > (T)0 - (T)(1ll << 53)) ||
+	    ((T)-1 > (T)0 && x < (T)(1ll << 53)))
+		return x;
+	return (x - rest) | (T)0x800;
+}
+
+DL_FN float dl_f16_value(u16 bits)
+{
+	float x;
+
+	asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
+	return x;
+}
+DL_FN u16 dl_f16_bits(float x)
+{
+	u16 bits;
+
+	asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+	return bits;
+}
+DL_FN float dl_bf16_value(u16 bits)
+{
+	return __uint_as_float((u32)bits << 16);
+}
+DL_FN u16 dl_bf16_bits(float x)
+{
+	u32 bits = __float_as_uint(x);
+
+	if ((bits & 0x7fffffffu) > 0x7f800000u)
+		return (u16)(bits >> 16 | 0x40);
+	return (u16)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+// Floats of 8 and 4 bits, by their bits of fraction, bias, largest number,
+// infinity and NaN (0: none), and sign.
+DL_FN float dl_f8_value(u32 u, u32 frac, u32 bias, u32 max, u32 inf, u32 nan,
+			u32 sign)
+{
+	u32 mag = u & (sign - 1), s = (u & sign) ? 0x80000000u : 0;
+	// Multiplying by a power re-biases subnormal numbers as well.
+	float x = __uint_as_float(mag << (23 - frac)) *
+		  __uint_as_float((254 - bias) << 23);
+
+	if (nan == sign && u == nan)
+		return dl_f32(0x7fc00000u);
+	if (mag > max)
+		x = dl_f32(inf && mag == inf ? 0x7f800000u : 0x7fc00000u);
+	return __uint_as_float(__float_as_uint(x) | s);
+}
+DL_FN u8 dl_f8_bits(float x, u32 frac, u32 bias, u32 max, u32 inf, u32 nan,
+		    u32 sign)
+{
+	u32 u = __float_as_uint(x), a = u & 0x7fffffffu, cut = 23 - frac, r;
+
+	if (a > 0x7f800000u)
+		return (u8)(nan ? (nan == sign ? nan : nan |
+						 (u >> 31 ? sign : 0)) : 0);
+	if (a < (128 - bias) << 23) {
+		// The last bit of a sum with this is that of a subnormal.
+		u32 magic = (128 - bias - frac + 23) << 23;
+		float d = __uint_as_float(a) + __uint_as_float(magic);
+
+		r = __float_as_uint(d) - magic;
+	} else {
+		r = (a + (a >> cut & 1) + (1u << (cut - 1)) - 1 -
+		     ((127 - bias) << 23)) >> cut;
+	}
+	if (r > max)
+		r = inf ? inf : nan ? nan : max;
+	if (nan == sign && (r == nan || r == 0))
+		return (u8)r;
+	return (u8)(r | (u >> 31 ? sign : 0));
+}
+// f8e8m0: powers of two.
+DL_FN float dl_power_value(u32 u)
+{
+	return dl_f32(u == 0xff ? 0x7fc00000u : u == 0 ? 0x400000u : u << 23);
+}
+DL_FN u8 dl_power_bits(float x)
+{
+	i32 u = (i32)__float_as_uint(x);
+
+	if (u < 0x300000 || u >= 0x7f800000 - 0x400000)
+		return 0xff;
+	return (u8)(u < 0x600000 ? 0 : (u + 0x400000) >> 23);
+}

@@ -1,0 +1,507 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Calls of a model on a GPU.  What a call launches depends on its dims alone:
+ * it is captured once as a graph and replayed, unless the model reads on the
+ * way what it computed.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "gpu.h"
+
+enum {
+	ALIGN = 256,
+	MAX_BLOCKS = 1 << 20,
+	LATE_BYTES = 1 << 22,
+	MAX_GROWTH = 3,
+};
+
+static size_t aligned(size_t n)
+{
+	return (n + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+}
+
+/* ---- what the object calls ------------------------------------------ */
+
+static void launch(struct dlrt_device *self, const struct dlrt_kernel *k,
+		   const int64_t *args, int64_t n_args, int64_t points)
+{
+	struct dlrt_gpu *g = (struct dlrt_gpu *)(void *)self;
+	int64_t block[64], *all = block, blocks = 1;
+	size_t bytes = (size_t)(n_args + 1) * sizeof(*all);
+
+	if (points <= 0 || g->error)
+		return;
+	if (k->points)
+		blocks = points / k->points + (points % k->points != 0);
+	if (blocks > MAX_BLOCKS)
+		blocks = MAX_BLOCKS;
+	if (bytes > sizeof(block))
+		all = malloc(bytes);
+	if (!all) {
+		gpu_ok(g, CU_OUT_OF_MEMORY, "for the arguments of a kernel");
+		return;
+	}
+	memcpy(all, args, bytes - sizeof(*all));
+	all[n_args] = points;
+	/* CU_LAUNCH_PARAM_BUFFER_POINTER, _SIZE, _END */
+	void *extra[] = { (void *)1, all, (void *)2, &bytes, NULL };
+
+	gpu_ok(g,
+	       g->d.launch(g->function[k - g->model->gpu->kernels],
+			   (unsigned)blocks, 1, 1, k->threads, 1, 1,
+			   k->shared_bytes, g->stream, NULL, extra),
+	       "starting a kernel");
+	if (all != block)
+		free(all);
+}
+
+static const void *fetch(struct dlrt_device *self, const void *at,
+			 int64_t bytes)
+{
+	struct dlrt_gpu *g = (struct dlrt_gpu *)(void *)self;
+	size_t n = bytes > 0 ? (size_t)bytes : 1;
+
+	/* A capture computes nothing: the call begins again without. */
+	if (g->capturing) {
+		g->eager = true;
+		return NULL;
+	}
+	if (g->error || !gpu_reserve(g, &g->fetched, n, true))
+		return NULL;
+	if (bytes > 0)
+		gpu_ok(g, g->d.to_host(g->fetched.host,
+				       (cu_address)(uintptr_t)at, n, g->stream),
+		       "reading a tensor");
+	gpu_ok(g, g->d.synchronize(g->stream), "running the model");
+	return g->error ? NULL : g->fetched.host;
+}
+
+static void clear(struct dlrt_device *self, void *at, int64_t bytes)
+{
+	struct dlrt_gpu *g = (struct dlrt_gpu *)(void *)self;
+
+	if (!g->error)
+		gpu_ok(g, g->d.fill((cu_address)(uintptr_t)at, 0,
+				    (size_t)bytes, g->stream),
+		       "clearing memory");
+}
+
+void gpu_set_calls(struct dlrt_gpu *g)
+{
+	g->base.launch = launch;
+	g->base.fetch = fetch;
+	g->base.clear = clear;
+}
+
+/* ---- graphs --------------------------------------------------------- */
+
+static struct graph *find_graph(struct dlrt_gpu *g, const int64_t *dims)
+{
+	size_t bytes = g->model->n_dims * sizeof(*dims);
+
+	for (int i = 0; i < MAX_GRAPHS; i++)
+		if (g->graph[i].used &&
+		    (!bytes || !memcmp(g->graph[i].dims, dims, bytes)))
+			return &g->graph[i];
+	return NULL;
+}
+
+/* The one that was not used for longest. */
+static struct graph *free_graph(struct dlrt_gpu *g)
+{
+	struct graph *old = &g->graph[0];
+
+	for (int i = 1; i < MAX_GRAPHS; i++)
+		if (g->graph[i].used < old->used)
+			old = &g->graph[i];
+	if (old->used)
+		g->d.exec_destroy(old->exec);
+	old->used = 0;
+	return old;
+}
+
+/* The call as a graph, or NULL: with the object's status in *ret when it made
+ * none for that reason. */
+static struct graph *capture(struct dlrt_gpu *g, const struct dlrt_call *call,
+			     int32_t *ret)
+{
+	struct graph *at = free_graph(g);
+	cu_graph graph = NULL;
+
+	if (!gpu_ok(g, g->d.capture_begin(g->stream, CU_CAPTURE_THREAD_LOCAL),
+		    "capturing the model"))
+		return NULL;
+	g->capturing = true;
+	gpu_ok(g, g->d.fill(g->status, 0, sizeof(uint32_t), g->stream),
+	       "clearing memory");
+	*ret = g->model->invoke(call);
+	g->capturing = false;
+	gpu_ok(g, g->d.capture_end(g->stream, &graph), "capturing the model");
+	if (!g->error && !*ret && !g->eager &&
+	    gpu_ok(g, g->d.instantiate(&at->exec, graph, 0),
+		   "making a graph")) {
+		at->used = g->n_calls;
+		if (g->model->n_dims)
+			memcpy(at->dims, call->dims,
+			       g->model->n_dims * sizeof(*call->dims));
+		memcpy(at->dims + g->model->n_dims, g->out_dims,
+		       g->n_out_dims * sizeof(*g->out_dims));
+	}
+	if (graph)
+		g->d.graph_destroy(graph);
+	return at->used ? at : NULL;
+}
+
+static int32_t run_eagerly(struct dlrt_gpu *g, const struct dlrt_call *call)
+{
+	gpu_ok(g, g->d.fill(g->status, 0, sizeof(uint32_t), g->stream),
+	       "clearing memory");
+	return g->error ? 0 : g->model->invoke(call);
+}
+
+/* Starts the call on g->stream: by a graph when its addresses are the same
+ * each time.  Returns what the object says before any kernel has run. */
+static int32_t start(struct dlrt_gpu *g, const struct dlrt_call *call,
+		     bool same_addresses)
+{
+	struct graph *graph = NULL;
+	int32_t ret = 0;
+
+	if (same_addresses && !g->eager) {
+		graph = find_graph(g, call->dims);
+		if (!graph)
+			graph = capture(g, call, &ret);
+		if (ret && !g->eager)
+			return ret;
+	}
+	if (g->error)
+		return 0;
+	if (!graph)
+		return run_eagerly(g, call);
+	graph->used = g->n_calls;
+	memcpy(g->out_dims, graph->dims + g->model->n_dims,
+	       g->n_out_dims * sizeof(*g->out_dims));
+	gpu_ok(g, g->d.exec_launch(graph->exec, g->stream),
+	       "starting the model");
+	return 0;
+}
+
+/* ---- sizes ---------------------------------------------------------- */
+
+/* Bits of an element by ONNX's code of its type. */
+static unsigned element_bits(int32_t dtype)
+{
+	static const unsigned char bits[] = {
+		[1] = 32, [2] = 8, [3] = 8, [4] = 16, [5] = 16, [6] = 32,
+		[7] = 64, [9] = 8, [10] = 16, [11] = 64, [12] = 32, [13] = 64,
+		[16] = 16, [17] = 8, [18] = 8, [19] = 8, [20] = 8, [21] = 4,
+		[22] = 4, [23] = 4, [24] = 8, [25] = 2, [26] = 2,
+	};
+
+	return dtype >= 0 && (size_t)dtype < sizeof(bits) ? bits[dtype] : 0;
+}
+
+/* Bytes of a tensor, by these dims where they are given, else by its own.
+ * False when one is not known or the size overflows. */
+static bool tensor_bytes(const struct dlrt_tensor *t, const int64_t *own,
+			 const int64_t *dims, size_t *bytes)
+{
+	size_t n = element_bits(t->dtype);
+
+	for (int32_t i = 0; i < t->rank; i++) {
+		int64_t d = own ? own[i] : t->dims[i];
+
+		if (d == DLRT_DIM_UNKNOWN)
+			return false;
+		if (d < 0)
+			d = dims[-1 - d];
+		if (d < 0 || (d && n > SIZE_MAX / 2 / (uint64_t)d))
+			return false;
+		n *= (size_t)d;
+	}
+	*bytes = (n + 7) / 8;
+	return true;
+}
+
+/* ---- calls on memory of the host ------------------------------------ */
+
+/* Where the tensors of a call are. */
+struct layout {
+	size_t workspace;
+	size_t *at, *bytes;	/* inputs, then outputs; in the arena and, less
+				 * the workspace, in the staging memory */
+	size_t end;
+};
+
+static int32_t lay_out(const struct dlrt_gpu *g, const struct dlrt_call *call,
+		       struct layout *l)
+{
+	const struct dlrt_model *m = g->model;
+
+	l->workspace = m->workspace(call->dims);
+	if (!l->workspace)
+		return DLRT_LIMIT;
+	l->workspace = aligned(l->workspace) + g->late_bytes;
+	l->end = l->workspace;
+	for (uint32_t i = 0; i < m->n_inputs + m->n_outputs; i++) {
+		bool out = i >= m->n_inputs;
+		uint32_t k = out ? i - m->n_inputs : i;
+		size_t *n = &l->bytes[i];
+
+		if (!tensor_bytes(out ? &m->outputs[k] : &m->inputs[k], NULL,
+				  call->dims, n)) {
+			if (!out || !call->output_bytes)
+				return out ? DLRT_ARG : DLRT_LIMIT;
+			*n = call->output_bytes[k];
+		} else if (out && call->output_bytes &&
+			   call->output_bytes[k] < *n) {
+			return DLRT_WORKSPACE;
+		}
+		if (*n > SIZE_MAX / 2 - l->end - ALIGN)
+			return DLRT_LIMIT;
+		l->at[i] = l->end;
+		l->end += aligned(*n);
+	}
+	return DLRT_OK;
+}
+
+static void copy_in(struct dlrt_gpu *g, const struct dlrt_call *call,
+		    const struct layout *l)
+{
+	const struct dlrt_model *m = g->model;
+	size_t end = l->at[m->n_inputs] - l->workspace;
+
+	for (uint32_t i = 0; i < m->n_inputs; i++)
+		if (l->bytes[i])
+			memcpy(g->staging.host + l->at[i] - l->workspace,
+			       call->inputs[i], l->bytes[i]);
+	if (end)
+		gpu_ok(g, g->d.to_device(g->arena.device + l->workspace,
+					 g->staging.host, end, g->stream),
+		       "copying the inputs");
+}
+
+/* Only what the outputs have: a size may be less than the room for it. */
+static int32_t copy_out(struct dlrt_gpu *g, const struct dlrt_call *call,
+			const struct layout *l)
+{
+	const struct dlrt_model *m = g->model;
+	const int64_t *own = g->out_dims;
+	uint32_t *status = (uint32_t *)(void *)g->fetched.host;
+	int32_t ret;
+
+	for (uint32_t i = 0; i < m->n_outputs; i++) {
+		size_t at = l->at[m->n_inputs + i];
+		size_t *n = &l->bytes[m->n_inputs + i], real = *n;
+
+		if (tensor_bytes(&m->outputs[i], own, call->dims, &real) &&
+		    real < *n)
+			*n = real;
+		own += m->outputs[i].rank;
+		if (*n)
+			gpu_ok(g, g->d.to_host(g->staging.host + at -
+						       l->workspace,
+					       g->arena.device + at, *n,
+					       g->stream),
+			       "copying the outputs");
+	}
+	gpu_ok(g, g->d.to_host(status, g->status, sizeof(*status), g->stream),
+	       "reading the status");
+	gpu_ok(g, g->d.synchronize(g->stream), "running the model");
+	ret = gpu_result(g);
+	if (ret)
+		return ret;
+	for (uint32_t i = 0; i < m->n_outputs; i++)
+		if (l->bytes[m->n_inputs + i])
+			memcpy(call->outputs[i],
+			       g->staging.host + l->at[m->n_inputs + i] -
+				       l->workspace,
+			       l->bytes[m->n_inputs + i]);
+	return (int32_t)*status;
+}
+
+static int32_t run_once(struct dlrt_gpu *g, const struct dlrt_call *call,
+			struct layout *l, const void **in, void **out)
+{
+	const struct dlrt_model *m = g->model;
+	struct dlrt_call own = *call;
+	size_t grown = g->arena.bytes;
+	int32_t ret = lay_out(g, call, l);
+
+	if (ret)
+		return ret;
+	gpu_reserve(g, &g->arena, l->end, false);
+	gpu_reserve(g, &g->staging, l->end - l->workspace + ALIGN, true);
+	gpu_reserve(g, &g->fetched, ALIGN, true);
+	if (g->error)
+		return gpu_result(g);
+	if (g->arena.bytes != grown)
+		gpu_drop_graphs(g);
+	for (uint32_t i = 0; i < m->n_inputs; i++)
+		in[i] = (const void *)(uintptr_t)(g->arena.device + l->at[i]);
+	for (uint32_t i = 0; i < m->n_outputs; i++)
+		out[i] = (void *)(uintptr_t)(g->arena.device +
+					     l->at[m->n_inputs + i]);
+	own.inputs = in;
+	own.outputs = out;
+	own.workspace = (void *)(uintptr_t)g->arena.device;
+	own.workspace_bytes = l->workspace;
+	own.output_bytes = l->bytes + m->n_inputs;
+	own.out_dims = g->out_dims;
+	own.weights = (const void *)(uintptr_t)g->weights;
+	own.device = &g->base;
+	copy_in(g, call, l);
+	/* Offsets follow from the dims; so do all addresses. */
+	ret = start(g, &own, true);
+	if (call->out_dims && !ret)
+		memcpy(call->out_dims, g->out_dims,
+		       g->n_out_dims * sizeof(*g->out_dims));
+	if (ret) {
+		g->d.synchronize(g->stream);
+		return g->error ? gpu_result(g) : ret;
+	}
+	return copy_out(g, call, l);
+}
+
+/* Sizes that are only known during the run are not in what workspace() says:
+ * where they do not fit, there is more of it the next time. */
+static int32_t run_laid_out(struct dlrt_gpu *g, const struct dlrt_call *call,
+			    struct layout *l, const void **in, void **out)
+{
+	int32_t ret = run_once(g, call, l, in, out);
+
+	for (int i = 0; i < MAX_GROWTH && g->eager &&
+			DLRT_STATUS(ret) == DLRT_WORKSPACE; i++) {
+		g->late_bytes = g->late_bytes ? g->late_bytes * 16
+					      : (size_t)LATE_BYTES;
+		ret = run_once(g, call, l, in, out);
+	}
+	return ret;
+}
+
+/* A pointer is missing where there are elements. */
+static bool lacks_pointers(const struct dlrt_model *m,
+			   const struct dlrt_call *call)
+{
+	size_t n;
+
+	if ((m->n_inputs && !call->inputs) ||
+	    (m->n_outputs && !call->outputs) || (m->n_dims && !call->dims))
+		return true;
+	for (uint32_t i = 0; i < m->n_dims; i++)
+		if (call->dims[i] < 0)
+			return true;
+	for (uint32_t i = 0; i < m->n_inputs; i++)
+		if (!call->inputs[i] &&
+		    (!tensor_bytes(&m->inputs[i], NULL, call->dims, &n) || n))
+			return true;
+	for (uint32_t i = 0; i < m->n_outputs; i++)
+		if (!call->outputs[i] &&
+		    (!tensor_bytes(&m->outputs[i], NULL, call->dims, &n) || n))
+			return true;
+	return false;
+}
+
+int32_t dlrt_gpu_run(struct dlrt_gpu *g, const struct dlrt_call *call)
+{
+	const struct dlrt_model *m = g->model;
+	size_t n = (size_t)m->n_inputs + m->n_outputs + 2;
+	struct layout l = { 0 };
+	cu_context old;
+	int32_t ret;
+
+	*g->message = 0;
+	if (lacks_pointers(m, call))
+		return DLRT_ARG;
+	/* at, bytes, and the two lists of pointers. */
+	size_t *room = calloc(4 * n, sizeof(*room));
+
+	if (!room)
+		return DLRT_MEMORY;
+	l.at = room;
+	l.bytes = room + n;
+	g->n_calls++;
+	g->stream = g->own;
+	gpu_ok(g, g->d.push(g->context), "entering the GPU's context");
+	ret = g->error ? gpu_result(g)
+		       : run_laid_out(g, call, &l,
+				      (const void **)(void *)(room + 2 * n),
+				      (void **)(void *)(room + 3 * n));
+	g->d.pop(&old);
+	free(room);
+	return ret;
+}
+
+/* ---- calls on memory of the device ---------------------------------- */
+
+int32_t dlrt_gpu_run_device(struct dlrt_gpu *g, const struct dlrt_call *call,
+			    void *stream)
+{
+	const struct dlrt_model *m = g->model;
+	struct dlrt_call own = *call;
+	size_t bytes;
+	cu_context old;
+	int32_t ret = 0;
+
+	*g->message = 0;
+	if (lacks_pointers(m, call))
+		return DLRT_ARG;
+	bytes = m->workspace(call->dims);
+	if (!bytes)
+		return DLRT_LIMIT;
+	g->n_calls++;
+	g->stream = stream ? (cu_stream)stream : g->own;
+	gpu_ok(g, g->d.push(g->context), "entering the GPU's context");
+	if (bytes > g->arena.bytes) {
+		/* What runs may still use the old one. */
+		g->d.synchronize(g->stream);
+		gpu_drop_graphs(g);
+		gpu_reserve(g, &g->arena, bytes, false);
+	}
+	own.workspace = (void *)(uintptr_t)g->arena.device;
+	own.workspace_bytes = g->arena.bytes;
+	own.weights = (const void *)(uintptr_t)g->weights;
+	own.device = &g->base;
+	if (!g->error)
+		ret = start(g, &own, false);
+	if (g->error)
+		ret = gpu_result(g);
+	g->d.pop(&old);
+	return ret;
+}
+
+int32_t dlrt_gpu_wait(struct dlrt_gpu *g)
+{
+	uint32_t status = 0;
+	cu_context old;
+	int32_t ret;
+
+	gpu_ok(g, g->d.push(g->context), "entering the GPU's context");
+	if (!g->stream)
+		g->stream = g->own;
+	gpu_reserve(g, &g->fetched, ALIGN, true);
+	if (!g->error)
+		gpu_ok(g, g->d.to_host(g->fetched.host, g->status,
+				       sizeof(status), g->stream),
+		       "reading the status");
+	gpu_ok(g, g->d.synchronize(g->stream), "running the model");
+	ret = gpu_result(g);
+	if (!ret)
+		memcpy(&status, g->fetched.host, sizeof(status));
+	g->d.pop(&old);
+	return ret ? ret : (int32_t)status;
+}
+
+int32_t dlrt_gpu_weights(struct dlrt_gpu *g, const void *weights)
+{
+	cu_context old;
+	int32_t ret;
+
+	gpu_ok(g, g->d.push(g->context), "entering the GPU's context");
+	if (!g->error)
+		gpu_load_weights(g, weights, g->model->gpu->weights_bytes);
+	ret = gpu_result(g);
+	g->d.pop(&old);
+	return ret;
+}
