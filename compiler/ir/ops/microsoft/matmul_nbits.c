@@ -76,6 +76,19 @@ static bool grid_infer(struct infer *in, unsigned i, int64_t n, int64_t a,
 	return true;
 }
 
+static bool zero_infer(struct infer *in, const struct form *f)
+{
+	const struct type *t = infer_type(in, IN_ZERO);
+	bool packed = t && t->dtype == DT_U8;
+
+	/* The bytes of a row follow each other in the last dim. */
+	if (packed && t->rank > 2)
+		return infer_error(in, "input 'zero_points' is %s, expected "
+				   "one row of bytes for each of N",
+				   type_str(in->ctx, t));
+	return grid_infer(in, IN_ZERO, f->n, packed ? f->zeros : f->blocks, 1);
+}
+
 /* Operand i is absent or a list of that length. */
 static bool list_infer(struct infer *in, unsigned i, int64_t n)
 {
@@ -95,7 +108,6 @@ static bool nbits_infer(struct infer *in)
 {
 	struct ctx *c = in->ctx;
 	const struct type *a = infer_type(in, IN_A);
-	const struct type *zero = infer_type(in, IN_ZERO);
 	const struct expr *dim[MAX_RANK];
 	struct form f;
 
@@ -107,10 +119,8 @@ static bool nbits_infer(struct infer *in)
 	if (!infer_dims_agree(in, a->dim[a->rank - 1], expr_const(c, f.k),
 			      "the last dim of 'A'") ||
 	    !grid_infer(in, IN_B, f.n, f.blocks, f.bytes) ||
-	    !grid_infer(in, IN_SCALES, f.n, f.blocks, 1))
-		return false;
-	if (zero && !grid_infer(in, IN_ZERO, f.n,
-				zero->dtype == DT_U8 ? f.zeros : f.blocks, 1))
+	    !grid_infer(in, IN_SCALES, f.n, f.blocks, 1) ||
+	    !zero_infer(in, &f))
 		return false;
 	if (!list_infer(in, IN_GROUP, f.k) || !list_infer(in, IN_BIAS, f.n))
 		return false;
@@ -150,7 +160,6 @@ static struct value *zero_point(struct lower *lo, const struct form *f,
 		grid_index(c, z, n, at, first, f->blocks, 1, idx);
 		return load_as(lo, DT_F32, z, idx);
 	}
-	/* Of rank 3 the numbers would be one to a byte. */
 	grid_index(c, z, n, first, first, f->zeros, 1, idx);
 	return s_cast(lo, DT_F32, nbits_load(lo, z, idx, at, f->bits));
 }
