@@ -112,49 +112,29 @@ static const struct ports *ports_of(const struct op *op)
 	return op->code == OP_QEmbedLayerNormalization ? &integers : &floats;
 }
 
-static bool table_infer(struct infer *in, unsigned i, const struct expr *width,
-			unsigned rank)
-{
-	const struct type *t = infer_type(in, i);
-	const char *name = op_def(in->op)->in[i].name;
-
-	if (!t)
-		return true;
-	if (t->rank != rank)
-		return infer_error(in, "input '%s' is %s, expected rank %u",
-				   name, type_str(in->ctx, t), rank);
-	return infer_dims_agree(in, t->dim[rank - 1], width, name);
-}
-
-/* Ids of each position of each sequence; only those of positions may be the
- * same for all. */
-static bool ids_infer(struct infer *in, unsigned i, bool shared)
-{
-	const struct type *x = infer_type(in, 0), *t = infer_type(in, i);
-
-	if (!t)
-		return true;
-	const char *name = op_def(in->op)->in[i].name;
-
-	if (t->rank != 2)
-		return infer_error(in, "input '%s' is %s, expected rank 2",
-				   name, type_str(in->ctx, t));
-	return ((shared && expr_is(t->dim[0], 1)) ||
-		infer_dims_agree(in, t->dim[0], x->dim[0], name)) &&
-	       infer_dims_agree(in, t->dim[1], x->dim[1], name);
-}
-
+/* Ids are those of each position of each sequence; only those of positions
+ * may be the same for all. */
 static bool operands_infer(struct infer *in, const struct ports *at,
 			   const struct expr *width)
 {
-	return ids_infer(in, at->ids, false) &&
-	       ids_infer(in, at->segments, false) &&
-	       ids_infer(in, at->mask, false) &&
-	       ids_infer(in, at->positions, true) &&
-	       table_infer(in, at->position, width, 2) &&
-	       table_infer(in, at->segment, width, 2) &&
-	       table_infer(in, at->gamma, width, 1) &&
-	       table_infer(in, at->beta, width, 1);
+	const struct type *positions = infer_type(in, at->positions);
+	const struct type *ids = infer_type(in, at->ids);
+	const struct expr *any[2] = { NULL }, *row[] = { NULL, width };
+
+	if (!infer_dims(in, at->ids, 2, any))
+		return false;
+	bool is_shared = positions && positions->rank &&
+			 expr_is(positions->dim[0], 1);
+	const struct expr *shared[] = { is_shared ? NULL : ids->dim[0],
+					ids->dim[1] };
+
+	return infer_dims(in, at->segments, 2, ids->dim) &&
+	       infer_dims(in, at->mask, 2, ids->dim) &&
+	       infer_dims(in, at->positions, 2, shared) &&
+	       infer_dims(in, at->position, 2, row) &&
+	       infer_dims(in, at->segment, 2, row) &&
+	       infer_dims(in, at->gamma, 1, &width) &&
+	       infer_dims(in, at->beta, 1, &width);
 }
 
 static bool embed_infer(struct infer *in)
