@@ -343,8 +343,6 @@ static bool attention_decompose(struct lower *lo)
 	return true;
 }
 
-enum { T_REAL = T(F32) | T(F16) | T(BF16) };
-
 #define ATTENTION_ATTRS \
 	ATTR(do_rotary, AT_INT), \
 	ATTR(mask_filter_value, AT_FLOAT, .f = -10000), \

@@ -108,10 +108,9 @@ static bool gather_lower(struct lower *lo)
 }
 
 OP(GatherBlockQuantized, .domain = "com.microsoft", .since = 1,
-	.in = { { "data", T(U8) }, { "indices", T_INDEX },
-		{ "scales", T(F32) | T(F16) | T(BF16) },
+	.in = { { "data", T(U8) }, { "indices", T_INDEX }, { "scales", T_REAL },
 		{ "zero_points", T(U8) | P_OPTIONAL } },
-	.out = { { "output", T(F32) | T(F16) | T(BF16) } },
+	.out = { { "output", T_REAL } },
 	.attr = {
 		ATTR(bits, AT_INT, .i = 4),
 		ATTR(block_size, AT_INT, .i = 128),

@@ -8,8 +8,6 @@
 #include "ir/ops/onnx/fold.h"
 #include "ir/ops/onnx/requantize.h"
 
-enum { T_REAL = T(F32) | T(F16) | T(BF16) };
-
 /* The last dim of x normalized, as results 0 to n_out - 1; beta may be NULL. */
 static bool normalize(struct lower *lo, enum opcode code, struct value *x,
 		      struct value *gamma, struct value *beta, unsigned n_out)

@@ -103,9 +103,8 @@ static bool bnb4_lower(struct lower *lo)
 }
 
 OP(MatMulBnb4, .domain = "com.microsoft", .since = 1,
-	.in = { { "A", T(F32) | T(F16) | T(BF16) }, { "B", T(U8) },
-		{ "absmax", T(F32) | T(F16) | T(BF16) } },
-	.out = { { "Y", T(F32) | T(F16) | T(BF16) } },
+	.in = { { "A", T_REAL }, { "B", T(U8) }, { "absmax", T_REAL } },
+	.out = { { "Y", T_REAL } },
 	.attr = {
 		ATTR(K, AT_INT, .required = true),
 		ATTR(N, AT_INT, .required = true),

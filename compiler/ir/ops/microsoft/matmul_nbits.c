@@ -199,8 +199,6 @@ static bool nbits_lower(struct lower *lo)
 	return true;
 }
 
-enum { T_REAL = T(F32) | T(F16) | T(BF16) };
-
 OP(MatMulNBits, .domain = "com.microsoft", .since = 1,
 	.in = { { "A", T_REAL }, { "B", T(U8) }, { "scales", T_REAL },
 		{ "zero_points", T(U8) | T_REAL | P_OPTIONAL },
