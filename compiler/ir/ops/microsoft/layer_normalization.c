@@ -265,29 +265,23 @@ static bool embed_decompose(struct lower *lo)
 			 vector(lo, at->gamma, t), vector(lo, at->beta, t), 1);
 }
 
-#define SKIP_PORTS { "input", T_REAL }, { "skip", T_REAL | P_SAME }, \
-	{ "gamma", T_REAL | P_SAME }
-#define SKIP_RESULTS { "output", T_REAL }, { "mean", T(F32) | P_OPTIONAL }, \
-	{ "inv_std_var", T(F32) | P_OPTIONAL }, \
-	{ "input_skip_bias_sum", T_REAL | P_OPTIONAL }
+#define EPSILON ATTR(epsilon, AT_FLOAT, .f = 1e-12)
 
-OP(SkipLayerNormalization, .domain = "com.microsoft", .since = 1,
-	.in = { SKIP_PORTS, { "beta", T_REAL | P_SAME | P_OPTIONAL },
-		{ "bias", T_REAL | P_SAME | P_OPTIONAL } },
-	.out = { SKIP_RESULTS },
-	.attr = {
-		ATTR(epsilon, AT_FLOAT, .f = 1e-12),
-	},
-	.infer = skip_infer,
-	.decompose = skip_layer);
-OP(SkipSimplifiedLayerNormalization, .domain = "com.microsoft", .since = 1,
-	.in = { SKIP_PORTS, { "bias", T_REAL | P_SAME | P_OPTIONAL } },
-	.out = { SKIP_RESULTS },
-	.attr = {
-		ATTR(epsilon, AT_FLOAT, .f = 1e-12),
-	},
-	.infer = skip_infer,
-	.decompose = skip_simplified);
+/* The operands behind the common ones, which are optional. */
+#define SKIP(meaning, ...) .domain = "com.microsoft", .since = 1, \
+	.in = { { "input", T_REAL }, { "skip", T_REAL | P_SAME }, \
+		{ "gamma", T_REAL | P_SAME }, __VA_ARGS__ }, \
+	.out = { { "output", T_REAL }, { "mean", T(F32) | P_OPTIONAL }, \
+		 { "inv_std_var", T(F32) | P_OPTIONAL }, \
+		 { "input_skip_bias_sum", T_REAL | P_OPTIONAL } }, \
+	.attr = { EPSILON }, \
+	.infer = skip_infer, .decompose = meaning
+
+OP(SkipLayerNormalization,
+	SKIP(skip_layer, { "beta", T_REAL | P_SAME | P_OPTIONAL },
+	     { "bias", T_REAL | P_SAME | P_OPTIONAL }));
+OP(SkipSimplifiedLayerNormalization,
+	SKIP(skip_simplified, { "bias", T_REAL | P_SAME | P_OPTIONAL }));
 OP(EmbedLayerNormalization, .domain = "com.microsoft", .since = 1,
 	.in = { { "input_ids", T(I32) },
 		{ "segment_ids", T(I32) | P_OPTIONAL },
@@ -299,7 +293,7 @@ OP(EmbedLayerNormalization, .domain = "com.microsoft", .since = 1,
 	.out = { { "output", T_REAL }, { "mask_index", T(I32) | P_OPTIONAL },
 		 { "embedding_sum", T_REAL | P_OPTIONAL } },
 	.attr = {
-		ATTR(epsilon, AT_FLOAT, .f = 1e-12),
+		EPSILON,
 		ATTR(mask_index_type, AT_INT),
 	},
 	.infer = embed_infer,
@@ -322,7 +316,7 @@ OP(QEmbedLayerNormalization, .domain = "com.microsoft", .since = 1,
 		{ "gamma_zero_point", T_Q8 }, { "beta_zero_point", T_Q8 } },
 	.out = { { "layernorm_out", T(F32) }, { "mask_index_out", T(I32) } },
 	.attr = {
-		ATTR(epsilon, AT_FLOAT, .f = 1e-12),
+		EPSILON,
 	},
 	.infer = embed_infer,
 	.decompose = embed_decompose);
