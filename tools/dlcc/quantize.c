@@ -134,8 +134,6 @@ void quantize_check(const struct options *o)
 		      "with P from 50 to below 100, not '%s'", o->range);
 	if (r.way && (!f || f->inputs != 2))
 		fatal(EXIT_USAGE, "--range is about --quantize=int8");
-	if (o->smooth > 100)
-		fatal(EXIT_USAGE, "--smooth wants a number from 0 to 1");
 	if (!f && !o->passes &&
 	    (o->profile || (o->n_keep && precision_of(o) == DT_F32)))
 		fatal(EXIT_USAGE, "--profile and --keep-float need --quantize");
