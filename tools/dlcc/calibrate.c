@@ -122,9 +122,12 @@ static int run_samples(struct calibration *k, const char *root)
 	struct samples s = samples_list(&a, root);
 	int status = EXIT_OK;
 
-	for (size_t i = 0; i < s.n && !status; i++) {
-		if (i % k->v.own.n_part != k->v.own.part)
-			continue;
+	if (k->v.own.part >= s.n)
+		fatal(EXIT_USAGE, "%s holds %zu samples, of which part %zu/%zu "
+		      "has none", root, s.n, k->v.own.part + 1,
+		      k->v.own.n_part);
+	for (size_t i = k->v.own.part; i < s.n && !status;
+	     i += k->v.own.n_part) {
 		if (k->v.own.verbose)
 			fprintf(stderr, "dlcc: sample %s\n", s.dir[i]);
 		status = run_one(k, s.dir[i], 0);
