@@ -14,7 +14,7 @@
 /* One row of the report, in either form. */
 struct row {
 	const char *form;
-	double in, out;			/* dB; NAN: nothing was measured */
+	double in, out;			/* dB; infinite where nothing is lost */
 	double clipped;			/* share of the input */
 	const char *kernel, *why;	/* or NULL */
 };
