@@ -204,9 +204,12 @@ static struct value *constant_term(const struct integer *t,
 
 /* ---- the forms of the operands -------------------------------------- */
 
-/* Is s the statement of v's numbers in another form, as made below? */
-static bool is_conversion(const struct op *s, const struct value *v)
+/* Is s a statement of v's numbers in the form `type`, as made below? */
+static bool is_conversion(const struct op *s, const struct value *v,
+			  const struct type *type)
 {
+	if (s->code != OP_nest_compute || s->out[0].type != type)
+		return false;
 	const struct block *b = op_body(s);
 	const struct op *op = b->first;
 	size_t n;
@@ -218,7 +221,7 @@ static bool is_conversion(const struct op *s, const struct value *v)
 	for (size_t i = 0; i < n; i++)
 		if (idx[i] != b->iv[i])
 			return false;
-	if (dtype_size(v->type->dtype) == dtype_size(s->out[0].type->dtype)) {
+	if (dtype_size(v->type->dtype) == dtype_size(type->dtype)) {
 		op = op->next;
 		if (op->code != OP_arith_const ||
 		    (op_attr(op, A_value)->i & 255) != 128)
@@ -240,18 +243,22 @@ static struct value *converted(const struct integer *t, struct value *v,
 {
 	enum dtype from = v->type->dtype;
 	struct block *b = v->def ? v->def->parent : v->block;
+	const struct type *type = type_tensor(t->c, to, v->type->rank,
+					      v->type->dim);
+	const struct op *reader = t->compute;
 
+	/* Where the reader is in a recurrence, which that block holds. */
+	while (reader->parent != b)
+		reader = op_parent(reader);
 	for (const struct use *u = v->uses; u; u = u->next) {
 		struct op *s = op_parent(u->user);
 
-		if (s && s->code == OP_nest_compute && s->parent == b &&
-		    s->out[0].type->dtype == to && is_conversion(s, v))
+		if (s && is_conversion(s, v, type) &&
+		    op_comes_before(s, reader))
 			return &s->out[0];
 	}
 	struct lower lo = { .b = { t->c, b, v->def ? v->def->next : b->first,
 				   t->compute->loc } };
-	const struct type *type = type_tensor(t->c, to, v->type->rank,
-					      v->type->dim);
 	struct nest n = nest_begin(&lo, 1, &type);
 	struct value *x = nest_load(&lo, v, n.iv);
 
