@@ -14,7 +14,8 @@
 static bool is_conversion(const struct op *s, const struct value *v,
 			  const struct type *type)
 {
-	if (s->code != OP_nest_compute || s->out[0].type != type)
+	if (s->code != OP_nest_compute || s->n_out != 1 ||
+	    s->out[0].type != type || op_has(s, A_idx))
 		return false;
 	const struct block *b = op_body(s);
 	const struct op *op = b->first;
