@@ -202,22 +202,11 @@ static int merge(const struct options *o, struct profile *all)
 
 static void write_profile(const struct options *o, const struct profile *p)
 {
-	struct output out;
-	char *text = NULL;
-	size_t size = 0;
-	FILE *f = open_memstream(&text, &size);
+	struct text text;
 
-	if (!f)
-		fatal(EXIT_LIMIT, "out of memory");
-	profile_write(p, f);
-	bool ok = !ferror(f);
-
-	if (fclose(f) || !ok)
-		fatal(EXIT_LIMIT, "out of memory");
-	output_open(&out, o->output);
-	output_write(&out, text, size);
-	output_commit(&out, 1);
-	free(text);
+	text_open(&text);
+	profile_write(p, text.f);
+	text_save(&text, o->output);
 }
 
 int calibrate_main(const struct options *o)

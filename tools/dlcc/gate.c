@@ -120,7 +120,7 @@ static void read_profile(const struct gate *g, struct profile *p)
 	size_t size;
 
 	*p = (struct profile){ .n_seen = 0 };
-	if (!g->o->profile || !strcmp(g->o->profile, "synthetic"))
+	if (!g->o->profile || profile_is_synthetic(g->o))
 		return;
 	const char *text = file_read(&a, g->o->profile, &size);
 	bool ok = profile_parse(p, &d, g->o->profile, text, size);
@@ -456,7 +456,7 @@ static bool nothing_left(const struct gate *g)
 	for (size_t i = 0; i < g->n_op; i++)
 		if (g->rung[i] != RUNG_FLOAT)
 			return false;
-	return g->op;
+	return true;
 }
 
 static int search(struct gate *g)
