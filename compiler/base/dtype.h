@@ -69,7 +69,8 @@ const char *onnx_dtype_name(int code);
 /* Sets of dtypes, for operator records. */
 #define T(id) (1u << DT_##id)
 enum {
-	T_FLOAT = T(F32) | T(F64) | T(F16) | T(BF16),
+	T_REAL = T(F32) | T(F16) | T(BF16),	/* all but f64 */
+	T_FLOAT = T_REAL | T(F64),
 	T_SINT = T(I8) | T(I16) | T(I32) | T(I64),
 	T_UINT = T(U8) | T(U16) | T(U32) | T(U64),
 	T_INT = T_SINT | T_UINT,

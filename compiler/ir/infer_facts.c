@@ -77,6 +77,27 @@ bool infer_dims_agree(struct infer *in, const struct expr *a,
 	return infer_same_dim(in, &a, b, what);
 }
 
+bool infer_dims(struct infer *in, unsigned i, unsigned rank,
+		const struct expr *const *dim)
+{
+	const struct type *t = infer_type(in, i);
+
+	if (!t)
+		return true;
+	const char *name = op_def(in->op)->in[i].name;
+
+	if (t->rank != rank)
+		return infer_error(in, "input '%s' is %s, expected rank %u",
+				   name, type_str(in->ctx, t), rank);
+	for (unsigned k = 0; k < rank; k++)
+		if (dim[k] &&
+		    !infer_dims_agree(in, t->dim[k], dim[k],
+				      arena_fmt(&in->ctx->temp,
+						"dim %u of '%s'", k, name)))
+			return false;
+	return true;
+}
+
 /* ---- axes ----------------------------------------------------------- */
 
 bool infer_axis(struct infer *in, int64_t axis, unsigned rank, unsigned *out)

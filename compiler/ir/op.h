@@ -179,6 +179,10 @@ bool infer_same_dim(struct infer *in, const struct expr **a,
 		    const struct expr *b, const char *what);
 bool infer_dims_agree(struct infer *in, const struct expr *a,
 		      const struct expr *b, const char *what);
+/* Operand i is absent or has that rank and these dims; where one is NULL any
+ * will do. */
+bool infer_dims(struct infer *in, unsigned i, unsigned rank,
+		const struct expr *const *dim);
 /* For expressions that overflowed; false. */
 bool infer_too_large(struct infer *in);
 /*

@@ -15,7 +15,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from sklearn.datasets import load_digits
 
-EPOCHS, BATCH, RATE, DECAY = 40, 32, 2e-3, 1e-4
+EPOCHS, RATE = 40, 2e-3
+BATCH, DECAY = 32, 1e-4
 
 
 def patches(x):
@@ -76,20 +77,26 @@ def backward(weights, kept, gradient):
     return [x / n for x in (*g1, *g2, *g3, *g4)]
 
 
-def train(x, y, rng):
-    """Adam on the cross entropy, with images shifted by up to a pixel."""
+def shifted(x, rng):
+    """Every other batch by up to a pixel."""
+    shift = rng.integers(-1, 2, 2) if rng.random() < 0.5 else (0, 0)
+    return np.roll(x, shift, axis=(2, 3))
+
+
+def train(net, x, y, rng, epochs, rate, moved=lambda x, rng: x):
+    """The weights of a network, which is initial(), forward() and backward(),
+    by Adam on the cross entropy."""
+    initial, forward, backward = net
     weights = initial(rng)
     mean = [np.zeros_like(w) for w in weights]
     var = [np.zeros_like(w) for w in weights]
     step = 0
-    for epoch in range(EPOCHS):
-        rate = RATE * 0.5 * (1 + np.cos(np.pi * epoch / EPOCHS))
+    for epoch in range(epochs):
+        pace = rate * 0.5 * (1 + np.cos(np.pi * epoch / epochs))
         order = rng.permutation(len(x))
         for at in range(0, len(x), BATCH):
             pick = order[at:at + BATCH]
-            shift = rng.integers(-1, 2, 2) if rng.random() < 0.5 else (0, 0)
-            scores, kept = forward(
-                weights, np.roll(x[pick], shift, axis=(2, 3)))
+            scores, kept = forward(weights, moved(x[pick], rng))
             e = np.exp(scores - scores.max(1, keepdims=True))
             gradient = e / e.sum(1, keepdims=True)
             gradient[np.arange(len(pick)), y[pick]] -= 1
@@ -99,9 +106,23 @@ def train(x, y, rng):
                 var[k] += 0.001 * (g * g - var[k])
                 m = mean[k] / (1 - 0.9 ** step)
                 v = var[k] / (1 - 0.999 ** step)
-                weights[k] -= (rate * (m / (np.sqrt(v) + 1e-8)
+                weights[k] -= (pace * (m / (np.sqrt(v) + 1e-8)
                                        + DECAY * weights[k]))
     return [w.astype(np.float32) for w in weights]
+
+
+def classifier(name, nodes, tensors):
+    """The model of nodes from an image to the scores of ten digits."""
+    info = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes, name, [info("image", TensorProto.FLOAT, [1, 1, 8, 8])],
+        [info("scores", TensorProto.FLOAT, [1, 10])],
+        [numpy_helper.from_array(np.ascontiguousarray(a), k)
+         for k, a in tensors.items()])
+    model = helper.make_model(graph, producer_name="dlcc", ir_version=9,
+                              opset_imports=[helper.make_opsetid("", 20)])
+    onnx.checker.check_model(model, full_check=True)
+    return model
 
 
 def build(weights):
@@ -130,18 +151,7 @@ def build(weights):
         node("Gemm", ["r3", "dense2.weight", "dense2.bias"], ["scores"],
              "dense2", transB=1),
     ]
-    graph = helper.make_graph(
-        nodes, "digits",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT,
-                                       [1, 1, 8, 8])],
-        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, 10])],
-        [numpy_helper.from_array(np.ascontiguousarray(a), k)
-         for k, a in tensors.items()])
-    model = helper.make_model(
-        graph, producer_name="dlcc", ir_version=9,
-        opset_imports=[helper.make_opsetid("", 20)])
-    onnx.checker.check_model(model, full_check=True)
-    return model
+    return classifier("digits", nodes, tensors)
 
 
 def main():
@@ -153,7 +163,8 @@ def main():
     unseen, seen = order[:360], order[360:]
     x = (data.images[:, None] / 16).astype(np.float32)
     y = data.target
-    weights = train(x[seen], y[seen], rng)
+    weights = train((initial, forward, backward), x[seen], y[seen], rng,
+                    EPOCHS, RATE, shifted)
     right = (forward(weights, x[unseen])[0].argmax(1) == y[unseen]).sum()
     print(f"numpy: {right} of {len(unseen)} unseen images")
     onnx.save(build(weights), os.path.join(folder, "digits.onnx"))

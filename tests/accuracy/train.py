@@ -3,9 +3,9 @@
 """Usage: train.py [FOLDER]
 
 Trains a network of depthwise and pointwise convolutions on scikit-learn's
-digits with numpy, all but the images of examples/digits/test.csv, and writes
-separable.onnx to FOLDER.  It is committed: this runs again only to change the
-network.
+digits, all but the images of examples/digits/test.csv, as the example's
+train.py does with its own, and writes separable.onnx to FOLDER.  It is
+committed: this runs again only to change the network.
 """
 import importlib.util
 import os
@@ -13,19 +13,19 @@ import sys
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
 import digits
-EXAMPLE = importlib.util.spec_from_file_location(
+SPEC = importlib.util.spec_from_file_location(
     "train_digits", os.path.join(digits.EXAMPLE, "train.py"))
-plain = importlib.util.module_from_spec(EXAMPLE)
-EXAMPLE.loader.exec_module(plain)
-patches, spread = plain.patches, plain.spread
+example = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(example)
+patches, spread = example.patches, example.spread
 
-EPOCHS, BATCH, RATE, DECAY = 60, 32, 4e-3, 1e-4
+EPOCHS, RATE = 60, 4e-3
 
 
 def initial(rng):
@@ -105,32 +105,6 @@ def backward(weights, kept, g):
     return [v / n for v in (*g1, *g2, *g3, *g4, *g5, *g6)]
 
 
-def train(x, y, rng):
-    """Adam on the cross entropy."""
-    weights = initial(rng)
-    mean = [np.zeros_like(w) for w in weights]
-    var = [np.zeros_like(w) for w in weights]
-    step = 0
-    for epoch in range(EPOCHS):
-        rate = RATE * 0.5 * (1 + np.cos(np.pi * epoch / EPOCHS))
-        order = rng.permutation(len(x))
-        for at in range(0, len(x), BATCH):
-            pick = order[at:at + BATCH]
-            scores, kept = forward(weights, x[pick])
-            e = np.exp(scores - scores.max(1, keepdims=True))
-            g = e / e.sum(1, keepdims=True)
-            g[np.arange(len(pick)), y[pick]] -= 1
-            step += 1
-            for k, v in enumerate(backward(weights, kept, g)):
-                mean[k] += 0.1 * (v - mean[k])
-                var[k] += 0.001 * (v * v - var[k])
-                m = mean[k] / (1 - 0.9 ** step)
-                s = var[k] / (1 - 0.999 ** step)
-                weights[k] -= rate * (m / (np.sqrt(s) + 1e-8)
-                                      + DECAY * weights[k])
-    return [w.astype(np.float32) for w in weights]
-
-
 def build(weights):
     w1, b1, w2, b2, w3, b3, w4, b4, w5, b5, w6, b6 = weights
     tensors = {
@@ -162,22 +136,14 @@ def build(weights):
         node("Gemm", ["f", "dense.w", "dense.b"], ["scores"], "dense",
              transB=1),
     ]
-    info = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        nodes, "separable", [info("image", TensorProto.FLOAT, [1, 1, 8, 8])],
-        [info("scores", TensorProto.FLOAT, [1, 10])],
-        [numpy_helper.from_array(np.ascontiguousarray(a), k)
-         for k, a in tensors.items()])
-    model = helper.make_model(graph, producer_name="dlcc", ir_version=9,
-                              opset_imports=[helper.make_opsetid("", 20)])
-    onnx.checker.check_model(model, full_check=True)
-    return model
+    return example.classifier("separable", nodes, tensors)
 
 
 def main():
     folder = sys.argv[1] if len(sys.argv) > 1 else HERE
     x, y = digits.unseen_by_tests()
-    weights = train(x, y, np.random.default_rng(7))
+    weights = example.train((initial, forward, backward), x, y,
+                            np.random.default_rng(7), EPOCHS, RATE)
     images, labels = digits.tests()
     right = (forward(weights, images)[0].argmax(1) == labels).sum()
     print(f"numpy: {right} of {len(labels)} unseen images")

@@ -9,6 +9,9 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 
+ABI = 2         # DLRT_ABI_VERSION that the structures below are of
+
+
 class Tensor(ctypes.Structure):
     _fields_ = [("name", ctypes.c_char_p), ("dtype", ctypes.c_int32),
                 ("rank", ctypes.c_int32),
@@ -74,6 +77,8 @@ class Variant:
         self.bytes = os.path.getsize(path)
         self.library = ctypes.CDLL(path)
         self.table = Table.in_dll(self.library, symbol)
+        if (self.table.abi, self.table.size) != (ABI, ctypes.sizeof(Table)):
+            raise Failed("struct dlrt_model is not as it was")
 
     def __call__(self, *arrays):
         """One call; the outputs as a list of arrays."""

@@ -463,7 +463,9 @@ def layer_normalization_early(m):
     names = [m.input(m.float(shape)), m.constant(m.float(shape[-1]))]
     if op == "LayerNormalization" and m.maybe():
         names.append(m.constant(m.float(shape[-1])))
-    m.call(op, names, [np.float32], axis=-1, epsilon=1e-5)
+    statistics = 2 if op == "LayerNormalization" else 1
+    m.call(op, names, [np.float32] * (1 + m.pick((0, statistics))), axis=-1,
+           epsilon=1e-5)
 
 
 @maker

@@ -132,8 +132,7 @@ def to_float(x, to, saturate=True):
     if saturate:
         top = float(ml_dtypes.finfo(to).max)
         x = np.clip(x.astype(np.float64), -top, top)
-    return x.astype(np.float64).astype(F32).astype(to) \
-        if not saturate else x.astype(F32).astype(to)
+    return x.astype(F32).astype(to)
 
 
 def quantize(x, s, zero, to, precision=None, saturate=True):
@@ -160,7 +159,7 @@ def to_power(x, mode, saturate):
     with np.errstate(all="ignore"):
         x = x.astype(np.float64)
     m, e = np.frexp(np.abs(x))  # m in [0.5, 1)
-    step = {"up": m > 0.5, "down": m < 0, "nearest": m >= 0.75}[mode]
+    step = {"up": m > 0.5, "down": 0, "nearest": m >= 0.75}[mode]
     k = e - 1 + step + 127
     k = np.maximum(k, 0) if mode == "up" else \
         np.minimum(k, 254) if mode == "down" else k

@@ -122,9 +122,12 @@ static int run_samples(struct calibration *k, const char *root)
 	struct samples s = samples_list(&a, root);
 	int status = EXIT_OK;
 
-	for (size_t i = 0; i < s.n && !status; i++) {
-		if (i % k->v.own.n_part != k->v.own.part)
-			continue;
+	if (k->v.own.part >= s.n)
+		fatal(EXIT_USAGE, "%s holds %zu samples, of which part %zu/%zu "
+		      "has none", root, s.n, k->v.own.part + 1,
+		      k->v.own.n_part);
+	for (size_t i = k->v.own.part; i < s.n && !status;
+	     i += k->v.own.n_part) {
 		if (k->v.own.verbose)
 			fprintf(stderr, "dlcc: sample %s\n", s.dir[i]);
 		status = run_one(k, s.dir[i], 0);
@@ -199,22 +202,11 @@ static int merge(const struct options *o, struct profile *all)
 
 static void write_profile(const struct options *o, const struct profile *p)
 {
-	struct output out;
-	char *text = NULL;
-	size_t size = 0;
-	FILE *f = open_memstream(&text, &size);
+	struct text text;
 
-	if (!f)
-		fatal(EXIT_LIMIT, "out of memory");
-	profile_write(p, f);
-	bool ok = !ferror(f);
-
-	if (fclose(f) || !ok)
-		fatal(EXIT_LIMIT, "out of memory");
-	output_open(&out, o->output);
-	output_write(&out, text, size);
-	output_commit(&out, 1);
-	free(text);
+	text_open(&text);
+	profile_write(p, text.f);
+	text_save(&text, o->output);
 }
 
 int calibrate_main(const struct options *o)

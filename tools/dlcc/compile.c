@@ -372,27 +372,23 @@ static void add_depfile(struct files *f, struct job *job)
 	const char *path = o->depfile ? o->depfile
 				      : with_suffix(&job->ctx->perm, o->output,
 						    ".d");
-	char *text = NULL;
-	size_t size = 0;
-	FILE *mem = open_memstream(&text, &size);
+	struct text text;
 
-	if (!mem)
-		fatal(EXIT_LIMIT, "out of memory");
+	text_open(&text);
 	for (size_t i = 0; i < f->n; i++) {
-		fputs(i ? " " : "", mem);
-		put_make_name(mem, f->out[i].path);
+		fputs(i ? " " : "", text.f);
+		put_make_name(text.f, f->out[i].path);
 	}
-	fputs(": ", mem);
-	put_make_name(mem, o->model);
+	fputs(": ", text.f);
+	put_make_name(text.f, o->model);
 	for (size_t i = 0; i < job->read.n; i++) {
-		fputc(' ', mem);
-		put_make_name(mem, job->read.v[i]);
+		fputc(' ', text.f);
+		put_make_name(text.f, job->read.v[i]);
 	}
-	fputc('\n', mem);
-	if (fclose(mem))
-		fatal(EXIT_LIMIT, "out of memory");
-	add_file(f, job, path, text, size);
-	free(text);
+	fputc('\n', text.f);
+	text_close(&text);
+	add_file(f, job, path, text.s, text.size);
+	free(text.s);
 }
 
 /* The object, or the shared object that the C compiler links from it. */

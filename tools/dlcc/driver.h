@@ -155,6 +155,17 @@ void output_write(struct output *out, const void *data, size_t size);
 void output_parts(struct output *out, const struct parts *parts);
 /* Syncs and closes all n, then renames them in order. */
 void output_commit(struct output *out, size_t n);
+/* What is written with stdio to `f` until it is closed; fatal when there is
+ * no memory for it. */
+struct text {
+	FILE *f;
+	char *s;		/* free()d by the caller of text_close() */
+	size_t size;
+};
+void text_open(struct text *t);
+void text_close(struct text *t);
+/* Closes it and makes it the file at the path. */
+void text_save(struct text *t, const char *path);
 /* A new empty directory for temporary files, malloc'ed; removed at the end
  * with the files that temp_file() named in it. */
 char *temp_dir(void);
@@ -181,6 +192,8 @@ void quantize_check(const struct options *o);
 const char *quantize_pass(struct arena *a, const struct options *o);
 /* Makes them the options of a float model. */
 void quantize_drop(struct options *o);
+/* Does --profile ask for the ranges of random inputs? */
+bool profile_is_synthetic(const struct options *o);
 /* Reads --profile for the pass; false after a diagnostic. */
 bool quantize_prepare(struct job *job);
 

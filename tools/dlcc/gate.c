@@ -120,7 +120,7 @@ static void read_profile(const struct gate *g, struct profile *p)
 	size_t size;
 
 	*p = (struct profile){ .n_seen = 0 };
-	if (!g->o->profile || !strcmp(g->o->profile, "synthetic"))
+	if (!g->o->profile || profile_is_synthetic(g->o))
 		return;
 	const char *text = file_read(&a, g->o->profile, &size);
 	bool ok = profile_parse(p, &d, g->o->profile, text, size);
@@ -128,6 +128,30 @@ static void read_profile(const struct gate *g, struct profile *p)
 	arena_free(&a);
 	if (!ok)
 		exit(d.code);
+}
+
+static bool is_float_output(const struct gate *g, uint32_t i)
+{
+	enum dtype t;
+
+	return i < g->ref.r.n_out &&
+	       dtype_from_onnx(g->ref.r.out_type[i].dtype, &t) &&
+	       dtype_is_float(t);
+}
+
+/* Outputs of other types, such as indices, are not compared. */
+static void check_outputs(const struct gate *g)
+{
+	uint32_t i = 0;
+
+	while (i < g->ref.r.n_out && !is_float_output(g, i))
+		i++;
+	if (g->bound.n && i == g->ref.r.n_out)
+		fatal(EXIT_USAGE, "--max-error and --max-drop compare floats; "
+		      "no output of %s has any", g->o->model);
+	if (g->o->labels && !is_float_output(g, 0))
+		fatal(EXIT_USAGE, "--labels needs floats in the first output "
+		      "of %s", g->o->model);
 }
 
 /* Calls the float model on each sample; leaves out those that p saw. */
@@ -152,9 +176,12 @@ static int take_samples(struct gate *g, const struct samples *all,
 
 		g->n_left_out += seen;
 		g->n_sample += !seen;
-		kept += run_bytes(&s->run);
-		s->kept = !seen && kept <= keep_bytes;
-		if (!s->kept)
+		size_t bytes = run_bytes(&s->run);
+
+		s->kept = !seen && bytes <= keep_bytes - kept;
+		if (s->kept)
+			kept += bytes;
+		else
 			arena_free(&s->run.a);
 	}
 	if (g->o->labels && rows != g->labels.n)
@@ -173,6 +200,7 @@ static int prepare(struct gate *g)
 		read_labels(g);
 	if (!job_import(&g->ref.r.job) || !variant_load(&g->ref))
 		return job_status(&g->ref.r.job);
+	check_outputs(g);
 	read_profile(g, &p);
 	int status = take_samples(g, &all, &p);
 
@@ -429,7 +457,7 @@ static bool nothing_left(const struct gate *g)
 	for (size_t i = 0; i < g->n_op; i++)
 		if (g->rung[i] != RUNG_FLOAT)
 			return false;
-	return g->op;
+	return true;
 }
 
 static int search(struct gate *g)

@@ -4,7 +4,6 @@
  * the file is called so.  Nothing in it depends on the clock.
  */
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "gate.h"
@@ -14,7 +13,7 @@
 /* One row of the report, in either form. */
 struct row {
 	const char *form;
-	double in, out;			/* dB; NAN: nothing was measured */
+	double in, out;			/* dB; infinite where nothing is lost */
 	double clipped;			/* share of the input */
 	const char *kernel, *why;	/* or NULL */
 };
@@ -236,21 +235,13 @@ static void put_json(struct gate *g, const struct job *job, FILE *f)
 void gate_report(struct gate *g, const struct job *job)
 {
 	const char *path = g->o->quant_report;
-	size_t n = strlen(path), size = 0;
-	struct output out;
-	char *text = NULL;
-	FILE *f = open_memstream(&text, &size);
+	size_t n = strlen(path);
+	struct text text;
 
-	if (!f)
-		fatal(EXIT_LIMIT, "out of memory");
+	text_open(&text);
 	if (n >= 5 && !strcmp(path + n - 5, ".json"))
-		put_json(g, job, f);
+		put_json(g, job, text.f);
 	else
-		put_text(g, job, f);
-	if (fclose(f))
-		fatal(EXIT_LIMIT, "out of memory");
-	output_open(&out, path);
-	output_write(&out, text, size);
-	output_commit(&out, 1);
-	free(text);
+		put_text(g, job, text.f);
+	text_save(&text, path);
 }

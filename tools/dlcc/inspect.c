@@ -103,15 +103,18 @@ static bool products_print(struct job *job)
 	struct products p = { c, &notes, NULL };
 
 	c->products = &notes;
-	if (!job_nest_passes(job))
-		return false;
-	p.used = NEW_ARRAY(&c->temp, notes.n + 1, bool);
-	printf("\nproducts, for %s\n", *c->target->cpu ? c->target->cpu
-						      : c->target->isa->name);
-	block_walk(op_body(job->m->func), product_print, &p);
+	bool ok = job_nest_passes(job);
+
 	c->products = NULL;
+	if (ok) {
+		p.used = NEW_ARRAY(&c->temp, notes.n + 1, bool);
+		printf("\nproducts, for %s\n",
+		       *c->target->cpu ? c->target->cpu
+				       : c->target->isa->name);
+		block_walk(op_body(job->m->func), product_print, &p);
+	}
 	vec_free(&notes);
-	return true;
+	return ok;
 }
 
 /* ---- the command ---------------------------------------------------- */

@@ -133,12 +133,7 @@ struct held_list held_find(struct ctx *c, struct block *b)
 
 static bool declares(const struct op *op, enum attr_name name)
 {
-	const struct op_def *d = op_def(op);
-
-	for (int i = 0; i < MAX_ATTRS && d->attr[i].set; i++)
-		if (d->attr[i].name == name)
-			return true;
-	return false;
+	return op_attr_def(op_def(op), name);
 }
 
 static int64_t block_of(const struct held *h)
@@ -162,7 +157,7 @@ int held_axis(const struct held *h)
 {
 	const struct type *t = h->tensor ? h->tensor->type : NULL;
 	const struct value *s = value_is_absent(h->scale) ? h->zero : h->scale;
-	int64_t n = elems(s), d;
+	int64_t n = elems(s);
 
 	if (!t || n <= 1 || block_of(h))
 		return -1;
@@ -171,10 +166,17 @@ int held_axis(const struct held *h)
 
 		return (int)(a < 0 ? a + t->rank : a);
 	}
-	/* Convolutions count output channels first, products last. */
-	if (t->rank > 2 && expr_is_const(t->dim[0], &d) && d == n)
-		return 0;
-	return (int)t->rank - 1;
+	/* Convolutions count output channels first, products of two matrices
+	 * last, unless the second one is transposed. */
+	bool first = declares(h->op, A_group) ||
+		     (declares(h->op, A_transB) && op_int(h->op, A_transB) &&
+		      h->tensor != op_in(h->op, 0));
+	int last = (int)t->rank - 1;
+
+	for (int i = 0; i < 2 && last >= 0; i++, first = !first)
+		if (expr_is(t->dim[first ? 0 : last], n))
+			return first ? 0 : last;
+	return -1;
 }
 
 static const char *granularity(struct arena *a, const struct held *h)
@@ -188,6 +190,8 @@ static const char *granularity(struct arena *a, const struct held *h)
 		return "tensor";
 	if (n < 0 || !h->tensor)
 		return "computed";
+	if (held_axis(h) < 0)
+		return arena_fmt(a, "%lld numbers", (long long)n);
 	return arena_fmt(a, "axis %d (%lld)", held_axis(h), (long long)n);
 }
 
@@ -322,7 +326,9 @@ static int64_t dead_channels(const struct held *h, int axis, int64_t *n)
 		inner *= d;
 	}
 	value_const(h->tensor, &w);
-	if (!value_is_absent(h->zero) && !value_const(h->zero, &z))
+	if (!value_is_absent(h->zero) &&
+	    (!value_const(h->zero, &z) ||
+	     (elems(h->zero) != 1 && elems(h->zero) != *n)))
 		return 0;
 	for (int64_t k = 0; k < *n; k++) {
 		bool live = total == 0;

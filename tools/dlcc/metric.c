@@ -131,6 +131,7 @@ size_t output_rows(const struct tensor *x)
 	return row ? tensor_count(x, "an output") / row : 0;
 }
 
+/* y is NULL where its rows are not those of x. */
 static void add_rows(struct sums *s, const struct tensor *x,
 		     const struct tensor *y, const int64_t *label)
 {
@@ -138,12 +139,12 @@ static void add_rows(struct sums *s, const struct tensor *x,
 	size_t n = rows ? tensor_count(x, "an output") / rows : 0;
 
 	for (size_t i = 0; i < rows; i++) {
-		int64_t a = largest(x, i, n), b = largest(y, i, n);
+		int64_t a = largest(x, i, n), b = y ? largest(y, i, n) : 0;
 
 		s->rows++;
-		s->other += a != b;
+		s->other += !y || a != b;
 		s->right[0] += label && a == label[i];
-		s->right[1] += label && b == label[i];
+		s->right[1] += label && y && b == label[i];
 	}
 }
 
@@ -153,8 +154,15 @@ void sums_add(struct sums *s, const struct tensor *x, const struct tensor *y,
 	size_t n = tensor_count(x, "an output");
 	double xx = 0, yy = 0, xy = 0, dd = 0, most = 0, reach = 0;
 
-	if (!dtype_is_float(x->dtype) || tensor_count(y, "an output") != n)
+	if (!dtype_is_float(x->dtype))
 		return;
+	/* A size that follows from values may be another. */
+	if (tensor_count(y, "an output") != n) {
+		s->least_cos = -1;
+		s->noise = s->most_abs = s->most_rel = INFINITY;
+		add_rows(s, x, NULL, label);
+		return;
+	}
 	for (size_t i = 0; i < n; i++) {
 		double a = scalar_get(x->dtype, x->data, i).d;
 		double b = scalar_get(y->dtype, y->data, i).d;

@@ -171,6 +171,16 @@ static double parse_float(const char *option, const char *s)
 	return v;
 }
 
+/* Of a number from 0 to 1. */
+static int64_t parse_hundredths(const char *option, const char *s)
+{
+	double v = parse_float(option, s);
+
+	if (v > 1)
+		usage("--%s wants a number from 0 to 1, not '%s'", option, s);
+	return (int64_t)(v * 100 + 0.5);
+}
+
 static void parse_dim(struct options *o, struct arena *a, const char *s)
 {
 	const char *eq = strrchr(s, '=');
@@ -273,7 +283,7 @@ static bool set_quantize(struct options *o, enum option_id id,
 		o->split = parse_int("split", arg, 0, 1024);
 		return true;
 	case OPT_SMOOTH:
-		o->smooth = (int64_t)(parse_float("smooth", arg) * 100 + 0.5);
+		o->smooth = parse_hundredths("smooth", arg);
 		return true;
 	case OPT_RANGE: o->range = arg; return true;
 	case OPT_CLE: o->no_cle = !parse_switch("cle", arg); return true;

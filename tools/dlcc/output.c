@@ -176,6 +176,33 @@ void output_commit(struct output *out, size_t n)
 	}
 }
 
+void text_open(struct text *t)
+{
+	*t = (struct text){ .f = NULL };
+	t->f = open_memstream(&t->s, &t->size);
+	if (!t->f)
+		fatal(EXIT_LIMIT, "out of memory");
+}
+
+void text_close(struct text *t)
+{
+	bool ok = !ferror(t->f);
+
+	if (fclose(t->f) || !ok)
+		fatal(EXIT_LIMIT, "out of memory");
+}
+
+void text_save(struct text *t, const char *path)
+{
+	struct output out;
+
+	text_close(t);
+	output_open(&out, path);
+	output_write(&out, t->s, t->size);
+	output_commit(&out, 1);
+	free(t->s);
+}
+
 char *temp_dir(void)
 {
 	const char *base = getenv("TMPDIR");

@@ -29,8 +29,6 @@ static const struct precision {
 	{ "fp16", DT_F16 },
 };
 
-static const char synthetic[] = "synthetic";
-
 /* What --range says. */
 struct range {
 	enum range_way way;
@@ -96,29 +94,54 @@ static enum dtype precision_of(const struct options *o)
 	return DT_F32;
 }
 
-void quantize_check(const struct options *o)
+/* The one of --quantize; NULL without that option. */
+static const struct form *form_of(const struct options *o, int64_t *block)
 {
-	static const char see[] = "; see dlcc --help";
-	struct range r;
-	int64_t block;
-	const struct form *f = o->quantize ? parse_form(o->quantize, &block)
+	const struct form *f = o->quantize ? parse_form(o->quantize, block)
 					   : NULL;
 
 	if (o->quantize && !f)
-		fatal(EXIT_USAGE, "--quantize does not know '%s'%s",
-		      o->quantize, see);
-	if (f && o->passes)
-		fatal(EXIT_USAGE, "--quantize and --passes exclude each "
-		      "other%s", see);
-	if (precision_of(o) != DT_F32 && o->passes)
-		fatal(EXIT_USAGE, "--precision and --passes exclude each "
-		      "other%s", see);
-	if (o->q31 && o->passes)
-		fatal(EXIT_USAGE, "--requant and --passes exclude each "
-		      "other%s", see);
-	if (o->io_quantized && o->passes)
-		fatal(EXIT_USAGE, "--io=quantized and --passes exclude each "
-		      "other%s", see);
+		fatal(EXIT_USAGE, "--quantize does not know '%s'; see dlcc "
+		      "--help", o->quantize);
+	return f;
+}
+
+/* --passes names all passes, those of these options too. */
+static void check_passes(const struct options *o)
+{
+	const struct {
+		const char *name;
+		bool given;
+	} other[] = {
+		{ "quantize", o->quantize },
+		{ "precision", precision_of(o) != DT_F32 },
+		{ "requant", o->q31 },
+		{ "io=quantized", o->io_quantized },
+	};
+
+	for (size_t i = 0; o->passes && i < ARRAY_SIZE(other); i++)
+		if (other[i].given)
+			fatal(EXIT_USAGE, "--%s and --passes exclude each "
+			      "other; see dlcc --help", other[i].name);
+}
+
+static void check_calibrate(const struct options *o)
+{
+	if (!o->output)
+		fatal(EXIT_USAGE, "calibrate needs --output=FILE; see dlcc "
+		      "--help");
+	if (!o->data && !o->merge)
+		fatal(EXIT_USAGE, "calibrate needs --data=DIR; see dlcc "
+		      "--help");
+}
+
+void quantize_check(const struct options *o)
+{
+	struct range r;
+	int64_t block;
+	const struct form *f = form_of(o, &block);
+
+	check_passes(o);
 	if (f && f->inputs == 2 && !o->profile)
 		fatal(EXIT_USAGE, "--quantize=int8 needs the ranges of values: "
 		      "give --profile=FILE made by dlcc calibrate, or use "
@@ -134,26 +157,19 @@ void quantize_check(const struct options *o)
 		      "with P from 50 to below 100, not '%s'", o->range);
 	if (r.way && (!f || f->inputs != 2))
 		fatal(EXIT_USAGE, "--range is about --quantize=int8");
-	if (o->smooth > 100)
-		fatal(EXIT_USAGE, "--smooth wants a number from 0 to 1");
 	if (!f && !o->passes &&
 	    (o->profile || (o->n_keep && precision_of(o) == DT_F32)))
 		fatal(EXIT_USAGE, "--profile and --keep-float need --quantize");
 	gate_check(o);
-	if (!o->calibrate)
-		return;
-	if (!o->output)
-		fatal(EXIT_USAGE, "calibrate needs --output=FILE%s", see);
-	if (!o->data && !o->merge)
-		fatal(EXIT_USAGE, "calibrate needs --data=DIR%s", see);
+	if (o->calibrate)
+		check_calibrate(o);
 }
 
 const char *quantize_pass(struct arena *a, const struct options *o)
 {
 	struct range r;
 	int64_t block;
-	const struct form *f = o->quantize ? parse_form(o->quantize, &block)
-					   : NULL;
+	const struct form *f = form_of(o, &block);
 	const char *first = "";
 
 	parse_range(o->range, &r);
@@ -178,6 +194,11 @@ void quantize_drop(struct options *o)
 	o->n_rung = 0;
 }
 
+bool profile_is_synthetic(const struct options *o)
+{
+	return o->profile && !strcmp(o->profile, "synthetic");
+}
+
 static bool read_profile(struct job *job)
 {
 	const struct options *o = job->o;
@@ -185,7 +206,7 @@ static bool read_profile(struct job *job)
 	size_t size;
 
 	job->profile = NEW(&c->perm, struct profile);
-	if (!strcmp(o->profile, synthetic)) {
+	if (profile_is_synthetic(o)) {
 		diag_warn(&c->diag, NULL, "the ranges of values are those of "
 			  "random inputs; nothing says that they fit yours");
 		return calibrate_synthetic(o, job->profile);

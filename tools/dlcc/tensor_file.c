@@ -51,23 +51,12 @@ struct tensor tensor_read(const char *path, enum dtype wanted,
 
 void tensor_write(const char *path, const struct tensor *t, const char *name)
 {
-	char *text = NULL;
-	size_t n = 0;
-	FILE *f = open_memstream(&text, &n);
-	struct output out;
+	struct text text;
 
-	if (!f)
-		fatal(EXIT_LIMIT, "out of memory");
+	text_open(&text);
 	if (is_npy(path))
-		npy_encode(f, t);
+		npy_encode(text.f, t);
 	else
-		pb_encode(f, t, name);
-	bool ok = !ferror(f);
-
-	if (fclose(f) || !ok)
-		fatal(EXIT_LIMIT, "out of memory");
-	output_open(&out, path);
-	output_write(&out, text, n);
-	output_commit(&out, 1);
-	free(text);
+		pb_encode(text.f, t, name);
+	text_save(&text, path);
 }

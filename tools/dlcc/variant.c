@@ -3,8 +3,7 @@
  * A model compiled into this process and called on one sample after the other,
  * each call in memory of its own.
  *
- * A sample is a folder with input_0.pb or input_0.npy and so on, as those that
- * `dlcc run --data` takes.
+ * A sample is a folder with input_0.pb or input_0.npy and so on.
  */
 #include <dirent.h>
 #include <dlfcn.h>

@@ -16,30 +16,19 @@
  * Where only a constant w is quantized, the sum stays one of floats, but over
  * the stored bytes: less to read, and the scale is applied once.
  *
- * The stored numbers are then brought to the signs that the target's
- * instruction wants (struct dot): u8 x with zero point z is i8 x - 128 with
- * z - 128.  Fusion takes that into the statement that makes them.
+ * The stored numbers are then brought to the form that the target's
+ * instruction wants; see integer_operands.c.
  */
 #include <string.h>
 
 #include "base/vec.h"
-#include "ir/target.h"
 #include "passes/nest/body.h"
-#include "passes/nest/contraction.h"
-#include "passes/nest/quantized.h"
+#include "passes/nest/integer.h"
 
 /* |q - z| < 2^8 for both factors, and the sum has to stay below 2^31. */
 enum { MAX_DEPTH = 33025 };
 
-struct integer {
-	struct ctx *c;
-	struct op *compute;
-	struct op *fold;
-	struct block *body;
-};
-
-/* A cursor in the statement's body, before `at`. */
-static struct lower cursor(const struct integer *t, struct op *at)
+struct lower integer_cursor(const struct integer *t, struct op *at)
 {
 	return (struct lower){ .b = { t->c, t->body, at, t->compute->loc } };
 }
@@ -165,7 +154,7 @@ static struct value *sum_of(const struct integer *t, struct op *load,
 					     clone_scalar(&cl, &lo.b, times)));
 	nest_end(&lo, &n, 1, &sum, &sum);
 	cloner_free(&cl);
-	lo = cursor(t, at);
+	lo = integer_cursor(t, at);
 	return nest_load(&lo, sum, idx);
 }
 
@@ -173,7 +162,7 @@ static struct value *sum_of(const struct integer *t, struct op *load,
 static struct value *correction(const struct integer *t, struct value *zero,
 				struct op *load, struct op *at)
 {
-	struct lower lo = cursor(t, at);
+	struct lower lo = integer_cursor(t, at);
 	union scalar k;
 
 	if (scalar_const(zero, &k))
@@ -187,7 +176,7 @@ static struct value *constant_term(const struct integer *t,
 				   const struct factor *f, struct op *at)
 {
 	const struct block *kb = op_body(t->fold);
-	struct lower lo = cursor(t, at);
+	struct lower lo = integer_cursor(t, at);
 	const struct expr *n = expr_const(t->c, 1);
 	union scalar za, zw;
 	int64_t k;
@@ -202,184 +191,6 @@ static struct value *constant_term(const struct integer *t,
 		     s_cast(&lo, DT_I32, nest_value(&lo, n)));
 }
 
-/* ---- the forms of the operands -------------------------------------- */
-
-/* Is s the statement of v's numbers in another form, as made below? */
-static bool is_conversion(const struct op *s, const struct value *v)
-{
-	const struct block *b = op_body(s);
-	const struct op *op = b->first;
-	size_t n;
-	const struct expr *const *idx;
-
-	if (op->code != OP_nest_load || op->n_in != 1 || op->in[0].val != v)
-		return false;
-	idx = op_exprs(op, A_idx, &n);
-	for (size_t i = 0; i < n; i++)
-		if (idx[i] != b->iv[i])
-			return false;
-	if (dtype_size(v->type->dtype) == dtype_size(s->out[0].type->dtype)) {
-		op = op->next;
-		if (op->code != OP_arith_const ||
-		    (op_attr(op, A_value)->i & 255) != 128)
-			return false;
-		op = op->next;
-		if (op->code != OP_arith_xor)
-			return false;
-	}
-	op = op->next;
-	return op->code == OP_arith_cast && op->next == b->last;
-}
-
-/*
- * The tensor in type `to`: of the same size with the sign bit flipped, else
- * widened.  Stated right behind what makes it, once for all readers.
- */
-static struct value *converted(const struct integer *t, struct value *v,
-			       enum dtype to)
-{
-	enum dtype from = v->type->dtype;
-	struct block *b = v->def ? v->def->parent : v->block;
-
-	for (const struct use *u = v->uses; u; u = u->next) {
-		struct op *s = op_parent(u->user);
-
-		if (s && s->code == OP_nest_compute && s->parent == b &&
-		    s->out[0].type->dtype == to && is_conversion(s, v))
-			return &s->out[0];
-	}
-	struct lower lo = { .b = { t->c, b, v->def ? v->def->next : b->first,
-				   t->compute->loc } };
-	const struct type *type = type_tensor(t->c, to, v->type->rank,
-					      v->type->dim);
-	struct nest n = nest_begin(&lo, 1, &type);
-	struct value *x = nest_load(&lo, v, n.iv);
-
-	if (dtype_size(to) == dtype_size(from))
-		x = s_op2(&lo, OP_arith_xor, x, s_int(&lo, from, -128));
-	x = s_cast(&lo, to, x);
-	nest_end(&lo, &n, 1, &x, &x);
-	return x;
-}
-
-/* The factor reads numbers of type `to`, and its zero point follows. */
-static void convert_factor(const struct integer *t, struct factor *f,
-			   enum dtype to)
-{
-	struct op *load = f->load;
-	enum dtype from = load->in[0].val->type->dtype;
-	bool flip = dtype_size(from) == dtype_size(to);
-
-	if (to == from)
-		return;
-	struct value *v = converted(t, load->in[0].val, to), *x;
-	struct lower lo = cursor(t, t->fold);
-	size_t n;
-	const struct expr *const *idx = op_exprs(load, A_idx, &n);
-	const struct expr *const *guard = op_exprs(load, A_guard, &n);
-	struct value *other = n ? load->in[1].val : NULL;
-
-	if (other && flip)
-		other = s_op2(&lo, OP_arith_xor, other,
-			      s_int(&lo, from, -128));
-	if (other)
-		other = s_cast(&lo, to, other);
-	if (flip)
-		f->zero = scalar_plus(&lo, f->zero,
-				      from == DT_I8 ? 128 : -128);
-	lo.b.block = load->parent;
-	lo.b.before = load;
-	x = nest_load_guarded(&lo, v, idx, (unsigned)n, guard, other);
-	f->load = x->def;
-	struct value *old = product_factor(load);
-
-	value_replace(old, s_cast(&lo, old->type->dtype, x));
-	op_erase(old->def);
-	op_erase(load);
-}
-
-/*
- * Pairs of weights, neighbours along the sum, that a saturating instruction
- * could not take, are rare enough for most panels to have none.
- */
-static bool mostly_fits(const struct integer *t, const struct contraction *con,
-			const struct op *w)
-{
-	const struct block *kb = op_body(t->fold);
-	const struct type *type = w->in[0].val->type;
-	int64_t dim[MAX_RANK], stride = 1, n = 1, cols, bad = 0;
-	int at = contraction_channel_variable(con);
-	size_t n_idx;
-	const struct expr *const *idx = op_exprs(w, A_idx, &n_idx);
-	unsigned axis = 0;
-	struct blob data;
-
-	if (!value_const(w->in[0].val, &data) || at < 0)
-		return false;
-	while (axis < n_idx && !expr_uses(idx[axis], expr_atom(kb->iv[at])))
-		axis++;
-	for (unsigned i = type->rank; i-- > 0;) {
-		if (!expr_is_const(type->dim[i], &dim[i]))
-			return false;
-		n *= dim[i];
-		if (i > axis)
-			stride *= dim[i];
-	}
-	if (axis == n_idx ||
-	    !expr_is_const(expr_atom(t->body->iv[con->col])->a, &cols))
-		return false;
-	bool flip = type->dtype == DT_U8;
-
-	for (int64_t i = 0; i + stride < n; i++) {
-		const int8_t *p = (const int8_t *)data.data + i;
-		int8_t x = p[0], y = p[stride];
-
-		if (i / stride % dim[axis] & 1 ||
-		    i / stride % dim[axis] + 1 == dim[axis])
-			continue;
-		bad += !dot_pair_fits(flip ? x ^ -128 : x, flip ? y ^ -128 : y);
-	}
-	return bad * target_lanes(t->c->target, 32) * 2 * 2 <= cols;
-}
-
-/* The instruction for these weights. */
-static const struct dot *choose_dot(const struct integer *t,
-				    const struct op *w)
-{
-	const struct dot *const *dot = t->c->target->dot;
-	struct contraction con;
-
-	return dot[0]->saturates && dot[1] &&
-			       !(contraction_match(t->c, t->compute, &con) &&
-				 mostly_fits(t, &con, w))
-		       ? dot[1]
-		       : dot[0];
-}
-
-/* What a kernel of the target takes as rows and as columns. */
-static void convert(const struct integer *t, struct factor *f)
-{
-	int a = contraction_row_factor(t->c, t->compute);
-
-	if (a < 0)
-		return;
-
-	/* Bytes that meet floats are widened when they are loaded; i8 has its
-	 * zero point at 0 more often. */
-	if (f[0].plain || f[1].plain) {
-		a = f[0].plain;
-		if (f[a].zero)
-			convert_factor(t, &f[a], DT_I8);
-		return;
-	}
-	const struct dot *dot = choose_dot(t, f[1 - a].load);
-
-	convert_factor(t, &f[a], dot->rows);
-	/* A panel is widened when it is packed. */
-	if (dtype_size(dot->panel) == 1)
-		convert_factor(t, &f[1 - a], dot->panel);
-}
-
 /* ---- the statement -------------------------------------------------- */
 
 /* The scales' product, as a tensor where it does not grow by that. */
@@ -390,7 +201,7 @@ static struct value *scales(const struct integer *t, const struct factor *f,
 	uint32_t bx = x ? scalar_ivs(x, t->body) : 0;
 	uint32_t by = y ? scalar_ivs(y, t->body) : 0;
 	const struct expr *iv[MAX_RANK], *dim[MAX_RANK];
-	struct lower lo = cursor(t, at);
+	struct lower lo = integer_cursor(t, at);
 
 	if (!x || !y)
 		return x ? x : y;
@@ -409,13 +220,13 @@ static struct value *scales(const struct integer *t, const struct factor *f,
 	v = s_mul(&lo, x, clone_scalar(&cl, &lo.b, y));
 	nest_end(&lo, &n, 1, &v, &v);
 	cloner_free(&cl);
-	lo = cursor(t, at);
+	lo = integer_cursor(t, at);
 	return nest_load(&lo, v, iv);
 }
 
 static void new_fold(struct integer *t, struct factor *f)
 {
-	struct lower lo = cursor(t, t->fold);
+	struct lower lo = integer_cursor(t, t->fold);
 	const struct block *kb = op_body(t->fold);
 	const struct expr *extent[MAX_RANK], *e[MAX_RANK], *g[2 * MAX_RANK];
 	struct cloner cl = { .ctx = t->c };
@@ -447,7 +258,7 @@ static void new_fold(struct integer *t, struct factor *f)
 static void rewrite(struct integer *t, struct factor *f)
 {
 	struct op *old = t->fold;
-	struct lower lo = cursor(t, old->next);
+	struct lower lo = integer_cursor(t, old->next);
 	/* Stands for the sum until that is made. */
 	struct value *sum = s_int(&lo, old->out[0].type->dtype, 0), *v;
 	struct op *at = sum->def;
@@ -455,8 +266,8 @@ static void rewrite(struct integer *t, struct factor *f)
 	new_fold(t, f);
 	value_replace(&old->out[0], sum);
 	op_erase(old);
-	convert(t, f);
-	lo = cursor(t, at);
+	integer_operands(t, f);
+	lo = integer_cursor(t, at);
 	v = &t->fold->out[0];
 	for (int i = 0; i < 2; i++)
 		if (f[i].zero)

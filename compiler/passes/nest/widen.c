@@ -61,7 +61,9 @@ static struct value *widened(struct ctx *c, struct value *v, struct op *at)
 	for (const struct use *u = v->uses; u; u = u->next) {
 		struct op *s = op_parent(u->user);
 
-		if (!s || s->parent != at->parent || !widens(s, v))
+		/* Another type is one of a part of v. */
+		if (!s || s->parent != at->parent || s->out[0].type != t ||
+		    !widens(s, v))
 			continue;
 		if (!op_comes_before(s, at)) {
 			/* It needs nothing but v. */

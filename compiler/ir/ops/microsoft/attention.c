@@ -97,19 +97,17 @@ static const struct expr *head_size(struct ctx *c, const struct form *f)
 static bool past_infer(struct infer *in, const struct form *f)
 {
 	struct ctx *c = in->ctx;
-	const struct type *past = infer_type(in, f->at->past);
 
-	if (!past)
+	if (!infer_has(in, f->at->past))
 		return true;
 	if (f->width[2] != f->width[0])
 		return infer_unsupported(in, "'past' is not supported where "
 					 "keys and values differ in size");
-	return infer_dims_agree(in, past->dim[0], expr_const(c, 2), "past") &&
-	       infer_dims_agree(in, past->dim[1], f->batch, "past batch") &&
-	       infer_dims_agree(in, past->dim[2], expr_const(c, f->heads),
-				"past heads") &&
-	       infer_dims_agree(in, past->dim[4], head_size(c, f),
-				"past head size");
+	const struct expr *dim[] = { expr_const(c, 2), f->batch,
+				     expr_const(c, f->heads), NULL,
+				     head_size(c, f) };
+
+	return infer_dims(in, f->at->past, 5, dim);
 }
 
 /*
@@ -344,8 +342,6 @@ static bool attention_decompose(struct lower *lo)
 		lo->result[OUT_PRESENT] = join(lo, &op->out[1], &op->out[2]);
 	return true;
 }
-
-enum { T_REAL = T(F32) | T(F16) | T(BF16) };
 
 #define ATTENTION_ATTRS \
 	ATTR(do_rotary, AT_INT), \

@@ -36,7 +36,7 @@ static struct value *permute(struct lower *lo, struct value *x,
 					      perm) }));
 }
 
-struct value *channels_to_first(struct lower *lo, struct value *x)
+static struct value *to_first(struct lower *lo, struct value *x)
 {
 	int64_t perm[MAX_RANK] = { 0, x->type->rank - 1 };
 
@@ -45,7 +45,7 @@ struct value *channels_to_first(struct lower *lo, struct value *x)
 	return permute(lo, x, perm);
 }
 
-struct value *channels_to_last(struct lower *lo, struct value *x)
+static struct value *to_last(struct lower *lo, struct value *x)
 {
 	int64_t perm[MAX_RANK] = { 0 };
 
@@ -53,4 +53,24 @@ struct value *channels_to_last(struct lower *lo, struct value *x)
 		perm[i] = i + 1;
 	perm[x->type->rank - 1] = 1;
 	return permute(lo, x, perm);
+}
+
+bool channels_decompose(struct lower *lo, enum opcode code)
+{
+	struct op *op = lo->op;
+	struct value *in[MAX_PORTS], *y;
+	struct named_attr attr[MAX_ATTRS];
+	bool last = op_int(op, A_channels_last);
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < op->n_in; i++)
+		in[i] = lower_in(lo, i);
+	if (last)
+		in[0] = to_first(lo, in[0]);
+	for (unsigned i = 0; i < op->n_attr; i++)
+		if (op->attr[i].name != A_channels_last)
+			attr[n++] = op->attr[i];
+	y = g_op(lo, code, op->n_in, in, n, attr);
+	lo->result[0] = y && last ? to_last(lo, y) : y;
+	return y;
 }

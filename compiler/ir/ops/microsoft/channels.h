@@ -11,8 +11,8 @@ const struct type *channels_first(struct ctx *c, const struct op *op,
 /* Puts dim 1 last, when channels_last is set. */
 void channels_place(const struct op *op, unsigned rank,
 		    const struct expr **dim);
-/* The tensor with the last dim as dim 1, or back. */
-struct value *channels_to_first(struct lower *lo, struct value *x);
-struct value *channels_to_last(struct lower *lo, struct value *x);
+/* Result 0: the op being lowered as one of that code without channels_last,
+ * between two transpositions of operand 0 and the result where it is set. */
+bool channels_decompose(struct lower *lo, enum opcode code);
 
 #endif

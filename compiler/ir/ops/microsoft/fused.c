@@ -9,8 +9,6 @@
 #include "ir/ops/onnx/conv.h"
 #include "ir/ops/onnx/matmul.h"
 
-enum { T_REAL = T(F32) | T(F16) | T(BF16) };
-
 /* ---- FusedMatMul ---------------------------------------------------- */
 
 /* Which dim of the operand becomes dim i: with `batch` its first dim moves in

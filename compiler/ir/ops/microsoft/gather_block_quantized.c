@@ -26,23 +26,6 @@ static void number_dims(struct ctx *c, const struct op *op,
 				 : expr_scale(c, x->dim[i], per_byte(op));
 }
 
-static bool gather_dims_agree(struct infer *in, unsigned i, unsigned rank,
-			      const struct expr *const *want)
-{
-	const struct type *t = infer_type(in, i);
-	const char *name = op_def(in->op)->in[i].name;
-
-	if (!t)
-		return true;
-	if (t->rank != rank)
-		return infer_error(in, "input '%s' has rank %u, expected %u",
-				   name, t->rank, rank);
-	for (unsigned k = 0; k < rank; k++)
-		if (!infer_dims_agree(in, t->dim[k], want[k], name))
-			return false;
-	return true;
-}
-
 static bool gather_infer(struct infer *in)
 {
 	struct ctx *c = in->ctx;
@@ -71,11 +54,11 @@ static bool gather_infer(struct infer *in)
 		dim[n++] = whole[i];
 	infer_set(in, 0, infer_type(in, IN_SCALES)->dtype, n, dim);
 	whole[along] = expr_ceildiv(c, whole[along], expr_const(c, block));
-	if (!gather_dims_agree(in, IN_SCALES, x->rank, whole))
+	if (!infer_dims(in, IN_SCALES, x->rank, whole))
 		return false;
 	whole[last] = expr_ceildiv(c, whole[last],
 				   expr_const(c, per_byte(in->op)));
-	return gather_dims_agree(in, IN_ZERO, x->rank, whole);
+	return infer_dims(in, IN_ZERO, x->rank, whole);
 }
 
 /* The number at[] of a packed tensor. */
@@ -125,10 +108,9 @@ static bool gather_lower(struct lower *lo)
 }
 
 OP(GatherBlockQuantized, .domain = "com.microsoft", .since = 1,
-	.in = { { "data", T(U8) }, { "indices", T_INDEX },
-		{ "scales", T(F32) | T(F16) | T(BF16) },
+	.in = { { "data", T(U8) }, { "indices", T_INDEX }, { "scales", T_REAL },
 		{ "zero_points", T(U8) | P_OPTIONAL } },
-	.out = { { "output", T(F32) | T(F16) | T(BF16) } },
+	.out = { { "output", T_REAL } },
 	.attr = {
 		ATTR(bits, AT_INT, .i = 4),
 		ATTR(block_size, AT_INT, .i = 128),

@@ -8,8 +8,6 @@
 #include "ir/ops/onnx/fold.h"
 #include "ir/ops/onnx/requantize.h"
 
-enum { T_REAL = T(F32) | T(F16) | T(BF16) };
-
 /* The last dim of x normalized, as results 0 to n_out - 1; beta may be NULL. */
 static bool normalize(struct lower *lo, enum opcode code, struct value *x,
 		      struct value *gamma, struct value *beta, unsigned n_out)
@@ -112,49 +110,29 @@ static const struct ports *ports_of(const struct op *op)
 	return op->code == OP_QEmbedLayerNormalization ? &integers : &floats;
 }
 
-static bool table_infer(struct infer *in, unsigned i, const struct expr *width,
-			unsigned rank)
-{
-	const struct type *t = infer_type(in, i);
-	const char *name = op_def(in->op)->in[i].name;
-
-	if (!t)
-		return true;
-	if (t->rank != rank)
-		return infer_error(in, "input '%s' is %s, expected rank %u",
-				   name, type_str(in->ctx, t), rank);
-	return infer_dims_agree(in, t->dim[rank - 1], width, name);
-}
-
-/* Ids of each position of each sequence; only those of positions may be the
- * same for all. */
-static bool ids_infer(struct infer *in, unsigned i, bool shared)
-{
-	const struct type *x = infer_type(in, 0), *t = infer_type(in, i);
-
-	if (!t)
-		return true;
-	const char *name = op_def(in->op)->in[i].name;
-
-	if (t->rank != 2)
-		return infer_error(in, "input '%s' is %s, expected rank 2",
-				   name, type_str(in->ctx, t));
-	return ((shared && expr_is(t->dim[0], 1)) ||
-		infer_dims_agree(in, t->dim[0], x->dim[0], name)) &&
-	       infer_dims_agree(in, t->dim[1], x->dim[1], name);
-}
-
+/* Ids are those of each position of each sequence; only those of positions
+ * may be the same for all. */
 static bool operands_infer(struct infer *in, const struct ports *at,
 			   const struct expr *width)
 {
-	return ids_infer(in, at->ids, false) &&
-	       ids_infer(in, at->segments, false) &&
-	       ids_infer(in, at->mask, false) &&
-	       ids_infer(in, at->positions, true) &&
-	       table_infer(in, at->position, width, 2) &&
-	       table_infer(in, at->segment, width, 2) &&
-	       table_infer(in, at->gamma, width, 1) &&
-	       table_infer(in, at->beta, width, 1);
+	const struct type *positions = infer_type(in, at->positions);
+	const struct type *ids = infer_type(in, at->ids);
+	const struct expr *any[2] = { NULL }, *row[] = { NULL, width };
+
+	if (!infer_dims(in, at->ids, 2, any))
+		return false;
+	bool is_shared = positions && positions->rank &&
+			 expr_is(positions->dim[0], 1);
+	const struct expr *shared[] = { is_shared ? NULL : ids->dim[0],
+					ids->dim[1] };
+
+	return infer_dims(in, at->segments, 2, ids->dim) &&
+	       infer_dims(in, at->mask, 2, ids->dim) &&
+	       infer_dims(in, at->positions, 2, shared) &&
+	       infer_dims(in, at->position, 2, row) &&
+	       infer_dims(in, at->segment, 2, row) &&
+	       infer_dims(in, at->gamma, 1, &width) &&
+	       infer_dims(in, at->beta, 1, &width);
 }
 
 static bool embed_infer(struct infer *in)
@@ -287,29 +265,23 @@ static bool embed_decompose(struct lower *lo)
 			 vector(lo, at->gamma, t), vector(lo, at->beta, t), 1);
 }
 
-#define SKIP_PORTS { "input", T_REAL }, { "skip", T_REAL | P_SAME }, \
-	{ "gamma", T_REAL | P_SAME }
-#define SKIP_RESULTS { "output", T_REAL }, { "mean", T(F32) | P_OPTIONAL }, \
-	{ "inv_std_var", T(F32) | P_OPTIONAL }, \
-	{ "input_skip_bias_sum", T_REAL | P_OPTIONAL }
+#define EPSILON ATTR(epsilon, AT_FLOAT, .f = 1e-12)
 
-OP(SkipLayerNormalization, .domain = "com.microsoft", .since = 1,
-	.in = { SKIP_PORTS, { "beta", T_REAL | P_SAME | P_OPTIONAL },
-		{ "bias", T_REAL | P_SAME | P_OPTIONAL } },
-	.out = { SKIP_RESULTS },
-	.attr = {
-		ATTR(epsilon, AT_FLOAT, .f = 1e-12),
-	},
-	.infer = skip_infer,
-	.decompose = skip_layer);
-OP(SkipSimplifiedLayerNormalization, .domain = "com.microsoft", .since = 1,
-	.in = { SKIP_PORTS, { "bias", T_REAL | P_SAME | P_OPTIONAL } },
-	.out = { SKIP_RESULTS },
-	.attr = {
-		ATTR(epsilon, AT_FLOAT, .f = 1e-12),
-	},
-	.infer = skip_infer,
-	.decompose = skip_simplified);
+/* The operands behind the common ones, which are optional. */
+#define SKIP(meaning, ...) .domain = "com.microsoft", .since = 1, \
+	.in = { { "input", T_REAL }, { "skip", T_REAL | P_SAME }, \
+		{ "gamma", T_REAL | P_SAME }, __VA_ARGS__ }, \
+	.out = { { "output", T_REAL }, { "mean", T(F32) | P_OPTIONAL }, \
+		 { "inv_std_var", T(F32) | P_OPTIONAL }, \
+		 { "input_skip_bias_sum", T_REAL | P_OPTIONAL } }, \
+	.attr = { EPSILON }, \
+	.infer = skip_infer, .decompose = meaning
+
+OP(SkipLayerNormalization,
+	SKIP(skip_layer, { "beta", T_REAL | P_SAME | P_OPTIONAL },
+	     { "bias", T_REAL | P_SAME | P_OPTIONAL }));
+OP(SkipSimplifiedLayerNormalization,
+	SKIP(skip_simplified, { "bias", T_REAL | P_SAME | P_OPTIONAL }));
 OP(EmbedLayerNormalization, .domain = "com.microsoft", .since = 1,
 	.in = { { "input_ids", T(I32) },
 		{ "segment_ids", T(I32) | P_OPTIONAL },
@@ -321,7 +293,7 @@ OP(EmbedLayerNormalization, .domain = "com.microsoft", .since = 1,
 	.out = { { "output", T_REAL }, { "mask_index", T(I32) | P_OPTIONAL },
 		 { "embedding_sum", T_REAL | P_OPTIONAL } },
 	.attr = {
-		ATTR(epsilon, AT_FLOAT, .f = 1e-12),
+		EPSILON,
 		ATTR(mask_index_type, AT_INT),
 	},
 	.infer = embed_infer,
@@ -344,7 +316,7 @@ OP(QEmbedLayerNormalization, .domain = "com.microsoft", .since = 1,
 		{ "gamma_zero_point", T_Q8 }, { "beta_zero_point", T_Q8 } },
 	.out = { { "layernorm_out", T(F32) }, { "mask_index_out", T(I32) } },
 	.attr = {
-		ATTR(epsilon, AT_FLOAT, .f = 1e-12),
+		EPSILON,
 	},
 	.infer = embed_infer,
 	.decompose = embed_decompose);

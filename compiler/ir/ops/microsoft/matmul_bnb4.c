@@ -6,6 +6,7 @@
  * quantiles of a normal distribution (1: NF4, Dettmers and others, QLoRA,
  * appendix E); each block has a factor.
  */
+#include "ir/ops/microsoft/packed.h"
 #include "ir/ops/onnx/fold.h"
 
 enum { IN_A, IN_B, IN_ABSMAX };
@@ -21,49 +22,28 @@ static const float codes[2][16] = {
 	  0.5626170039176941f, 0.7229568362236023f, 1 },
 };
 
-static bool flat_infer(struct infer *in, unsigned i, int64_t n)
-{
-	const struct type *t = infer_type(in, i);
-	const char *name = op_def(in->op)->in[i].name;
-
-	if (t->rank != 1)
-		return infer_error(in, "input '%s' is %s, expected a list",
-				   name, type_str(in->ctx, t));
-	return infer_dims_agree(in, t->dim[0], expr_const(in->ctx, n), name);
-}
-
 static bool bnb4_infer(struct infer *in)
 {
-	enum { MOST = 1 << 30 };
 	struct ctx *c = in->ctx;
-	const struct type *a = infer_type(in, IN_A);
-	int64_t k = op_int(in->op, A_K), n = op_int(in->op, A_N);
 	int64_t block = op_int(in->op, A_block_size);
 	int64_t kind = op_int(in->op, A_quant_type);
-	const struct expr *dim[MAX_RANK];
 
-	if (k < 1 || n < 1 || k > MOST || n > MOST)
-		return infer_error(in, "K is %lld, N is %lld", (long long)k,
-				   (long long)n);
-	if (block < 1 || block > MOST)
+	if (!packed_product_infer(in))
+		return false;
+	int64_t n = op_int(in->op, A_N) * op_int(in->op, A_K);
+
+	if (block < 1 || block > PACKED_MOST)
 		return infer_error(in, "block_size is %lld", (long long)block);
 	if (kind != 0 && kind != 1)
 		return infer_error(in, "quant_type is %lld, expected 0 or 1",
 				   (long long)kind);
 	if (!op_int(in->op, A_transB))
 		return infer_unsupported(in, "transB = 0 is not supported");
-	if (!a->rank)
-		return infer_error(in, "'A' is a scalar");
-	if (!infer_dims_agree(in, a->dim[a->rank - 1], expr_const(c, k),
-			      "the last dim of 'A'") ||
-	    !flat_infer(in, IN_B, (n * k + 1) / 2) ||
-	    !flat_infer(in, IN_ABSMAX, (n * k + block - 1) / block))
-		return false;
-	for (unsigned i = 0; i + 1 < a->rank; i++)
-		dim[i] = a->dim[i];
-	dim[a->rank - 1] = expr_const(c, n);
-	infer_set(in, 0, a->dtype, a->rank, dim);
-	return true;
+	const struct expr *bytes = expr_const(c, (n + 1) / 2);
+	const struct expr *blocks = expr_const(c, (n + block - 1) / block);
+
+	return infer_dims(in, IN_B, 1, &bytes) &&
+	       infer_dims(in, IN_ABSMAX, 1, &blocks);
 }
 
 /* The 16 numbers as a tensor. */
@@ -123,9 +103,8 @@ static bool bnb4_lower(struct lower *lo)
 }
 
 OP(MatMulBnb4, .domain = "com.microsoft", .since = 1,
-	.in = { { "A", T(F32) | T(F16) | T(BF16) }, { "B", T(U8) },
-		{ "absmax", T(F32) | T(F16) | T(BF16) } },
-	.out = { { "Y", T(F32) | T(F16) | T(BF16) } },
+	.in = { { "A", T_REAL }, { "B", T(U8) }, { "absmax", T_REAL } },
+	.out = { { "Y", T_REAL } },
 	.attr = {
 		ATTR(K, AT_INT, .required = true),
 		ATTR(N, AT_INT, .required = true),

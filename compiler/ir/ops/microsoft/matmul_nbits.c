@@ -30,16 +30,13 @@ static void read_form(const struct op *op, struct form *f)
 
 static bool check_form(struct infer *in, struct form *f)
 {
-	enum { MOST = 1 << 30 };
-
+	if (!packed_product_infer(in))
+		return false;
 	read_form(in->op, f);
-	if (f->n < 1 || f->k < 1 || f->n > MOST || f->k > MOST)
-		return infer_error(in, "K is %lld, N is %lld", (long long)f->k,
-				   (long long)f->n);
 	if (f->bits < 2 || f->bits > 8)
 		return infer_error(in, "bits is %lld, expected 2 to 8",
 				   (long long)f->bits);
-	if (f->block < 1 || f->block > MOST || f->block * f->bits % 8)
+	if (f->block < 1 || f->block > PACKED_MOST || f->block * f->bits % 8)
 		return infer_error(in, "block_size is %lld for %lld bits",
 				   (long long)f->block, (long long)f->bits);
 	return true;
@@ -76,49 +73,33 @@ static bool grid_infer(struct infer *in, unsigned i, int64_t n, int64_t a,
 	return true;
 }
 
-/* Operand i is absent or a list of that length. */
-static bool list_infer(struct infer *in, unsigned i, int64_t n)
+static bool zero_infer(struct infer *in, const struct form *f)
 {
-	const struct type *t = infer_type(in, i);
+	const struct type *t = infer_type(in, IN_ZERO);
+	bool packed = t && t->dtype == DT_U8;
 
-	if (!t)
-		return true;
-	const char *name = op_def(in->op)->in[i].name;
-
-	if (t->rank != 1)
-		return infer_error(in, "input '%s' is %s, expected a list",
-				   name, type_str(in->ctx, t));
-	return infer_dims_agree(in, t->dim[0], expr_const(in->ctx, n), name);
+	/* The bytes of a row follow each other in the last dim. */
+	if (packed && t->rank > 2)
+		return infer_error(in, "input 'zero_points' is %s, expected "
+				   "one row of bytes for each of N",
+				   type_str(in->ctx, t));
+	return grid_infer(in, IN_ZERO, f->n, packed ? f->zeros : f->blocks, 1);
 }
 
 static bool nbits_infer(struct infer *in)
 {
 	struct ctx *c = in->ctx;
-	const struct type *a = infer_type(in, IN_A);
-	const struct type *zero = infer_type(in, IN_ZERO);
-	const struct expr *dim[MAX_RANK];
 	struct form f;
 
 	if (!check_form(in, &f))
 		return false;
 	derive(&f);
-	if (!a->rank)
-		return infer_error(in, "'A' is a scalar");
-	if (!infer_dims_agree(in, a->dim[a->rank - 1], expr_const(c, f.k),
-			      "the last dim of 'A'") ||
-	    !grid_infer(in, IN_B, f.n, f.blocks, f.bytes) ||
-	    !grid_infer(in, IN_SCALES, f.n, f.blocks, 1))
-		return false;
-	if (zero && !grid_infer(in, IN_ZERO, f.n,
-				zero->dtype == DT_U8 ? f.zeros : f.blocks, 1))
-		return false;
-	if (!list_infer(in, IN_GROUP, f.k) || !list_infer(in, IN_BIAS, f.n))
-		return false;
-	for (unsigned i = 0; i + 1 < a->rank; i++)
-		dim[i] = a->dim[i];
-	dim[a->rank - 1] = expr_const(c, f.n);
-	infer_set(in, 0, a->dtype, a->rank, dim);
-	return true;
+	const struct expr *k = expr_const(c, f.k), *n = expr_const(c, f.n);
+
+	return grid_infer(in, IN_B, f.n, f.blocks, f.bytes) &&
+	       grid_infer(in, IN_SCALES, f.n, f.blocks, 1) &&
+	       zero_infer(in, &f) && infer_dims(in, IN_GROUP, 1, &k) &&
+	       infer_dims(in, IN_BIAS, 1, &n);
 }
 
 /* The index of element `last` of group `at` of row n; each group has `size`,
@@ -150,7 +131,6 @@ static struct value *zero_point(struct lower *lo, const struct form *f,
 		grid_index(c, z, n, at, first, f->blocks, 1, idx);
 		return load_as(lo, DT_F32, z, idx);
 	}
-	/* Of rank 3 the numbers would be one to a byte. */
 	grid_index(c, z, n, first, first, f->zeros, 1, idx);
 	return s_cast(lo, DT_F32, nbits_load(lo, z, idx, at, f->bits));
 }
@@ -218,8 +198,6 @@ static bool nbits_lower(struct lower *lo)
 	nest_end(lo, &n, 1, &v, lo->result);
 	return true;
 }
-
-enum { T_REAL = T(F32) | T(F16) | T(BF16) };
 
 OP(MatMulNBits, .domain = "com.microsoft", .since = 1,
 	.in = { { "A", T_REAL }, { "B", T(U8) }, { "scales", T_REAL },

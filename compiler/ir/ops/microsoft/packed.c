@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Numbers of a few bits in bytes; see packed.h. */
+/* Numbers of a few bits and products with them; see packed.h. */
 #include "ir/ops/microsoft/packed.h"
 
 #include <string.h>
@@ -48,4 +48,24 @@ struct value *nbits_load(struct lower *lo, struct value *x,
 			  s_int(lo, DT_U32, (INT64_C(1) << bits) - 1));
 	}
 	return s_cast(lo, DT_I32, v);
+}
+
+bool packed_product_infer(struct infer *in)
+{
+	const struct type *a = infer_type(in, 0);
+	int64_t k = op_int(in->op, A_K), n = op_int(in->op, A_N);
+	const struct expr *dim[MAX_RANK];
+
+	if (k < 1 || n < 1 || k > PACKED_MOST || n > PACKED_MOST)
+		return infer_error(in, "K is %lld, N is %lld", (long long)k,
+				   (long long)n);
+	if (!a->rank)
+		return infer_error(in, "'A' is a scalar");
+	unsigned last = a->rank - 1;
+
+	memcpy(dim, a->dim, last * sizeof(*dim));
+	dim[last] = expr_const(in->ctx, n);
+	infer_set(in, 0, a->dtype, a->rank, dim);
+	return infer_dims_agree(in, a->dim[last], expr_const(in->ctx, k),
+				"the last dim of 'A'");
 }

@@ -5,6 +5,7 @@
  * point for it the result is quantized, without it is float.
  */
 #include "ir/ops/onnx/fold.h"
+#include "ir/ops/onnx/matmul.h"
 #include "ir/ops/onnx/requantize.h"
 
 enum { IN_A, IN_A_SCALE, IN_A_ZERO, IN_B, IN_B_SCALE, IN_B_ZERO, IN_C,
@@ -15,16 +16,10 @@ static bool gemm_infer(struct infer *in)
 	const struct type *a = infer_type(in, IN_A), *b = infer_type(in, IN_B);
 	const struct type *bias = infer_type(in, IN_C);
 	const struct type *zero = infer_type(in, IN_Y_ZERO);
-	bool ta = op_int(in->op, A_transA), tb = op_int(in->op, A_transB);
+	const struct expr *dim[2];
 
-	if (a->rank != 2 || b->rank != 2)
-		return infer_error(in, "'A' and 'B' must have rank 2, have %u "
-				   "and %u", a->rank, b->rank);
-	if (!infer_dims_agree(in, b->dim[tb], a->dim[!ta],
-			      "the inner dim of 'B'"))
+	if (!gemm_shape(in, a, b, dim))
 		return false;
-	const struct expr *dim[2] = { a->dim[ta], b->dim[!tb] };
-
 	if (infer_has(in, IN_Y_SCALE) != infer_has(in, IN_Y_ZERO))
 		return infer_error(in, "needs both or none of y_scale and "
 				   "y_zero_point");

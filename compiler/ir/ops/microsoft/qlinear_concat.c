@@ -3,6 +3,7 @@
  * QLinearConcat, QLinearWhere: elements of several tensors, each with a scale
  * and a zero point of its own, in those of the result.
  */
+#include "ir/ops/onnx/movement.h"
 #include "ir/ops/onnx/requantize.h"
 
 /* Element v of the operand at input i, whose scale and zero point follow it,
@@ -47,9 +48,7 @@ static bool concat_operand(struct infer *in, unsigned k, enum dtype t)
 
 static bool concat_infer(struct infer *in)
 {
-	struct ctx *c = in->ctx;
-	const struct expr *dim[MAX_RANK];
-	unsigned n = in->op->n_in, axis;
+	unsigned n = in->op->n_in;
 
 	if ((n - CONCAT_X) % 3)
 		return infer_error(in, "has %u inputs, expected three for each "
@@ -62,29 +61,7 @@ static bool concat_infer(struct infer *in)
 	for (unsigned k = CONCAT_X; k < n; k += 3)
 		if (!concat_operand(in, k, t))
 			return false;
-	const struct type *x = infer_type(in, CONCAT_X);
-
-	if (!infer_axis(in, op_int(in->op, A_axis), x->rank, &axis))
-		return false;
-	for (unsigned i = 0; i < x->rank; i++)
-		dim[i] = x->dim[i];
-	for (unsigned k = CONCAT_X + 3; k < n; k += 3) {
-		const struct type *y = infer_type(in, k);
-
-		if (y->rank != x->rank)
-			return infer_error(in, "input %u is %s, input %u is %s",
-					   k, type_str(c, y), CONCAT_X,
-					   type_str(c, x));
-		for (unsigned i = 0; i < x->rank; i++) {
-			if (i == axis)
-				dim[i] = expr_add(c, dim[i], y->dim[i]);
-			else if (!infer_same_dim(in, &dim[i], y->dim[i],
-						 "dims beside the axis"))
-				return false;
-		}
-	}
-	infer_set(in, 0, t, x->rank, dim);
-	return true;
+	return concat_operands(in, CONCAT_X, 3);
 }
 
 /* Each operand in the result's scale, then Concat. */

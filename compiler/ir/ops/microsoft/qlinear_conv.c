@@ -28,24 +28,7 @@ static bool conv_infer(struct infer *in)
 
 static bool conv_decompose(struct lower *lo)
 {
-	struct op *op = lo->op;
-	struct value *in[IN_BIAS + 1], *y;
-	struct named_attr attr[MAX_ATTRS];
-	bool last = op_int(op, A_channels_last);
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < op->n_in; i++)
-		in[i] = lower_in(lo, i);
-	if (last)
-		in[IN_X] = channels_to_first(lo, in[IN_X]);
-	for (unsigned i = 0; i < op->n_attr; i++)
-		if (op->attr[i].name != A_channels_last)
-			attr[n++] = op->attr[i];
-	y = g_op(lo, OP_QLinearConv, op->n_in, in, n, attr);
-	if (y && last)
-		y = channels_to_last(lo, y);
-	lo->result[0] = y;
-	return y;
+	return channels_decompose(lo, OP_QLinearConv);
 }
 
 OP(MicrosoftQLinearConv, .domain = "com.microsoft", .type = "QLinearConv",

@@ -41,25 +41,6 @@ static bool pool_infer(struct infer *in)
 	return true;
 }
 
-/* The same between two transpositions. */
-static bool pool_last(struct lower *lo)
-{
-	struct op *op = lo->op;
-	struct value *in[IN_Y_ZERO + 1], *y;
-	struct named_attr attr[MAX_ATTRS];
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < op->n_in; i++)
-		in[i] = lower_in(lo, i);
-	in[IN_X] = channels_to_first(lo, in[IN_X]);
-	for (unsigned i = 0; i < op->n_attr; i++)
-		if (op->attr[i].name != A_channels_last)
-			attr[n++] = op->attr[i];
-	y = g_op(lo, op->code, op->n_in, in, n, attr);
-	lo->result[0] = y ? channels_to_last(lo, y) : NULL;
-	return y;
-}
-
 /* The sum of x over the window at iv[] as an f32. */
 static struct value *window_sum(struct lower *lo, const struct window *w,
 				const struct expr *const *iv)
@@ -102,7 +83,7 @@ static bool pool_lower(struct lower *lo)
 	struct window w;
 
 	if (op_int(lo->op, A_channels_last))
-		return pool_last(lo);
+		return channels_decompose(lo, lo->op->code);
 	if (window_read(lo->b.ctx, lo->op, lower_in(lo, IN_X)->type, NULL, &w))
 		return false;
 	struct nest n = nest_begin(lo, 1, &out);

@@ -56,15 +56,9 @@ static bool split_heads(struct infer *in, unsigned k, enum attr_name attr,
 static bool check_past(struct infer *in, struct attention *a, unsigned k,
 		       const struct expr *size)
 {
-	const struct type *t = infer_type(in, k);
+	const struct expr *dim[] = { a->batch, a->kv_heads, a->past, size };
 
-	if (t->rank != 4)
-		return infer_error(in, "past operand has rank %u, expected 4",
-				   t->rank);
-	return infer_dims_agree(in, t->dim[0], a->batch, "past batch") &&
-	       infer_dims_agree(in, t->dim[1], a->kv_heads, "past heads") &&
-	       infer_dims_agree(in, t->dim[2], a->past, "past length") &&
-	       infer_dims_agree(in, t->dim[3], size, "past head size");
+	return infer_dims(in, k, 4, dim);
 }
 
 /* The mask broadcasts to [batch, heads, q_len, total]; its last dim may be
@@ -146,7 +140,6 @@ static bool attention_infer(struct infer *in)
 {
 	struct ctx *c = in->ctx;
 	const struct type *q = infer_type(in, IN_Q);
-	const struct type *lengths = infer_type(in, IN_LENGTHS);
 	int64_t mode = op_int(in->op, A_qk_matmul_output_mode);
 	struct attention a;
 
@@ -155,11 +148,7 @@ static bool attention_infer(struct infer *in)
 	if (mode < MODE_PRODUCT || mode > MODE_SOFTMAX)
 		return infer_error(in, "qk_matmul_output_mode is %lld",
 				   (long long)mode);
-	if (lengths && lengths->rank != 1)
-		return infer_error(in, "'nonpad_kv_seqlen' has rank %u",
-				   lengths->rank);
-	if (lengths && !infer_dims_agree(in, lengths->dim[0], a.batch,
-					 "the length of 'nonpad_kv_seqlen'"))
+	if (!infer_dims(in, IN_LENGTHS, 1, &a.batch))
 		return false;
 	const struct expr *y[] = { a.batch, a.heads, a.q_len, a.v_size };
 	const struct expr *k[] = { a.batch, a.kv_heads, a.total, a.size };

@@ -24,17 +24,9 @@ static bool batch_infer(struct infer *in)
 				   in->op->n_out);
 	if (!op_int(in->op, A_spatial))
 		return infer_unsupported(in, "spatial = 0 is not supported");
-	for (unsigned k = 1; k < 5; k++) {
-		const struct type *t = infer_type(in, k);
-
-		if (t->rank != 1)
-			return infer_error(in, "input '%s' has rank %u",
-					   op_def(in->op)->in[k].name,
-					   t->rank);
-		if (!infer_dims_agree(in, t->dim[0], channels,
-				      op_def(in->op)->in[k].name))
+	for (unsigned k = 1; k < 5; k++)
+		if (!infer_dims(in, k, 1, &channels))
 			return false;
-	}
 	infer_set(in, 1, infer_type(in, 3)->dtype, 1, &channels);
 	infer_set(in, 2, infer_type(in, 4)->dtype, 1, &channels);
 	return infer_same(in);

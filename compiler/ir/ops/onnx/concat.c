@@ -2,27 +2,24 @@
 /* Concat: each piece is a load guarded by its range along the axis. */
 #include "ir/ops/onnx/movement.h"
 
-static bool concat_infer(struct infer *in)
+bool concat_operands(struct infer *in, unsigned first, unsigned step)
 {
 	struct ctx *c = in->ctx;
+	const struct type *x = infer_type(in, first);
 	const struct expr *dim[MAX_RANK];
 	unsigned axis;
-
-	for (unsigned k = 0; k < in->op->n_in; k++)
-		if (!infer_has(in, k))
-			return infer_error(in, "input %u is missing", k);
-	const struct type *x = infer_type(in, 0);
 
 	if (!infer_axis(in, op_int(in->op, A_axis), x->rank, &axis))
 		return false;
 	for (unsigned i = 0; i < x->rank; i++)
 		dim[i] = x->dim[i];
-	for (unsigned k = 1; k < in->op->n_in; k++) {
+	for (unsigned k = first + step; k < in->op->n_in; k += step) {
 		const struct type *y = infer_type(in, k);
 
 		if (y->rank != x->rank)
-			return infer_error(in, "input %u is %s, input 0 is %s",
-					   k, type_str(c, y), type_str(c, x));
+			return infer_error(in, "input %u is %s, input %u is %s",
+					   k, type_str(c, y), first,
+					   type_str(c, x));
 		for (unsigned i = 0; i < x->rank; i++) {
 			if (i == axis)
 				dim[i] = expr_add(c, dim[i], y->dim[i]);
@@ -33,6 +30,14 @@ static bool concat_infer(struct infer *in)
 	}
 	infer_set(in, 0, x->dtype, x->rank, dim);
 	return true;
+}
+
+static bool concat_infer(struct infer *in)
+{
+	for (unsigned k = 0; k < in->op->n_in; k++)
+		if (!infer_has(in, k))
+			return infer_error(in, "input %u is missing", k);
+	return concat_operands(in, 0, 1);
 }
 
 static bool concat_lower(struct lower *lo)

@@ -112,7 +112,6 @@ static bool transpose_infer(struct infer *in)
 {
 	struct ctx *c = in->ctx;
 	const struct type *x = infer_type(in, 0), *w = infer_type(in, 1);
-	const struct type *bias = infer_type(in, 2);
 	const struct expr *dim[MAX_RANK];
 	int64_t group = op_int(in->op, A_group), channels;
 	struct geometry g;
@@ -132,10 +131,7 @@ static bool transpose_infer(struct infer *in)
 		return false;
 	dim[0] = x->dim[0];
 	dim[1] = expr_scale(c, w->dim[1], group);
-	if (bias && bias->rank != 1)
-		return infer_error(in, "'B' has rank %u", bias->rank);
-	if (bias && !infer_dims_agree(in, bias->dim[0], dim[1],
-				      "the length of 'B'"))
+	if (!infer_dims(in, 2, 1, &dim[1]))
 		return false;
 	if ((why = read_geometry(c, in->op, x, w, &g)))
 		return infer_error(in, "%s", why);

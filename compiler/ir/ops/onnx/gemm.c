@@ -5,23 +5,31 @@
  * the contraction, so that it is an epilogue.
  */
 #include "ir/ops/onnx/fold.h"
+#include "ir/ops/onnx/matmul.h"
 
 enum { GEMM_TYPES = T_FLOAT | T(I32) | T(I64) | T(U32) | T(U64) };
 
-static bool gemm_infer(struct infer *in)
+bool gemm_shape(struct infer *in, const struct type *a, const struct type *b,
+		const struct expr **dim)
 {
-	const struct type *a = infer_type(in, 0), *b = infer_type(in, 1);
 	bool ta = op_int(in->op, A_transA), tb = op_int(in->op, A_transB);
 
 	if (a->rank != 2 || b->rank != 2)
 		return infer_error(in, "'A' and 'B' must have rank 2, have %u "
 				   "and %u", a->rank, b->rank);
-	if (!infer_dims_agree(in, b->dim[tb], a->dim[!ta],
-			      "the inner dim of 'B'"))
-		return false;
-	const struct expr *dim[2] = { a->dim[ta], b->dim[!tb] };
-	const struct type *bias = infer_type(in, 2);
+	dim[0] = a->dim[ta];
+	dim[1] = b->dim[!tb];
+	return infer_dims_agree(in, b->dim[tb], a->dim[!ta],
+				"the inner dim of 'B'");
+}
 
+static bool gemm_infer(struct infer *in)
+{
+	const struct type *a = infer_type(in, 0), *bias = infer_type(in, 2);
+	const struct expr *dim[2];
+
+	if (!gemm_shape(in, a, infer_type(in, 1), dim))
+		return false;
 	/* C broadcasts to A'B', not the other way. */
 	if (bias && !infer_broadcast_into(in, 2, dim, bias))
 		return false;

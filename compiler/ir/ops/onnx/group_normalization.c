@@ -6,18 +6,6 @@
  */
 #include "ir/ops/onnx/fold.h"
 
-static bool channel_list(struct infer *in, unsigned k,
-			 const struct expr *length)
-{
-	const struct type *t = infer_type(in, k);
-
-	if (t->rank != 1)
-		return infer_error(in, "input '%s' has rank %u",
-				   op_def(in->op)->in[k].name, t->rank);
-	return infer_dims_agree(in, t->dim[0], length,
-				op_def(in->op)->in[k].name);
-}
-
 static bool instance_infer(struct infer *in)
 {
 	const struct type *x = infer_type(in, 0);
@@ -25,8 +13,8 @@ static bool instance_infer(struct infer *in)
 	if (x->rank < 2)
 		return infer_error(in, "input is %s, expected a channel dim",
 				   type_str(in->ctx, x));
-	return channel_list(in, 1, x->dim[1]) &&
-	       channel_list(in, 2, x->dim[1]) && infer_same(in);
+	return infer_dims(in, 1, 1, &x->dim[1]) &&
+	       infer_dims(in, 2, 1, &x->dim[1]) && infer_same(in);
 }
 
 static bool group_infer(struct infer *in)
@@ -48,7 +36,7 @@ static bool group_infer(struct infer *in)
 
 		if (t->rank == 1 && expr_is(t->dim[0], n))
 			continue;
-		if (!channel_list(in, k, x->dim[1]))
+		if (!infer_dims(in, k, 1, &x->dim[1]))
 			return false;
 	}
 	return infer_same(in);

@@ -93,10 +93,13 @@ static bool normalize(struct lower *lo, bool centre)
 						   n.rank, n.iv));
 	v = s_cast(lo, t->dtype, v);
 	nest_end(lo, &n, 1, &v, lo->result);
-	if (lo->op->n_out > 1)
-		lo->result[1] = convert(lo, stash, mean);
-	if (lo->op->n_out > 2)
-		lo->result[2] = convert(lo, stash, inv);
+	/* The statistics that there are. */
+	unsigned k = 1;
+
+	if (centre && k < lo->op->n_out)
+		lo->result[k++] = convert(lo, stash, mean);
+	if (k < lo->op->n_out)
+		lo->result[k] = convert(lo, stash, inv);
 	return true;
 }
 
@@ -110,36 +113,29 @@ static bool rms_lower(struct lower *lo)
 	return normalize(lo, false);
 }
 
+#define NORM_ATTRS \
+	ATTR(axis, AT_INT, .i = -1), \
+	ATTR(epsilon, AT_FLOAT, .f = 1e-5), \
+	ATTR(stash_type, AT_INT, .i = 1)
+
+#define RMS \
+	.in = { { "X", T_FLOAT }, { "scale", T_FLOAT } }, \
+	.attr = { NORM_ATTRS }, \
+	.infer = normalization_infer, .lower = rms_lower
+
 OP(LayerNormalization, .domain = "", .since = 17,
 	.in = { { "X", T_FLOAT }, { "Scale", T_FLOAT | P_SAME },
 		{ "B", T_FLOAT | P_SAME | P_OPTIONAL } },
 	.out = { { "Y", T_FLOAT }, { "Mean", T_FLOAT | P_OPTIONAL },
 		 { "InvStdDev", T_FLOAT | P_OPTIONAL } },
 	.attr = {
-		ATTR(axis, AT_INT, .i = -1),
-		ATTR(epsilon, AT_FLOAT, .f = 1e-5),
-		ATTR(stash_type, AT_INT, .i = 1),
+		NORM_ATTRS,
 	},
 	.infer = normalization_infer,
 	.lower = layer_lower);
 
 OP(RMSNormalization, .domain = "", .since = 23, .first = 23,
-	.in = { { "X", T_FLOAT }, { "scale", T_FLOAT } },
-	.out = { { "Y", T_FLOAT } },
-	.attr = {
-		ATTR(axis, AT_INT, .i = -1),
-		ATTR(epsilon, AT_FLOAT, .f = 1e-5),
-		ATTR(stash_type, AT_INT, .i = 1),
-	},
-	.infer = normalization_infer,
-	.lower = rms_lower);
+	.out = { { "Y", T_FLOAT } }, RMS);
 OP(SimplifiedLayerNormalization, .domain = "", .since = 1,
-	.in = { { "X", T_FLOAT }, { "scale", T_FLOAT } },
-	.out = { { "Y", T_FLOAT } },
-	.attr = {
-		ATTR(axis, AT_INT, .i = -1),
-		ATTR(epsilon, AT_FLOAT, .f = 1e-5),
-		ATTR(stash_type, AT_INT, .i = 1),
-	},
-	.infer = normalization_infer,
-	.lower = rms_lower);
+	.out = { { "Y", T_FLOAT }, { "inv_std_var", T_FLOAT | P_OPTIONAL } },
+	RMS);

@@ -175,9 +175,9 @@ OP(MatMulInteger, .domain = "", .since = 10, .first = 10,
 	.infer = integer_infer,
 	.lower = integer_lower);
 OP(QLinearMatMul, .domain = "", .since = 21, .first = 10,
-	.in = { { "a", T_Q8 }, { "a_scale", T_SCALE }, { "a_zero_point", T_Q8 },
-		{ "b", T_Q8 }, { "b_scale", T_SCALE }, { "b_zero_point", T_Q8 },
-		{ "y_scale", T_SCALE }, { "y_zero_point", T_Q8 } },
+	.in = { { "a", T_Q8 }, { "a_scale", T_REAL }, { "a_zero_point", T_Q8 },
+		{ "b", T_Q8 }, { "b_scale", T_REAL }, { "b_zero_point", T_Q8 },
+		{ "y_scale", T_REAL }, { "y_zero_point", T_Q8 } },
 	.out = { { "y", T_Q8 } },
 	.infer = linear_infer,
 	.lower = linear_lower);

@@ -13,6 +13,10 @@ bool reshape_lower(struct lower *lo);
 /* Operand 0 when result 0 has its type. */
 struct value *fold_same_type(struct lower *lo);
 
+/* Result 0 is operands first, first + step, and so on, which are there, one
+ * behind the other along the attribute `axis`. */
+bool concat_operands(struct infer *in, unsigned first, unsigned step);
+
 /* What infer_elems() gives, for use in lower(). */
 const struct expr **lower_elems(struct lower *lo, unsigned i, size_t *n);
 

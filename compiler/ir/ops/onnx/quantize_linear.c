@@ -22,7 +22,6 @@
 #define T_QUANTIZED                                                        \
 	(T(I8) | T(U8) | T(I16) | T(U16) | T(I4) | T(U4) | T(I2) | T(U2) | \
 	 T_FLOAT8 | T(F4E2M1))
-#define T_REAL (T(F32) | T(F16) | T(BF16))
 
 static bool is_one(struct ctx *c, const struct type *t)
 {

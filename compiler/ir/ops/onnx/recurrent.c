@@ -69,26 +69,6 @@ static bool recurrent_read(struct infer *in, struct recurrent *r,
 	return read_activations(in, r, defaults);
 }
 
-/* Operand k, when it is there, has these dims. */
-static bool has_dims(struct infer *in, unsigned k, unsigned rank,
-		     const struct expr *const *dim)
-{
-	const struct type *t = infer_type(in, k);
-	const char *name = op_def(in->op)->in[k].name;
-
-	if (!t)
-		return true;
-	if (t->rank != rank)
-		return infer_error(in, "input '%s' has rank %u, expected %u",
-				   name, t->rank, rank);
-	for (unsigned i = 0; i < rank; i++)
-		if (!infer_dims_agree(in, t->dim[i], dim[i],
-				      arena_fmt(&in->ctx->temp,
-						"dim %u of '%s'", i, name)))
-			return false;
-	return true;
-}
-
 static bool check_operands(struct infer *in, const struct recurrent *r)
 {
 	struct ctx *c = in->ctx;
@@ -107,11 +87,11 @@ static bool check_operands(struct infer *in, const struct recurrent *r)
 			      expr_const(c, op_int(in->op, A_hidden_size)),
 			      "dim 2 of 'R'"))
 		return false;
-	return has_dims(in, RNN_W, 3, w) && has_dims(in, RNN_R, 3, rec) &&
-	       has_dims(in, RNN_B, 2, bias) &&
-	       has_dims(in, RNN_LENS, 1, &r->batch) &&
-	       has_dims(in, RNN_H, 3, state) && has_dims(in, RNN_C, 3, state) &&
-	       has_dims(in, RNN_P, 2, peep);
+	return infer_dims(in, RNN_W, 3, w) && infer_dims(in, RNN_R, 3, rec) &&
+	       infer_dims(in, RNN_B, 2, bias) &&
+	       infer_dims(in, RNN_LENS, 1, &r->batch) &&
+	       infer_dims(in, RNN_H, 3, state) && infer_dims(in, RNN_C, 3, state) &&
+	       infer_dims(in, RNN_P, 2, peep);
 }
 
 bool recurrent_infer(struct infer *in, unsigned n_gate, unsigned n_act,

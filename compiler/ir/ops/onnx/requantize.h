@@ -8,11 +8,7 @@
 
 #include "ir/op.h"
 
-enum {
-	T_Q8 = T(I8) | T(U8),
-	T_Q16 = T_Q8 | T(I16) | T(U16),
-	T_SCALE = T(F32) | T(F16) | T(BF16),
-};
+enum { T_Q8 = T(I8) | T(U8) };
 
 /* Operand i is absent or one number. */
 bool infer_number(struct infer *in, unsigned i);

@@ -182,11 +182,11 @@ static bool rotary_lower(struct lower *lo)
 }
 
 OP(RotaryEmbedding, .domain = "", .since = 23, .first = 23,
-	.in = { { "X", T(F32) | T(F16) | T(BF16) },
-		{ "cos_cache", T(F32) | T(F16) | T(BF16) | P_SAME },
-		{ "sin_cache", T(F32) | T(F16) | T(BF16) | P_SAME },
+	.in = { { "X", T_REAL },
+		{ "cos_cache", T_REAL | P_SAME },
+		{ "sin_cache", T_REAL | P_SAME },
 		{ "position_ids", T(I64) | P_OPTIONAL } },
-	.out = { { "Y", T(F32) | T(F16) | T(BF16) } },
+	.out = { { "Y", T_REAL } },
 	.attr = {
 		ATTR(interleaved, AT_INT),
 		ATTR(num_heads, AT_INT),
