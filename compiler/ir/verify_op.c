@@ -439,6 +439,48 @@ static bool decodes(struct verifier *v, const struct op *op)
 	return steps_linearly(v, op, A_s_idx);
 }
 
+/* A region over two variables that ends in loop.yield; what it yields. */
+static const struct block *tile_region(const struct op *op, unsigned i,
+				       unsigned n_arg, unsigned n_yield)
+{
+	const struct block *b = op->region[i].block;
+
+	return b->n_iv == 2 && b->n_arg == n_arg && b->last &&
+			       b->last->code == OP_loop_yield &&
+			       b->last->n_in == n_yield
+		       ? b
+		       : NULL;
+}
+
+static bool tile(struct verifier *v, const struct op *op)
+{
+	const struct block *a, *b, *body;
+	const struct type *ta, *tb, *sum;
+
+	if (op->n_in || op->n_out || op->n_region != 3 ||
+	    !(a = tile_region(op, 0, 0, 1)) ||
+	    !(b = tile_region(op, 1, 0, 1)) ||
+	    !(body = tile_region(op, 2, 1, 0)))
+		return E("needs a region for each factor, over two variables, "
+			 "and one for the sum");
+	ta = a->last->in[0].val->type;
+	tb = b->last->in[0].val->type;
+	sum = body->arg[0]->type;
+	if (ta != tb || (ta != sum && (sum->dtype != DT_F32 ||
+				       !dtype_is_half(ta->dtype))))
+		return E("adds products of %s and %s to %s",
+			 type_str(v->m->ctx, ta), type_str(v->m->ctx, tb),
+			 type_str(v->m->ctx, sum));
+	if (op_int(op, A_mr) < 32 || op_int(op, A_mr) % 32 ||
+	    op_int(op, A_nr) < 32 || op_int(op, A_nr) % 32 ||
+	    op_int(op, A_mr) > 128 || op_int(op, A_nr) > 128 ||
+	    op_int(op, A_kr) < 8 || op_int(op, A_kr) % 8 ||
+	    op_int(op, A_kr) > 64)
+		return E("has a tile that no block of threads computes");
+	return expr_atom(a->iv[1])->a == expr_atom(b->iv[1])->a ||
+	       E("sums over two extents");
+}
+
 static bool contract(struct verifier *v, const struct op *op)
 {
 	enum { MAX_TILE = 1 << 10 };
@@ -519,6 +561,7 @@ static bool loop(struct verifier *v, const struct op *op)
 	case OP_mem_store: return store(v, op);
 	case OP_loop_for: return loop_for(v, op) && loop_lanes(v, op);
 	case OP_kern_contract: return contract(v, op);
+	case OP_kern_tile: return tile(v, op);
 	default: return true;
 	}
 }

@@ -57,7 +57,6 @@ static const char pipeline_gpu[] =
 	"fold,"
 	"lower_graph,"
 	"fold_statements,"
-	"widen,"
 	"integer,"
 	"fold_statements{bytes=1},"
 	"fuse,"

@@ -68,6 +68,12 @@ void cu_scalar_op(struct cu *k, struct op *op);
 
 void cu_for(struct cu *k, struct op *op);
 
+/* ---- cuda_tile.c ---------------------------------------------------- */
+
+/* Threads of the block that computes the tile. */
+unsigned cu_tile_threads(const struct op *op);
+void cu_tile(struct cu *k, struct op *op);
+
 /* ---- nvrtc.c -------------------------------------------------------- */
 
 /* Compiles CUDA C++ for an architecture.  NVRTC is looked for once. */

@@ -173,17 +173,21 @@ void cu_op(struct cu *k, struct op *op)
 	case OP_loop_for: cu_for(k, op); break;
 	case OP_mem_load: load(k, op); break;
 	case OP_mem_store: store(k, op); break;
+	case OP_kern_tile: cu_tile(k, op); break;
 	default: cu_scalar_op(k, op); break;
 	}
 }
 
 /* ---- kernels -------------------------------------------------------- */
 
-static void find_wide(void *arg, struct op *op)
+static void find_shared(void *arg, struct op *op)
 {
-	bool *wide = arg;
+	struct cu *k = arg;
 
-	*wide |= op->code == OP_loop_for && op_int(op, A_width) > 1;
+	if (op->code == OP_loop_for && op_int(op, A_width) > 1)
+		k->threads = target_lanes(k->c->target, 32);
+	if (op->code == OP_kern_tile)
+		k->threads = cu_tile_threads(op);
 }
 
 struct stored {
@@ -278,12 +282,6 @@ static void put_body(struct cu *k)
 	fputs("}\n", k->f);
 }
 
-/* Threads for a row of n elements: whole warps, and not more than have work. */
-static unsigned row_threads(struct ctx *c)
-{
-	return target_lanes(c->target, 32);
-}
-
 /* The kernel behind its name, malloc'ed. */
 static char *kernel_text(struct ctx *c, struct op *op, struct gpu_kernel *row)
 {
@@ -296,14 +294,14 @@ static char *kernel_text(struct ctx *c, struct op *op, struct gpu_kernel *row)
 	k.f = open_memstream(&text, &size);
 	if (!k.f)
 		fatal(EXIT_LIMIT, "out of memory");
-	block_walk(op_body(op), find_wide, &k.shared_point);
-	k.wide = !cu_fits_int(c, op, &args);
-	if (kernel_is_serial(op)) {
-		k.shared_point = false;
+	if (kernel_is_serial(op))
 		k.threads = 1;
-	} else {
-		k.threads = k.shared_point ? row_threads(c) : FLAT_THREADS;
-	}
+	else
+		block_walk(op_body(op), find_shared, &k);
+	k.shared_point = k.threads > 1;
+	if (!k.threads)
+		k.threads = FLAT_THREADS;
+	k.wide = !cu_fits_int(c, op, &args);
 	put_params(&k, &args);
 	put_body(&k);
 	fclose(k.f);

@@ -12,6 +12,7 @@ typedef unsigned long long u64;
 
 #define DL_FN __device__ __forceinline__
 #define DL_SHARED(type, name, n) __shared__ type name[n]
+#define DL_SHARED_ALIGNED(type, name, n) __shared__ __align__(16) type name[n]
 
 // ---- threads ---------------------------------------------------------
 
@@ -284,3 +285,54 @@ DL_FN u8 dl_power_bits(float x)
 		return 0xff;
 	return (u8)(u < 0x600000 ? 0 : (u + 0x400000) >> 23);
 }
+
+// ---- tensor cores ----------------------------------------------------
+
+// Fragments of m16n8k16 from rows of k in shared memory, `row` elements apart:
+// lane l has the rows l / 4 (and 8 more) and the pairs l % 4 (and 4 more).
+DL_FN void dl_fragment_a(u32 (&a)[4], const u16 *p, int row)
+{
+	const int lane = dl_thread() % 32;
+	const u16 *q = p + lane / 4 * row + lane % 4 * 2;
+
+	a[0] = *(const u32 *)q;
+	a[1] = *(const u32 *)(q + 8 * row);
+	a[2] = *(const u32 *)(q + 8);
+	a[3] = *(const u32 *)(q + 8 * row + 8);
+}
+DL_FN void dl_fragment_b(u32 (&b)[2], const u16 *p, int row)
+{
+	const int lane = dl_thread() % 32;
+	const u16 *q = p + lane / 4 * row + lane % 4 * 2;
+
+	b[0] = *(const u32 *)q;
+	b[1] = *(const u32 *)(q + 8);
+}
+#if __CUDA_ARCH__ >= 800
+DL_FN void dl_mma_f16(float (&d)[4], const u32 (&a)[4], const u32 (&b)[2])
+{
+	asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+	    "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+	    : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+	    : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]),
+	      "r"(b[1]));
+}
+DL_FN void dl_mma_bf16(float (&d)[4], const u32 (&a)[4], const u32 (&b)[2])
+{
+	asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+	    "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+	    : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+	    : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]),
+	      "r"(b[1]));
+}
+#else
+// Two steps of m16n8k8, which take the halves of the fragments.
+DL_FN void dl_mma_f16(float (&d)[4], const u32 (&a)[4], const u32 (&b)[2])
+{
+	for (int i = 0; i < 2; i++)
+		asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 "
+		    "{%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+		    : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+		    : "r"(a[2 * i]), "r"(a[2 * i + 1]), "r"(b[i]));
+}
+#endif

@@ -17,6 +17,9 @@ void lower_load(struct cloner *cl, struct builder *b, struct op *op,
 /* A contraction whose columns are packed, as tiles; false when the statement
  * is none. */
 bool lower_contraction(struct ctx *c, struct op *op, struct value *into);
+/* A contraction on a GPU, as tiles of blocks of threads; false when it is none
+ * or too small. */
+bool lower_tile(struct ctx *c, struct op *op, struct value *into);
 /* A statement with `jam`, a block of points at a time; false when it cannot be
  * written out. */
 bool lower_jam(struct ctx *c, struct op *op, struct value *into);

@@ -75,15 +75,17 @@ static unsigned popcount(uint64_t x)
 	return (unsigned)__builtin_popcountll(x);
 }
 
-static void push_path(struct prover *p, const struct op *at,
+static void push_path(struct prover *p, const struct block *b,
 		      const struct op *kernel)
 {
+	const struct op *at = b->parent->parent;
+
 	if (at != kernel)
-		push_path(p, op_parent(at), kernel);
+		push_path(p, at->parent, kernel);
 	if (at->code == OP_kern_contract)
 		push_tile(p, at, false);
 	else
-		push_block(p, op_body(at));
+		push_block(p, b);
 }
 
 /* Everything that bounds the store. */
@@ -94,7 +96,7 @@ static void push_store(struct prover *p, const struct store *s)
 	const struct expr *const *guard = op_exprs(s->op, A_guard, &n);
 
 	p->op = s->op;
-	push_path(p, at, s->kernel);
+	push_path(p, s->op->parent, s->kernel);
 	if (at->code == OP_kern_contract) {
 		const struct expr *col = op_body(at)->iv[1];
 

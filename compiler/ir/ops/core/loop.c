@@ -78,3 +78,24 @@ OP(kern_contract, .level = LEVEL_LOOP, .impure = true,
 		ATTR(nr, AT_INT),
 		ATTR(group, AT_INT, .i = 1),
 	});
+
+/*
+ * A tile of a contraction that a block of threads computes:
+ *
+ *	acc = sum over k of a[m, k] * b[n, k]
+ *
+ * for m < mr and n < nr.  Three regions: over m and k, yields a; over n and k,
+ * yields b; over m and n, with acc as its argument, stores what comes of it.
+ * The elements of kr steps of k are in shared memory at once; the order in
+ * which they are loaded follows a_along_k, b_along_k: 1 where neighbours in k
+ * are neighbours in memory.  a and b have the type of acc, or are half floats
+ * where acc is f32.
+ */
+OP(kern_tile, .level = LEVEL_LOOP, .impure = true,
+	.attr = {
+		ATTR(mr, AT_INT),
+		ATTR(nr, AT_INT),
+		ATTR(kr, AT_INT),
+		ATTR(a_along_k, AT_INT),
+		ATTR(b_along_k, AT_INT),
+	});

@@ -1,0 +1,501 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Contractions on a GPU: a block of threads computes a tile of rows by columns,
+ * whose operands pass through shared memory in steps of k.
+ *
+ *	%y = nest.compute [b < B, i < M, j < N] { f(sum over k of A * B) }
+ * ->
+ *	loop.kernel [b < B, s < ceil(M / mr), t < ceil(N / nr)] {
+ *	  kern.tile {mr, nr, kr}
+ *	    [m < mr, k < K] { A at row mr*s + m }
+ *	    [n < nr, k < K] { B at column nr*t + n }
+ *	    [m < mr, n < nr] (sum) { f(sum), stored where it is inside }
+ *	}
+ *
+ * Rows are the variables that only the first factor uses, columns those that
+ * only the second one does; those of known extent are counted as one, as are
+ * the fold's, so that a window is a matrix of which no copy is made (implicit
+ * GEMM: Chetlur et al., "cuDNN: Efficient Primitives for Deep Learning",
+ * section 3).  A factor is any scalar expression: what precedes the product is
+ * computed on the way to shared memory.
+ */
+#include <string.h>
+
+#include "ir/layout.h"
+#include "ir/target.h"
+#include "passes/loop/lower.h"
+#include "passes/loop/schedule.h"
+#include "passes/nest/body.h"
+#include "passes/nest/quantized.h"
+
+enum {
+	UNKNOWN = 128,		/* an extent that is a symbol */
+	MIN_SIDE = 12,		/* rows and columns that are worth a tile */
+	MIN_SUM = 8,
+};
+
+/* Variables counted as one: their product, or one symbol. */
+struct side {
+	const struct expr *iv[MAX_RANK];	/* of the statement */
+	unsigned n;
+	const struct expr *extent;
+	int64_t guess;
+};
+
+struct gemm {
+	struct ctx *ctx;
+	struct op *compute, *fold, *mul;
+	struct value *factor[2];
+	struct side rows, cols, sum;
+	uint32_t tiled;			/* variables of both sides */
+	int64_t mr, nr, kr;
+	struct builder b;
+	struct cloner cl;
+	const struct expr *row, *col;	/* the first of the tile */
+	const struct expr *left;	/* rows or columns that are left; what
+					 * is below 1 is outside */
+	struct value *out;
+};
+
+/* ---- recognition ---------------------------------------------------- */
+
+static uint32_t uses_ivs(const struct gemm *t, const struct value *v)
+{
+	const struct block *body = op_body(t->compute);
+	uint32_t bits;
+
+	if (!v->def || v->type->kind != TY_SCALAR)
+		return 0;
+	bits = op_uses_ivs(v->def, body);
+	for (unsigned i = 0; i < v->def->n_in; i++)
+		bits |= uses_ivs(t, v->def->in[i].val);
+	return bits;
+}
+
+/* Does v depend on a fold, or on what a fold carries? */
+static bool uses_fold(const struct value *v)
+{
+	if (v->type->kind != TY_SCALAR)
+		return false;
+	if (!v->def)
+		return true;
+	if (v->def->code == OP_nest_reduce)
+		return true;
+	for (unsigned i = 0; i < v->def->n_in; i++)
+		if (uses_fold(v->def->in[i].val))
+			return true;
+	return false;
+}
+
+static struct op *only_fold(const struct op *compute)
+{
+	struct op *fold = NULL;
+
+	for (struct op *op = op_body(compute)->first; op; op = op->next) {
+		if (op->code != OP_nest_reduce)
+			continue;
+		if (fold)
+			return NULL;
+		fold = op;
+	}
+	return fold;
+}
+
+static bool starts_at_zero(const struct op *fold)
+{
+	union scalar s;
+
+	return scalar_const(fold->in[0].val, &s) &&
+	       (dtype_is_float(fold->out[0].type->dtype) ? s.d == 0
+							 : s.i == 0);
+}
+
+static bool is_contraction(struct gemm *t)
+{
+	enum dtype type;
+
+	t->fold = t->compute->n_out == 1 ? only_fold(t->compute) : NULL;
+	t->mul = t->fold ? fold_product(t->fold) : NULL;
+	if (!t->mul || !starts_at_zero(t->fold))
+		return false;
+	type = t->fold->out[0].type->dtype;
+	for (int i = 0; i < 2; i++) {
+		t->factor[i] = t->mul->in[i].val;
+		if (uses_fold(t->factor[i]))
+			return false;
+	}
+	return type == DT_F32 || type == DT_F64 || type == DT_I32;
+}
+
+/* ---- sides ---------------------------------------------------------- */
+
+static void side_add(struct gemm *t, struct side *s, const struct expr *iv)
+{
+	const struct expr *n = expr_atom(iv)->a;
+
+	s->iv[s->n++] = iv;
+	s->extent = s->n == 1 ? n : expr_mul(t->ctx, s->extent, n);
+	s->guess = work_times(s->guess ? s->guess : 1, extent_or(iv, UNKNOWN));
+}
+
+/* Those of known extent together, or the first symbol that is alone larger. */
+static void choose_side(struct gemm *t, struct side *s, uint32_t own,
+			const uint8_t *order, unsigned n)
+{
+	const struct block *body = op_body(t->compute);
+	const struct expr *symbol = NULL;
+	int64_t k;
+
+	*s = (struct side){ 0 };
+	for (unsigned i = 0; i < n; i++) {
+		const struct expr *iv = body->iv[order[i]];
+
+		if (!(own >> order[i] & 1))
+			continue;
+		if (expr_is_const(expr_atom(iv)->a, &k))
+			side_add(t, s, iv);
+		else if (!symbol)
+			symbol = iv;
+	}
+	if (!symbol || s->guess >= UNKNOWN)
+		return;
+	*s = (struct side){ 0 };
+	side_add(t, s, symbol);
+}
+
+static bool choose_sum(struct gemm *t)
+{
+	const struct block *b = op_body(t->fold);
+
+	if (b->n_iv > MAX_RANK)
+		return false;
+	t->sum = (struct side){ 0 };
+	for (unsigned i = 0; i < b->n_iv; i++)
+		side_add(t, &t->sum, b->iv[i]);
+	return t->sum.n && t->sum.guess >= MIN_SUM;
+}
+
+static uint32_t side_bits(const struct gemm *t, const struct side *s)
+{
+	const struct block *body = op_body(t->compute);
+	uint32_t bits = 0;
+
+	for (unsigned i = 0; i < body->n_iv; i++)
+		for (unsigned k = 0; k < s->n; k++)
+			if (body->iv[i] == s->iv[k])
+				bits |= 1u << i;
+	return bits;
+}
+
+static bool choose_sides(struct gemm *t)
+{
+	const struct block *body = op_body(t->compute);
+	uint32_t real = block_real_ivs(body);
+	uint32_t a = uses_ivs(t, t->factor[0]) & real;
+	uint32_t b = uses_ivs(t, t->factor[1]) & real;
+	uint8_t order[MAX_RANK];
+	unsigned n = memory_order(t->ctx, t->compute, &t->compute->out[0],
+				  order);
+
+	/* Columns are what lies side by side in the result. */
+	for (unsigned i = n; i-- > 0;) {
+		uint32_t bit = 1u << order[i];
+
+		if ((a ^ b) & bit & real) {
+			if (a & bit) {
+				struct value *v = t->factor[0];
+				uint32_t bits = a;
+
+				t->factor[0] = t->factor[1];
+				t->factor[1] = v;
+				a = b;
+				b = bits;
+			}
+			break;
+		}
+	}
+	choose_side(t, &t->rows, a & ~b, order, n);
+	choose_side(t, &t->cols, b & ~a, order, n);
+	t->tiled = side_bits(t, &t->rows) | side_bits(t, &t->cols);
+	return t->rows.guess >= MIN_SIDE && t->cols.guess >= MIN_SIDE &&
+	       choose_sum(t);
+}
+
+/* ---- sizes ---------------------------------------------------------- */
+
+/* Are both factors half floats of one type, widened, that all the GPUs have
+ * tensor cores for? */
+static bool multiplies_half(const struct gemm *t)
+{
+	const struct op *a = def_of(t->factor[0], OP_arith_cast);
+	const struct op *b = def_of(t->factor[1], OP_arith_cast);
+	enum dtype type;
+
+	if (!a || !b || a->out[0].type->dtype != DT_F32)
+		return false;
+	type = a->in[0].val->type->dtype;
+	return b->in[0].val->type->dtype == type &&
+	       (type == DT_F16 ||
+		(type == DT_BF16 && t->ctx->target->gpu[0]->mma_f16));
+}
+
+static int64_t tiles(const struct gemm *t, int64_t mr, int64_t nr)
+{
+	const struct block *body = op_body(t->compute);
+	int64_t n = work_times((t->rows.guess + mr - 1) / mr,
+			       (t->cols.guess + nr - 1) / nr);
+
+	for (unsigned i = 0; i < body->n_iv; i++)
+		if (!(t->tiled >> i & 1))
+			n = work_times(n, extent_or(body->iv[i], 1));
+	return n;
+}
+
+/* The largest of which there are enough to keep the GPU busy. */
+static void choose_sizes(struct gemm *t)
+{
+	static const struct {
+		int64_t mr, nr;
+	} size[] = { { 128, 128 }, { 64, 64 }, { 32, 32 } };
+	enum dtype type = t->fold->out[0].type->dtype;
+	int64_t busy = t->ctx->target->gpu[0]->n_sm;
+	size_t i = type == DT_F64;
+
+	while (i + 1 < ARRAY_SIZE(size) &&
+	       (tiles(t, size[i].mr, size[i].nr) < busy ||
+		size[i].mr >= 2 * t->rows.guess ||
+		size[i].nr >= 2 * t->cols.guess))
+		i++;
+	t->mr = size[i].mr;
+	t->nr = size[i].nr;
+	t->kr = multiplies_half(t) ? 32
+		: i == 0					 ? 8
+								 : 16;
+}
+
+/* ---- emission ------------------------------------------------------- */
+
+/* Copies what makes v, where it is not there yet. */
+static struct value *emit(struct gemm *t, struct value *v)
+{
+	struct op *op = v->def;
+
+	if (v->type->kind != TY_SCALAR || cloned(&t->cl, v) != v)
+		return cloned(&t->cl, v);
+	for (unsigned i = 0; i < op->n_in; i++)
+		emit(t, op->in[i].val);
+	if (op->code == OP_nest_load)
+		lower_load(&t->cl, &t->b, op, t->left);
+	else
+		clone_op(&t->cl, &t->b, op);
+	return cloned(&t->cl, v);
+}
+
+/* The variables of a side from the number that counts them, last one first. */
+static void count_side(struct gemm *t, const struct side *s,
+		       const struct expr *number)
+{
+	for (unsigned i = s->n; i-- > 0;) {
+		const struct expr *n = expr_atom(s->iv[i])->a;
+
+		clone_iv(&t->cl, s->iv[i],
+			 i ? expr_mod(t->ctx, number, n) : number);
+		number = expr_div(t->ctx, number, n);
+	}
+}
+
+/* What is left of a side at a place in the tile; NULL: all places are. */
+static const struct expr *left_of(struct gemm *t, const struct side *s,
+				  const struct expr *first, int64_t size,
+				  const struct expr *at)
+{
+	int64_t n;
+
+	if (expr_is_const(s->extent, &n) && n % size == 0)
+		return NULL;
+	return expr_sub(t->ctx, s->extent, expr_add(t->ctx, first, at));
+}
+
+static struct block *open_region(struct gemm *t, struct op *op, unsigned i)
+{
+	struct block *b = op->region[i].block;
+
+	cloner_free(&t->cl);
+	t->cl = (struct cloner){ .ctx = t->ctx };
+	t->b.block = b;
+	t->b.before = NULL;
+	return b;
+}
+
+/* The variables around the tile, in its kernel. */
+struct around {
+	const struct expr *from[MAX_RANK], *to[MAX_RANK];
+	unsigned n;
+};
+
+static void bind_around(struct gemm *t, const struct around *a)
+{
+	for (unsigned i = 0; i < a->n; i++)
+		clone_iv(&t->cl, a->from[i], a->to[i]);
+}
+
+static void emit_factor(struct gemm *t, struct op *op, unsigned i,
+			const struct around *a)
+{
+	struct ctx *c = t->ctx;
+	const struct side *s = i ? &t->cols : &t->rows;
+	const struct expr *first = i ? t->col : t->row;
+	int64_t size = i ? t->nr : t->mr;
+	struct block *b = open_region(t, op, i);
+	const struct expr *at = block_add_iv(c, b, expr_const(c, size));
+	const struct expr *k = block_add_iv(c, b, t->sum.extent);
+	struct value *v = t->factor[i];
+
+	bind_around(t, a);
+	count_side(t, s, expr_add(c, first, at));
+	count_side(t, &t->sum, k);
+	t->left = left_of(t, s, first, size, at);
+	if (multiplies_half(t))
+		v = v->def->in[0].val;
+	v = emit(t, v);
+	build(&t->b, &(struct op_spec){ .code = OP_loop_yield, .n_in = 1,
+					.in = &v });
+}
+
+static void emit_store(struct gemm *t, struct value *v, unsigned n,
+		       const struct expr *const *guard)
+{
+	struct ctx *c = t->ctx;
+	const struct expr *idx[MAX_RANK];
+	struct value *in[] = { v, t->out };
+	unsigned rank = t->out->type->rank;
+
+	for (unsigned i = 0; i < rank; i++)
+		idx[i] = clone_expr(&t->cl, point_index(t->compute)[i]);
+	struct named_attr attr[] = { { A_idx, attr_exprs(c, rank, idx) },
+				     { A_guard, attr_exprs(c, n, guard) } };
+
+	build(&t->b, &(struct op_spec){ .code = OP_mem_store, .n_in = 2,
+					.in = in, .n_attr = n ? 2 : 1,
+					.attr = attr });
+}
+
+static void emit_result(struct gemm *t, struct op *op, const struct around *a)
+{
+	struct ctx *c = t->ctx;
+	struct block *b = open_region(t, op, 2);
+	const struct expr *m = block_add_iv(c, b, expr_const(c, t->mr));
+	const struct expr *n = block_add_iv(c, b, expr_const(c, t->nr));
+	const struct expr *guard[2], *l[2];
+	struct block *body = op_body(t->compute);
+	unsigned n_guard = 0;
+
+	block_add_arg(c, b, t->fold->out[0].type, NULL);
+	bind_around(t, a);
+	count_side(t, &t->rows, expr_add(c, t->row, m));
+	count_side(t, &t->cols, expr_add(c, t->col, n));
+	l[0] = left_of(t, &t->rows, t->row, t->mr, m);
+	l[1] = left_of(t, &t->cols, t->col, t->nr, n);
+	for (int i = 0; i < 2; i++)
+		if (l[i])
+			guard[n_guard++] = expr_addc(c, l[i], -1);
+	t->left = l[0] && l[1] ? expr_min(c, l[0], l[1])
+		  : l[0]       ? l[0]
+			       : l[1];
+	clone_value(&t->cl, &t->fold->out[0], b->arg[0]);
+	emit_store(t, emit(t, body->last->in[0].val), n_guard, guard);
+	build(&t->b, &(struct op_spec){ .code = OP_loop_yield });
+}
+
+static bool steps_by_one(struct gemm *t, const struct op *load,
+			 const struct expr *iv)
+{
+	const struct expr *step, *rest;
+	size_t n;
+
+	return expr_linear(t->ctx,
+			   layout_offset(t->ctx, load->in[0].val,
+					 op_exprs(load, A_idx, &n)),
+			   expr_atom(iv), &step, &rest) && expr_is(step, 1);
+}
+
+/* Are neighbours in memory those in k rather than those of the side?  A
+ * window's few taps are a short way. */
+static bool along_sum(struct gemm *t, unsigned i)
+{
+	enum { SHORT = 8 };
+	const struct side *s = i ? &t->cols : &t->rows;
+	const struct block *b = op_body(t->fold);
+	const struct expr *k = b->iv[b->n_iv - 1];
+	struct value *v = t->factor[i];
+
+	while (v->def && v->def->code != OP_nest_load && v->def->n_in)
+		v = v->def->in[0].val;
+	if (!v->def || v->def->code != OP_nest_load)
+		return false;
+	return steps_by_one(t, v->def, k) &&
+	       (extent_or(k, UNKNOWN) >= SHORT ||
+		!steps_by_one(t, v->def, s->iv[s->n - 1]));
+}
+
+static void emit_kernel(struct gemm *t)
+{
+	struct ctx *c = t->ctx;
+	const struct block *body = op_body(t->compute);
+	struct around a = { .n = 0 };
+	struct op *k = build(&t->b, &(struct op_spec){ .code = OP_loop_kernel,
+						       .n_region = 1 });
+	struct block *kb = op_body(k);
+	struct builder after = t->b;
+
+	for (unsigned i = 0; i < body->n_iv; i++) {
+		if (t->tiled >> i & 1)
+			continue;
+		a.from[a.n] = body->iv[i];
+		a.to[a.n++] = block_add_iv(c, kb, expr_atom(body->iv[i])->a);
+	}
+	t->row = expr_scale(c, block_add_iv(c, kb, expr_ceildiv(
+					c, t->rows.extent,
+					expr_const(c, t->mr))), t->mr);
+	t->col = expr_scale(c, block_add_iv(c, kb, expr_ceildiv(
+					c, t->cols.extent,
+					expr_const(c, t->nr))), t->nr);
+	t->b.block = kb;
+	t->b.before = NULL;
+	struct named_attr attr[] = {
+		{ A_mr, attr_int(c, t->mr) },
+		{ A_nr, attr_int(c, t->nr) },
+		{ A_kr, attr_int(c, t->kr) },
+		{ A_a_along_k, attr_int(c, along_sum(t, 0)) },
+		{ A_b_along_k, attr_int(c, along_sum(t, 1)) },
+	};
+	struct op *op = build(&t->b, &(struct op_spec){
+					     .code = OP_kern_tile,
+					     .n_attr = ARRAY_SIZE(attr),
+					     .attr = attr, .n_region = 3 });
+
+	emit_factor(t, op, 0, &a);
+	emit_factor(t, op, 1, &a);
+	emit_result(t, op, &a);
+	t->b = after;
+	t->b.before = k->next;
+}
+
+bool lower_tile(struct ctx *c, struct op *op, struct value *into)
+{
+	struct gemm t = { .ctx = c, .compute = op,
+			  .b = { c, op->parent, op, op->loc },
+			  .cl = { .ctx = c } };
+
+	if (!c->target->gpu[0] || no_points(op_body(op)) ||
+	    !is_contraction(&t) || !choose_sides(&t) ||
+	    op_body(op)->n_iv + 2 > MAX_RANK)
+		return false;
+	choose_sizes(&t);
+	t.out = into ? into : new_buffer(&t.b, &op->out[0]);
+	emit_kernel(&t);
+	value_replace(&op->out[0], t.out);
+	cloner_free(&t.cl);
+	op_erase(op);
+	return true;
+}
