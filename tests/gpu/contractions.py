@@ -1,0 +1,360 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Products with ragged edges, against numpy in f64 and i64."""
+import itertools
+
+import ml_dtypes
+import numpy as np
+from onnx import helper, numpy_helper
+
+import objects
+from rig import make_model, tensor
+
+RAGGED = (1, 7, 12, 31, 33, 64, 65, 100, 129, 257)
+# Rows, columns and sums: each size on each side, then large ones together.
+TRIPLES = [(RAGGED[i], RAGGED[(3 * i + 1) % 10], RAGGED[(7 * i + 4) % 10])
+           for i in range(10)] + [(257, 129, 65), (65, 257, 129),
+                                  (129, 65, 257), (64, 64, 64)]
+FLOATS = {"f32": np.float32, "f64": np.float64, "f16": np.float16,
+          "bf16": ml_dtypes.bfloat16}
+# Half an ulp of the result, and of what sums it up.
+ROUNDING = {"f32": (2**-24, 2**-24), "f64": (2**-53, 2**-53),
+            "f16": (2**-11, 2**-24), "bf16": (2**-8, 2**-24)}
+
+
+# ---- references
+
+def conv(x, w, b=None, strides=None, pads=None, dilations=None, group=1):
+    n = w.ndim - 2
+    strides, dilations = strides or [1] * n, dilations or [1] * n
+    pads = pads or [0] * 2 * n
+    x = np.pad(x, [(0, 0), (0, 0), *zip(pads[:n], pads[n:])])
+    size = [(x.shape[2 + i] - (w.shape[2 + i] - 1) * dilations[i] - 1) //
+            strides[i] + 1 for i in range(n)]
+    c = w.shape[1]
+    y = np.zeros((x.shape[0], w.shape[0], *size), x.dtype)
+    for tap in itertools.product(*map(range, w.shape[2:])):
+        at = tuple(slice(t * d, t * d + (s - 1) * st + 1, st)
+                   for t, d, s, st in zip(tap, dilations, size, strides))
+        for m in range(w.shape[0]):
+            g = m // (w.shape[0] // group)
+            part = x[(slice(None), slice(g * c, (g + 1) * c), *at)]
+            y[:, m] += np.tensordot(part, w[(m, slice(None), *tap)],
+                                    ([1], [0]))
+    return y if b is None else y + b.reshape(-1, *[1] * n)
+
+
+def conv_transpose(x, w, b=None, strides=None, pads=None, dilations=None,
+                   group=1):
+    n = w.ndim - 2
+    strides, dilations = strides or [1] * n, dilations or [1] * n
+    pads = pads or [0] * 2 * n
+    size = [(x.shape[2 + i] - 1) * strides[i] +
+            (w.shape[2 + i] - 1) * dilations[i] + 1 for i in range(n)]
+    c = x.shape[1] // group
+    y = np.zeros((x.shape[0], w.shape[1] * group, *size), x.dtype)
+    for tap in itertools.product(*map(range, w.shape[2:])):
+        at = tuple(slice(t * d, t * d + (s - 1) * st + 1, st) for t, d, s, st
+                   in zip(tap, dilations, x.shape[2:], strides))
+        for m in range(y.shape[1]):
+            g = m // w.shape[1]
+            y[(slice(None), m, *at)] += np.tensordot(
+                x[:, g * c:(g + 1) * c],
+                w[(slice(g * c, (g + 1) * c), m % w.shape[1], *tap)],
+                ([1], [0]))
+    y = y[(slice(None), slice(None), *[
+        slice(a, s - e) for a, e, s in zip(pads[:n], pads[n:], size)])]
+    return y if b is None else y + b.reshape(-1, *[1] * n)
+
+
+def gemm(a, b, c=0, alpha=1.0, beta=1.0, transA=0, transB=0):
+    return alpha * ((a.T if transA else a) @ (b.T if transB else b)) + \
+        beta * c
+
+
+def einsum(*factors, equation):
+    return np.einsum(equation, *factors)
+
+
+REFERENCE = {"MatMul": np.matmul, "Gemm": gemm, "Conv": conv,
+             "ConvTranspose": conv_transpose, "Einsum": einsum}
+
+
+# ---- models
+
+class Deck:
+    """Nodes side by side in a model; constants where `const` says so."""
+
+    def __init__(self, kind, seed):
+        self.kind = kind
+        self.rng = np.random.default_rng(seed)
+        self.nodes, self.inputs, self.results = [], [], []
+        self.weights, self.feeds = [], {}
+        self.wanted, self.bounds, self.said = [], [], []
+
+    def give(self, a, const=False, shape=None):
+        name = f"x{len(self.inputs) + len(self.weights)}"
+        if const:
+            self.weights.append(numpy_helper.from_array(a, name))
+        else:
+            self.inputs.append(tensor(name, a.dtype, shape or a.shape))
+            self.feeds[name] = a
+        return name
+
+    def node(self, op, names, want, bound, said, shape=None, **attrs):
+        out = f"y{len(self.results)}"
+        self.nodes.append(helper.make_node(op, names, [out], **attrs))
+        self.results.append(tensor(out, want.dtype, shape or want.shape))
+        self.wanted.append(want)
+        self.bounds.append(bound)
+        self.said.append(said)
+
+    def floats(self, op, shapes, const=(), **attrs):
+        """A node on random operands of these shapes."""
+        dtype = FLOATS[self.kind]
+        held = [self.rng.standard_normal(s).astype(dtype) for s in shapes]
+        names = [self.give(a, i in const) for i, a in enumerate(held)]
+        want, bound = reference(op, held, self.kind, **attrs)
+        self.node(op, names, want, bound, f"{op} {shapes} {attrs}", **attrs)
+
+    def model(self):
+        return make_model(self.nodes, self.inputs, self.results,
+                          self.weights)
+
+    def check(self, _, wanted, got):
+        return differs(wanted, got, self.bounds, self.said)
+
+
+def reference(op, held, kind, **attrs):
+    """The result and how far from it one may be: what rounding each product
+    and the result can do."""
+    wide = [a.astype(np.float64) for a in held]
+    far = {k: abs(v) if k in ("alpha", "beta") else v
+           for k, v in attrs.items()}
+    want = REFERENCE[op](*wide, **attrs)
+    most = REFERENCE[op](*map(np.abs, wide), **far)
+    last, each = ROUNDING[kind]
+    return want.astype(FLOATS[kind]), \
+        (2 * last * np.abs(want) + 8 * each * most, want)
+
+
+def differs(wanted, got, bounds, said):
+    for want, have, bound, text in zip(wanted, got, bounds, said):
+        if bound is None:
+            why = objects.compare([want], [have], 0, 0)
+            if why:
+                return f"{text}: {why}"
+            continue
+        most, exact = bound
+        off = np.abs(have.astype(np.float64) - exact)
+        bad = ~(off <= most)
+        if np.any(bad):
+            at = np.unravel_index(np.argmax(bad), bad.shape)
+            return f"{text}: {np.count_nonzero(bad)} of {bad.size} are " \
+                f"wrong, {list(map(int, at))}: {have[at]}, not {exact[at]}"
+    return None
+
+
+# ---- floats
+
+def matrices(d):
+    for m, n, k in TRIPLES:
+        d.floats("MatMul", [(m, k), (k, n)], const={1} if m % 2 else ())
+    for (b, m, n, k) in ((3, 33, 65, 31), (2, 100, 12, 64), (5, 1, 33, 65)):
+        d.floats("MatMul", [(b, m, k), (b, k, n)])
+    d.floats("MatMul", [(2, 3, 17, 40), (40, 50)])
+    d.floats("MatMul", [(1, 3, 17, 40), (2, 1, 40, 50)])
+
+
+def gemms(d):
+    for i, (m, n, k) in enumerate(((33, 65, 31), (64, 100, 129), (7, 257, 33),
+                                   (129, 12, 100))):
+        for a, b in itertools.product((0, 1), (0, 1)):
+            d.floats("Gemm", [(k, m) if a else (m, k), (n, k) if b else
+                              (k, n), [(n,), (m, 1), (1,), (m, n)][i]],
+                     const={1, 2} if a else (), transA=a, transB=b,
+                     alpha=0.5 if b else 1.0, beta=2.0 if i % 2 else 1.0)
+
+
+def images(d):
+    one = dict(kernel_shape=[5], strides=[2], pads=[3, 1], dilations=[2])
+    plain = {k: v for k, v in one.items() if k != "kernel_shape"}
+    rows = [
+        ([(3, 6, 41), (33, 6, 5), (33,)], plain),
+        ([(2, 5, 19, 23), (33, 5, 3, 3), (33,)], dict(pads=[1, 1, 1, 1])),
+        ([(1, 17, 20, 13), (40, 17, 3, 3)],
+         dict(strides=[2, 1], pads=[0, 2, 1, 0])),
+        ([(2, 24, 15, 15), (39, 8, 3, 3), (39,)],
+         dict(group=3, dilations=[2, 2], pads=[2, 2, 2, 2])),
+        ([(1, 12, 14, 14), (12, 1, 5, 5)], dict(group=12, pads=[2] * 4)),
+        ([(2, 65, 9, 9), (100, 65, 1, 1), (100,)], {}),
+        ([(1, 3, 65, 65), (20, 3, 7, 7), (20,)],
+         dict(strides=[2, 2], pads=[3, 3, 3, 3])),
+    ]
+    for i, (shapes, attrs) in enumerate(rows):
+        d.floats("Conv", shapes, const={1, 2} if i % 2 else (), **attrs)
+    d.floats("ConvTranspose", [(2, 13, 9, 11), (13, 15, 3, 3), (15,)],
+             strides=[2, 2], pads=[1, 0, 1, 2])
+    d.floats("ConvTranspose", [(1, 12, 21), (12, 8, 4), (16,)], const={1},
+             strides=[3], group=2, dilations=[2], pads=[1, 2])
+    d.floats("ConvTranspose", [(2, 33, 8, 8), (33, 17, 2, 2)],
+             strides=[2, 2])
+
+
+def sums(d):
+    for equation, shapes in (
+            ("bij,bjk->bik", [(2, 33, 31), (2, 31, 40)]),
+            ("bhid,bhjd->bhij", [(2, 3, 33, 20), (2, 3, 35, 20)]),
+            ("bihd,bjhd->bhij", [(2, 19, 3, 33), (2, 18, 3, 33)]),
+            ("ij,kj->ki", [(65, 12), (33, 12)]),
+            ("aij,jbk->aibk", [(3, 7, 100), (100, 5, 12)])):
+        d.floats("Einsum", shapes, equation=equation)
+
+
+def static(rig, kind, part, number):
+    d = Deck(kind, number)
+    part(d)
+    name = f"{part.__name__}_{kind}"
+    lib = rig.library(d.model(), name)
+    rig.all_ways(lib, [(d.feeds, d.wanted)], d.check,
+                 ("forward", "random:3"))
+    return f"{len(d.nodes)} nodes"
+
+
+# Equal numbers are equal symbols.
+SYMBOLIC = {
+    "matmul": ("MatMul", [("M", "K"), ("K", "N")], {}),
+    "batched": ("MatMul", [("B", "M", "K"), ("B", "K", "N")], {}),
+    "gemm": ("Gemm", [("K", "M"), ("N", "K"), ("N",)],
+             dict(transA=1, transB=1)),
+    "rows": ("MatMul", [("M", 65), (65, 100)], {}),
+    "columns": ("MatMul", [(33, 40), (40, "N")], {}),
+    "sum": ("MatMul", [(33, "K"), ("K", 65)], {}),
+    "conv": ("Conv", [("B", 7, "M", "N"), (33, 7, 3, 3), (33,)],
+             dict(pads=[1, 1, 1, 1], strides=[1, 2])),
+}
+
+
+def result_shape(op, shapes):
+    if op == "Conv":
+        return (*shapes[0][:1], shapes[1][0], "h", "w")
+    if op == "Gemm":
+        return (shapes[0][1], shapes[1][0])
+    return (*shapes[0][:-1], shapes[1][-1])
+
+
+def symbolic(rig, kind, full):
+    """Each form in one model; its dims change from call to call."""
+    forms = SYMBOLIC if full else \
+        {k: SYMBOLIC[k] for k in ("matmul", "gemm", "batched", "conv")}
+    n_calls = 0
+    for form, (op, shapes, attrs) in forms.items():
+        d = Deck(kind, 9)
+        sets, bounds = [], []
+        triples = TRIPLES if op == "MatMul" and form != "batched" else \
+            [(33, 12, 65), (7, 31, 100), (65, 33, 8), (1, 100, 7)]
+        for m, n, k in triples:
+            known = {"M": m, "N": n, "K": k, "B": m % 3 + 1}
+            held = [d.rng.standard_normal(
+                [known.get(x, x) for x in s]).astype(FLOATS[kind])
+                for s in shapes]
+            want, bound = reference(op, held, kind, **attrs)
+            bounds.append(bound)
+            sets.append(({f"x{i}": a for i, a in enumerate(held)}, [want]))
+        for a, s in zip(held, shapes):
+            d.give(a, shape=s)
+        d.node(op, list(d.feeds), want, None, op, result_shape(op, shapes),
+               **attrs)
+        lib = rig.library(d.model(), f"symbolic_{form}_{kind}")
+        rig.all_ways(lib, sets, lambda i, w, g: differs(
+            w, g, [bounds[i]], [f"{form} {triples[i]}"]), ("random:5",))
+        n_calls += len(sets)
+    return f"{len(forms)} forms, {n_calls} sets of dims"
+
+
+# ---- integers
+
+def wrapped(x):
+    return x.astype(np.int64).astype(np.uint32).view(np.int32)
+
+
+def quantized(sums, scale, zero, dtype):
+    """scale is a power of two: nothing but the last step rounds."""
+    info = np.iinfo(dtype)
+    return np.clip(np.rint(sums * scale) + zero, info.min,
+                   info.max).astype(dtype)
+
+
+def integers(d, a_type, b_type):
+    def any_of(dtype, shape):
+        info = np.iinfo(dtype)
+        return d.rng.integers(info.min, info.max + 1, shape).astype(dtype)
+
+    def zero(dtype, shape=()):
+        return any_of(dtype, shape)
+
+    for m, n, k in TRIPLES:
+        a, b = any_of(a_type, (m, k)), any_of(b_type, (k, n))
+        za = zero(a_type)
+        zb = zero(b_type, (n,)) if m % 2 else zero(b_type)
+        sums = (a.astype(np.int64) - za) @ (b.astype(np.int64) - zb)
+        d.node("MatMulInteger", [d.give(a), d.give(b, m % 2),
+                                 d.give(za, True), d.give(zb, True)],
+               wrapped(sums), None, f"MatMulInteger {m} {n} {k}")
+        if (m + n) % 2:
+            continue
+        zy, zb = zero(a_type), zero(b_type)
+        sums = (a.astype(np.int64) - za) @ (b.astype(np.int64) - zb)
+        names = [d.give(a)]
+        for x in (np.float32(0.5), za, b, np.float32(0.25), zb,
+                  np.float32(64), zy):
+            names.append(d.give(np.asarray(x), True))
+        d.node("QLinearMatMul", names, quantized(sums, 2.0**-9, int(zy),
+                                                 a_type),
+               None, f"QLinearMatMul {m} {n} {k}")
+    for shapes, attrs in (
+            (((2, 5, 19, 23), (33, 5, 3, 3)), dict(pads=[1, 1, 1, 1])),
+            (((1, 24, 13, 11), (36, 8, 3, 3)),
+             dict(group=3, strides=[2, 1], dilations=[1, 2])),
+            (((2, 7, 40), (33, 7, 5)), dict(strides=[3], pads=[2, 4]))):
+        x, w = any_of(a_type, shapes[0]), any_of(b_type, shapes[1])
+        zx, zw = zero(a_type), zero(b_type)
+        sums = conv(x.astype(np.int64) - zx, w.astype(np.int64) - zw,
+                    **attrs)
+        d.node("ConvInteger", [d.give(x), d.give(w), d.give(zx, True),
+                               d.give(zw, True)],
+               wrapped(sums), None, f"ConvInteger {shapes} {attrs}", **attrs)
+
+
+def products_of_i32(d):
+    for m, n, k in ((33, 65, 31), (64, 64, 64), (100, 12, 129)):
+        a, b = (d.rng.integers(-2**31, 2**31, s).astype(np.int32)
+                for s in ((m, k), (k, n)))
+        with np.errstate(over="ignore"):
+            want = a.astype(np.uint32) @ b.astype(np.uint32)
+        d.node("MatMul", [d.give(a), d.give(b)], want.view(np.int32), None,
+               f"MatMul i32 {m} {n} {k}")
+
+
+def whole(rig, name, make):
+    d = Deck(None, 4)
+    make(d)
+    lib = rig.library(d.model(), name)
+    rig.all_ways(lib, [(d.feeds, d.wanted)], d.check,
+                 ("forward", "random:3"))
+    return f"{len(d.nodes)} nodes"
+
+
+def cases(rig, full):
+    for number, kind in enumerate(FLOATS):
+        for part in (matrices, gemms, images, sums):
+            if full or part is matrices or kind in ("f32", "f16"):
+                yield f"{part.__name__}-{kind}", \
+                    lambda k=kind, p=part, n=number: static(rig, k, p, n)
+        if full or kind in ("f32", "f16"):
+            yield f"symbolic-{kind}", lambda k=kind: symbolic(rig, k, full)
+    types = ((np.uint8, np.int8), (np.int8, np.int8), (np.uint8, np.uint8))
+    for a, b in types if full else types[:1]:
+        yield f"integers-{a.__name__}-{b.__name__}", \
+            lambda x=a, y=b: whole(rig, f"of_{x.__name__}_{y.__name__}",
+                                   lambda d: integers(d, x, y))
+    yield "integers-i32", lambda: whole(rig, "i32", products_of_i32)

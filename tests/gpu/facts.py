@@ -1,0 +1,2 @@
+def cases(rig, full):
+    return ()

@@ -1,0 +1,3 @@
+def cases(rig, full):
+    return ()
+WITHOUT = "none"

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole networks on the stand-in driver, against ONNX Runtime's numbers."""
+import importlib.machinery
+import importlib.util
+import os
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+import half_form
+import objects
+from rig import (HERE, ORDERS, as_call, error_over_rms, expect, make_model,
+                 outputs, tensor)
+
+HALF_BOUND = 1e-2       # of the rms
+LIGHT = ("bvlc_alexnet", "densenet121", "inception_v1", "inception_v2",
+         "resnet50", "shufflenet", "squeezenet", "vgg19", "zfnet512")
+LIGHT_SHORT = ("squeezenet",)
+BATCHES = (1, 5, 128, 3, 5)
+
+
+def suite(name):
+    """The script tests/NAME/run as a module."""
+    loader = importlib.machinery.SourceFileLoader(
+        name, os.path.join(HERE, "..", name, "run"))
+    module = importlib.util.module_from_spec(
+        importlib.util.spec_from_loader(name, loader))
+    loader.exec_module(module)
+    return module
+
+
+models = suite("models")
+node_tests = suite("onnx")
+
+
+def stored(name, style, size="small"):
+    """The path of a network and its (feeds, results)."""
+    folder = models.generated(name, style, size)
+    path = os.path.join(folder, "model.onnx")
+    graph = onnx.load(path, load_external_data=False).graph
+    sets = sorted(s for s in os.listdir(folder) if s.startswith("test_"))
+    return path, [models.load_set(os.path.join(folder, s), graph)
+                  for s in sets]
+
+
+def within(rig, lib, sets, bound, orders=ORDERS):
+    """The largest error of all calls, relative to the rms."""
+    errors = []
+
+    def check(_, wanted, got):
+        errors.append(error_over_rms(wanted, got))
+        return not errors[-1] <= bound and \
+            f"error {errors[-1]:.1e} of the rms"
+
+    rig.all_ways(lib, sets, check, orders)
+    return max(errors)
+
+
+def network(rig, name, style, form):
+    """Of the generated networks; form: f32, f16 (all of it half floats) or
+    what --precision takes."""
+    path, sets = stored(name, style)
+    prefix = f"{name}_{style}_{form}"
+    options, bound = [], models.BOUND
+    if form == "f16":
+        path = half_form.converted(onnx.load(path))
+        bound = HALF_BOUND
+    elif form != "f32":
+        options, bound = ["--precision=" + form], HALF_BOUND
+        if form == "bf16":
+            bound *= 4          # 8 bits of fraction, not 11
+    lib = rig.library(path, prefix, options=options)
+    orders = ORDERS if form == "f32" else ORDERS[-1:]
+    worst = within(rig, lib, sets, bound, orders)
+    return f"error {worst:.1e} of the rms"
+
+
+def light(rig, name):
+    """One of the onnx package's light models, with its stored output."""
+    stem = os.path.join(objects.SUITE, "light", "light_" + name)
+    path = stem + ".onnx"
+    feeds = node_tests.light_inputs(onnx.load(path).graph)
+    wanted = [numpy_helper.to_array(onnx.load_tensor(stem + "_output_0.pb"))]
+    lib = rig.library(path, "light_" + name)
+    call = as_call(feeds, wanted)
+    answers, said = rig.calls(lib, [call], DLCC_EMU_RACES="0")
+    got = outputs(answers[0], wanted, said)
+    why = objects.compare(wanted, got, 1e-3, 1e-7)
+    # Softmax of random weights: all elements are small.
+    expect(not why or error_over_rms(wanted, got) <= models.BOUND, why)
+    return f"error {error_over_rms(wanted, got):.1e} of the rms"
+
+
+def symbolic(rig):
+    """N changes from call to call of a session: graphs by dims, memory that
+    grows."""
+    rng = np.random.default_rng(5)
+    w1, w2 = (rng.standard_normal(s).astype(np.float32)
+              for s in ((40, 70), (70, 24)))
+    model = make_model(
+        [helper.make_node("MatMul", ["x", "w1"], ["h"]),
+         helper.make_node("Relu", ["h"], ["r"]),
+         helper.make_node("MatMul", ["r", "w2"], ["s"]),
+         helper.make_node("Softmax", ["s"], ["p"], axis=-1),
+         helper.make_node("ReduceMax", ["s"], ["m"], keepdims=0)],
+        [tensor("x", np.float32, ["N", 40])],
+        [tensor("p", np.float32, ["N", 24]), tensor("m", np.float32, [])],
+        [numpy_helper.from_array(w1, "w1"),
+         numpy_helper.from_array(w2, "w2")])
+    lib = rig.library(model, "symbolic")
+    sets, known = [], {}
+    for n in BATCHES:
+        if n not in known:
+            x = rng.standard_normal((n, 40)).astype(np.float32)
+            s = np.maximum(x.astype(np.float64) @ w1, 0) @ w2
+            e = np.exp(s - s.max(1, keepdims=True))
+            p = (e / e.sum(1, keepdims=True)).astype(np.float32)
+            known[n] = ({"x": x}, [p, np.float32(s.max()).reshape(())])
+        sets.append(known[n])
+    worst = within(rig, lib, sets, models.BOUND)
+    return f"N = {', '.join(map(str, BATCHES))}: error {worst:.1e}"
+
+
+def cases(rig, full):
+    for name in models.NAMES:
+        for style in ("older", "newer"):
+            yield f"{name}-{style}-f32", \
+                lambda n=name, s=style: network(rig, n, s, "f32")
+    forms = [("newer", "f16"), ("newer", "fp16"), ("newer", "bf16")]
+    for name in models.NAMES if full else ("resnet50", "bert_base", "gru"):
+        for style, form in forms if full else forms[:2]:
+            yield f"{name}-{style}-{form}", \
+                lambda n=name, s=style, f=form: network(rig, n, s, f)
+    yield "symbolic", lambda: symbolic(rig)
+    for name in LIGHT if full else LIGHT_SHORT:
+        yield "light-" + name, lambda n=name: light(rig, n)
