@@ -133,8 +133,9 @@ def reference(op, held, kind, **attrs):
     want = REFERENCE[op](*wide, **attrs)
     most = REFERENCE[op](*map(np.abs, wide), **far)
     last, each = ROUNDING[kind]
+    least = 2**-24 if kind == "f16" else 0      # subnormal numbers
     return want.astype(FLOATS[kind]), \
-        (2 * last * np.abs(want) + 8 * each * most, want)
+        (2 * last * np.abs(want) + 8 * each * most + least, want)
 
 
 def differs(wanted, got, bounds, said):
