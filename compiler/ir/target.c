@@ -109,7 +109,9 @@ bool target_set_gpus(struct target *t, const char *list, const char **unknown)
 	for (size_t i = 0; i < ARRAY_SIZE(isas); i++)
 		if (!strcmp(isas[i].arch, "nvptx64"))
 			t->isa = &isas[i];
-	t->dot[0] = t->dot[1] = NULL;
+	/* The row that is of no machine. */
+	t->dot[0] = &dots[ARRAY_SIZE(dots) - 1];
+	t->dot[1] = NULL;
 	*unknown = "";
 	return n > 0;
 }
