@@ -69,6 +69,7 @@ bool job_import(struct job *job)
 	job->ctx = ctx_new();
 	job->ctx->winograd = o->winograd;
 	job->ctx->strict_qdq = o->strict_qdq;
+	job->ctx->fp32 = o->fp32;
 	job->ctx->diag.file = o->model;
 	job->ctx->diag.no_warnings = o->no_warnings;
 	job->ctx->diag.bug_hook = bug_reproduce;
