@@ -98,6 +98,7 @@ struct gpu_code {
 	VEC(struct gpu_kernel) kernel;
 	VEC(struct gpu_image) image;
 	unsigned min_driver;
+	bool spills;			/* a kernel lacks registers */
 };
 
 struct codegen_options {

@@ -580,7 +580,7 @@ static void put_gpu(struct header *h)
 	fprintf(h->f,
 		"/* Opens the model on GPU number `device`: see "
 		"dlrt_gpu_open(). */\n"
-		"static inline struct dlrt_gpu *%s_gpu_open(int device,\n\t"
+		"static inline struct dlrt_gpu *%s_open(int device,\n\t"
 		"int32_t *status, char *message, size_t size)\n{\n"
 		"\treturn dlrt_gpu_open(&%s_model, device, status, message, "
 		"size);\n}\n\n", h->p, h->p);

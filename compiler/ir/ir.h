@@ -40,6 +40,11 @@ struct target;
 struct quantize_data;
 struct product_notes;
 
+/* How a GPU multiplies f32: as they are; rounded to tf32, of 11 bits, on tensor
+ * cores; or as the three products of the upper and lower halves of tf32 that
+ * count. */
+enum fp32_form { FP32_IEEE, FP32_TF32, FP32_TF32X3 };
+
 struct ctx {
 	struct arena perm;	/* until the compile ends */
 	struct arena temp;	/* scratch; freed after each pass */
@@ -53,6 +58,7 @@ struct ctx {
 				 * cost */
 	bool strict_qdq;	/* dequantized numbers are summed as floats, in
 				 * order and with each step rounded */
+	enum fp32_form fp32;	/* products of f32 on a GPU */
 	struct quantize_data *quantize;	/* for that pass, or NULL */
 	struct product_notes *products;	/* filled by pass integer, or NULL */
 };

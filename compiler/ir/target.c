@@ -62,22 +62,24 @@ static const struct dot dots[] = {
 	  .steps = 2 },
 	{ "sdot", "aarch64", { "dotprod" }, 0, DOT_SDOT, 4, DT_I8, DT_I8,
 	  .steps = 1 },
+	{ "mma.m16n8k32", "nvptx64", { NULL }, 0, DOT_MMA, 4, DT_I8, DT_I8,
+	  .steps = 1 },
 	{ "i32", "", { NULL }, 0, DOT_WIDE, 1, DT_I16, DT_I16, .steps = 2 },
 };
 
 static const struct gpu gpus[] = {
 	{ "sm_75", 75, .n_sm = 40, .shared_bytes = 65536 },
-	{ "sm_80", 80, .n_sm = 108, .shared_bytes = 166912, .mma_f16 = true },
-	{ "sm_86", 86, .n_sm = 84, .shared_bytes = 101376, .mma_f16 = true },
-	{ "sm_87", 87, .n_sm = 16, .shared_bytes = 166912, .mma_f16 = true },
-	{ "sm_89", 89, .n_sm = 128, .shared_bytes = 101376, .mma_f16 = true },
-	{ "sm_90", 90, .n_sm = 132, .shared_bytes = 232448, .mma_f16 = true },
+	{ "sm_80", 80, .n_sm = 108, .shared_bytes = 166912, .mma = true },
+	{ "sm_86", 86, .n_sm = 84, .shared_bytes = 101376, .mma = true },
+	{ "sm_87", 87, .n_sm = 16, .shared_bytes = 166912, .mma = true },
+	{ "sm_89", 89, .n_sm = 128, .shared_bytes = 101376, .mma = true },
+	{ "sm_90", 90, .n_sm = 132, .shared_bytes = 232448, .mma = true },
 	{ "sm_90a", 90, .only = true, .n_sm = 132, .shared_bytes = 232448,
-	  .mma_f16 = true, .wgmma = true },
+	  .mma = true, .wgmma = true },
 	{ "sm_100", 100, .n_sm = 148, .shared_bytes = 232448,
-	  .mma_f16 = true },
+	  .mma = true },
 	{ "sm_120", 120, .n_sm = 170, .shared_bytes = 101376,
-	  .mma_f16 = true },
+	  .mma = true },
 };
 
 static const struct gpu *find_gpu(const char *name, size_t n)
@@ -109,7 +111,10 @@ bool target_set_gpus(struct target *t, const char *list, const char **unknown)
 	for (size_t i = 0; i < ARRAY_SIZE(isas); i++)
 		if (!strcmp(isas[i].arch, "nvptx64"))
 			t->isa = &isas[i];
-	t->dot[0] = t->dot[1] = NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(dots); i++)
+		if (!strcmp(dots[i].arch, "nvptx64"))
+			t->dot[0] = &dots[i];
+	t->dot[1] = NULL;
 	*unknown = "";
 	return n > 0;
 }

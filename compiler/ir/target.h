@@ -28,6 +28,7 @@ enum dot_kind {
 	DOT_PMADDUBSW,
 	DOT_VPDPBUSD,	/* quads of u8 by i8 */
 	DOT_SDOT,	/* quads of i8 */
+	DOT_MMA,	/* a GPU's tensor cores, bytes of either sign */
 };
 
 /* How a register tile multiplies integers: one row per instruction. */
@@ -72,7 +73,7 @@ struct gpu {
 	bool only;		/* its code runs on no other (sm_90a) */
 	unsigned n_sm;		/* multiprocessors of the usual card */
 	unsigned shared_bytes;	/* that a block may have */
-	bool mma_f16;		/* m16n8k16, and asynchronous copies */
+	bool mma;		/* of 32 bytes of k, and asynchronous copies */
 	bool wgmma;
 };
 

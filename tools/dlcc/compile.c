@@ -69,6 +69,7 @@ bool job_import(struct job *job)
 	job->ctx = ctx_new();
 	job->ctx->winograd = o->winograd;
 	job->ctx->strict_qdq = o->strict_qdq;
+	job->ctx->fp32 = o->fp32;
 	job->ctx->diag.file = o->model;
 	job->ctx->diag.no_warnings = o->no_warnings;
 	job->ctx->diag.bug_hook = bug_reproduce;
@@ -247,6 +248,10 @@ static bool make_code(struct job *job, struct codegen_options *co,
 		return codegen_llvm(job->m, co, kind, &job->out);
 	co->nvrtc = job->o->nvrtc;
 	ok = codegen_gpu(job->m, co, &code);
+	if (ok && job->o->verbose)
+		fprintf(stderr, "dlcc: %zu kernels for %zu launches%s\n",
+			code.kernel.n, code.row.n,
+			code.spills ? ", some of which spill registers" : "");
 	co->gpu = &code;
 	if (kind == CODEGEN_PTX || kind == CODEGEN_CUBIN)
 		ok = ok && take_image(job, &code, kind == CODEGEN_PTX);

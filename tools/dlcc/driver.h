@@ -47,6 +47,7 @@ struct options {
 	unsigned n_dim;
 	const char *target, *cpu, *features;
 	const char *march, *nvrtc;	/* of GPUs */
+	enum fp32_form fp32;
 	const char *passes, *print_after, *data_root, *cc;
 	const char *blobs, *save_blobs;
 	int level;

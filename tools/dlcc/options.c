@@ -193,6 +193,16 @@ static void parse_dim(struct options *o, struct arena *a, const char *s)
 	};
 }
 
+static enum fp32_form parse_fp32(const char *s)
+{
+	static const char *const names[] = { "ieee", "tf32", "tf32x3" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcmp(s, names[i]))
+			return (enum fp32_form)i;
+	usage("--fp32=%s is none of ieee, tf32 and tf32x3", s);
+}
+
 static enum emit parse_emit(const char *s)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(emits); i++)
@@ -333,6 +343,7 @@ static void set_option(struct options *o, struct arena *a, enum option_id id,
 	case OPT_TARGET: o->target = arg; break;
 	case OPT_MCPU: o->cpu = arg; break;
 	case OPT_MATTR: o->features = arg; break;
+	case OPT_FP32: o->fp32 = parse_fp32(arg); break;
 	case OPT_MARCH: o->march = arg; break;
 	case OPT_NVRTC: o->nvrtc = arg; break;
 	case OPT_LEVEL:

@@ -99,6 +99,7 @@ LLVMValueRef cg_dot(struct cg *g, const struct dot *dot, LLVMValueRef sum,
 	case DOT_PMADDUBSW:
 		return fits ? pmaddubsw(g, bits, sum, a, b)
 			    : widened(g, bits, sum, a, b);
+	case DOT_MMA: break;
 	case DOT_SDOT: return sdot(g, sum, a, b);
 	case DOT_WIDE: break;
 	}

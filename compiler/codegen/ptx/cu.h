@@ -81,10 +81,12 @@ struct nvrtc;
 struct nvrtc *nvrtc_open(struct ctx *c, const char *path);
 void nvrtc_close(struct nvrtc *n);
 unsigned nvrtc_min_driver(const struct nvrtc *n);
-/* PTX or machine code for `arch` ("sm_90"), malloc'ed.  False with its log,
- * malloc'ed, when NVRTC refuses the text or a kernel spills. */
+/* Machine code for `arch` ("sm_90") and, unless ptx is NULL, PTX, malloc'ed.
+ * False when NVRTC refuses the text; its log, malloc'ed, comes in any case. */
 bool nvrtc_compile(struct nvrtc *n, const char *text, const char *arch,
-		   bool ptx, struct blob *out, char **log);
+		   struct blob *cubin, struct blob *ptx, char **log);
+/* Does a kernel keep registers in memory, by that log? */
+bool nvrtc_spills(const char *log);
 
 extern const char gpu_prelude[];
 

@@ -5,18 +5,23 @@
  * next ones.
  *
  * Products of f32, f64 and i32 are multiplied thread by thread, each a square
- * of 4 x 4 places, or four such.  Half floats go to the tensor cores: a warp
- * has mma.m16n8k16 tiles, whose fragments (PTX ISA, "Matrix fragments for
- * mma.m16n8k16") are pairs that lie side by side in shared memory, since rows
- * there are rows of k.  Rows are padded so that the 32 lanes of a load fall
- * into different banks.
+ * of 4 x 4 places, or four such.  Half floats, bytes and tf32 go to the tensor
+ * cores: a warp has mma.m16n8 tiles of 32 bytes of k, whose fragments (PTX ISA,
+ * "Matrix fragments for mma.m16n8k16" and its kin) are the same words for all
+ * types when rows in shared memory are rows of k.  Rows are padded by four
+ * words, so that the 32 lanes of a load fall into different banks.
+ *
+ * A product of f32 as three of tf32: Ootomo and Yokota, "Recovering single
+ * precision accuracy from Tensor Cores while surpassing the FP32 theoretical
+ * peak performance", section 3.
  */
 #include "codegen/ptx/cu.h"
 
 enum {
 	SQUARE = 4,		/* places of a thread that are neighbours */
-	PAD = 4,		/* elements behind a row of a factor */
-	HALF_PAD = 8,
+	PAD = 4,		/* elements, or words, behind a row */
+	WORD = 4,		/* bytes */
+	MMA_WORDS = 8,		/* of k in one mma */
 	WARP = 32,
 };
 
@@ -24,7 +29,8 @@ struct tile_code {
 	struct cu *k;
 	struct op *op;
 	int64_t mr, nr, kr;
-	enum dtype in, sum;	/* of the factors; of the sum */
+	enum dtype in[2], sum;	/* of the factors; of the sum */
+	enum fp32_form fp32;
 	bool mma;
 	unsigned threads;
 	/* By the thread: squares down and across; of a warp: mma tiles. */
@@ -35,14 +41,14 @@ struct tile_code {
 static struct tile_code describe(struct cu *k, struct op *op)
 {
 	struct tile_code t = { .k = k, .op = op };
-	const struct block *a = op->region[0].block;
-
 	t.mr = op_int(op, A_mr);
 	t.nr = op_int(op, A_nr);
 	t.kr = op_int(op, A_kr);
-	t.in = a->last->in[0].val->type->dtype;
+	for (int i = 0; i < 2; i++)
+		t.in[i] = op->region[i].block->last->in[0].val->type->dtype;
 	t.sum = op->region[2].block->arg[0]->type->dtype;
-	t.mma = t.in != t.sum;
+	t.fp32 = (enum fp32_form)op_int(op, A_fp32);
+	t.mma = t.in[0] != t.sum || t.fp32 != FP32_IEEE;
 	if (t.mma) {
 		/* Warps of 64 x 32 places, or what there is. */
 		int64_t rows = t.mr > 64 ? 64 : t.mr > 32 ? 32 : 16;
@@ -110,7 +116,7 @@ static void put_load(struct tile_code *t, unsigned i)
 	bool whole = expr_is_const(sum, &extent) && extent % t->kr == 0;
 	const char *x;
 
-	cu_line(k, "%s reg_%s[%lld];", cu_mem_type(t->in), name,
+	cu_line(k, "%s reg_%s[%lld];", cu_mem_type(t->in[i]), name,
 		(long long)loads(t, i));
 	cu_line(k, "const auto load_%s = [&](%s k0) {", name, type);
 	k->depth++;
@@ -128,7 +134,7 @@ static void put_load(struct tile_code *t, unsigned i)
 		k->depth++;
 	}
 	put_region(t, i, "row", "k");
-	x = cu_to_mem(k, t->in, cu_val(k, b->last->in[0].val));
+	x = cu_to_mem(k, t->in[i], cu_val(k, b->last->in[0].val));
 	cu_line(k, "reg_%s[e] = %s;", name, x);
 	if (!whole) {
 		k->depth--;
@@ -138,6 +144,17 @@ static void put_load(struct tile_code *t, unsigned i)
 	cu_line(k, "}");
 	k->depth--;
 	cu_line(k, "};");
+}
+
+/* Elements from one row of k to the next. */
+static long long row_elements(const struct tile_code *t, unsigned i)
+{
+	return t->kr + PAD * WORD / (long long)dtype_size(t->in[i]);
+}
+
+static long long row_words(const struct tile_code *t)
+{
+	return t->kr * (long long)dtype_size(t->in[0]) / WORD + PAD;
 }
 
 /* Registers to shared memory: rows of k for the tensor cores, else columns. */
@@ -156,8 +173,11 @@ static void put_share(struct tile_code *t, unsigned i)
 		along_k ? '/' : '%', (long long)(along_k ? t->kr : rows),
 		along_k ? '%' : '/', (long long)(along_k ? t->kr : rows));
 	if (t->mma)
-		cu_line(k, "shared_%s[row * %lld + k] = reg_%s[e];", name,
-			(long long)(t->kr + HALF_PAD), name);
+		cu_line(k, t->fp32 == FP32_TF32
+				   ? "shared_%s[row * %lld + k] = "
+				     "dl_tf32(reg_%s[e]);"
+				   : "shared_%s[row * %lld + k] = reg_%s[e];",
+			name, row_elements(t, i), name);
 	else
 		cu_line(k, "shared_%s[k * %lld + row] = reg_%s[e];", name,
 			(long long)(rows + PAD), name);
@@ -170,8 +190,8 @@ static void put_shared(struct tile_code *t, unsigned i)
 	int64_t rows = i ? t->nr : t->mr;
 
 	cu_line(t->k, "DL_SHARED_ALIGNED(%s, shared_%s, %lld);",
-		cu_mem_type(t->in), factor_name(i),
-		(long long)(t->mma ? rows * (t->kr + HALF_PAD)
+		cu_mem_type(t->in[i]), factor_name(i),
+		(long long)(t->mma ? rows * row_elements(t, i)
 				   : t->kr * (rows + PAD)));
 }
 
@@ -183,7 +203,8 @@ static void put_places(struct tile_code *t, unsigned i, unsigned n)
 	struct cu *k = t->k;
 	int64_t rows = i ? t->nr : t->mr;
 
-	cu_line(k, "%s %s[%u];", cu_type(t->in), factor_name(i), n * SQUARE);
+	cu_line(k, "%s %s[%u];", cu_type(t->in[i]), factor_name(i),
+		n * SQUARE);
 	cu_line(k, "#pragma unroll");
 	cu_line(k, "for (int e = 0; e < %u; e++)", n * SQUARE);
 	cu_line(k, "\t%s[e] = shared_%s[k * %lld + %s * %d + e / %d * %lld + "
@@ -216,29 +237,48 @@ static void put_squares(struct tile_code *t)
 	cu_line(k, "}");
 }
 
+/* "dl_mma_f16": the prelude's function for these types. */
+static const char *mma_name(const struct tile_code *t)
+{
+	if (t->fp32)
+		return t->fp32 == FP32_TF32 ? "dl_mma_tf32" : "dl_mma_tf32x3";
+	if (t->sum == DT_I32)
+		return arena_fmt(&t->k->c->temp, "dl_mma_%s_%s",
+				 dtype_info[t->in[0]].name,
+				 dtype_info[t->in[1]].name);
+	return arena_fmt(&t->k->c->temp, "dl_mma_%s",
+			 dtype_info[t->in[0]].name);
+}
+
+static void put_fragments(struct tile_code *t, unsigned i, unsigned n)
+{
+	struct cu *k = t->k;
+	const char *name = factor_name(i);
+	unsigned rows = i ? 8 : 16;
+
+	cu_line(k, "#pragma unroll");
+	cu_line(k, "for (int e = 0; e < %u; e++)", n);
+	cu_line(k, "\tdl_fragment_%s(%s[e], (const u32 *)shared_%s + "
+		"(warp_%s * %u + e * %u) * %lld + k, %lld);", name, name, name,
+		i ? "n" : "m", n * rows, rows, row_words(t), row_words(t));
+}
+
 static void put_mma(struct tile_code *t)
 {
 	struct cu *k = t->k;
-	long long row = t->kr + HALF_PAD;
 
 	cu_line(k, "#pragma unroll");
-	cu_line(k, "for (int k = 0; k < %lld; k += 16) {", (long long)t->kr);
+	cu_line(k, "for (int k = 0; k < %lld; k += %d) {", row_words(t) - PAD,
+		MMA_WORDS);
 	k->depth++;
 	cu_line(k, "u32 a[%u][4], b[%u][2];", t->down, t->across);
-	cu_line(k, "#pragma unroll");
-	cu_line(k, "for (int r = 0; r < %u; r++)", t->down);
-	cu_line(k, "\tdl_fragment_a(a[r], shared_a + (warp_m * %u + r * 16) * "
-		"%lld + k, %lld);", t->down * 16, row, row);
-	cu_line(k, "#pragma unroll");
-	cu_line(k, "for (int c = 0; c < %u; c++)", t->across);
-	cu_line(k, "\tdl_fragment_b(b[c], shared_b + (warp_n * %u + c * 8) * "
-		"%lld + k, %lld);", t->across * 8, row, row);
+	put_fragments(t, 0, t->down);
+	put_fragments(t, 1, t->across);
 	cu_line(k, "#pragma unroll");
 	cu_line(k, "for (int r = 0; r < %u; r++)", t->down);
 	cu_line(k, "#pragma unroll");
 	cu_line(k, "\tfor (int c = 0; c < %u; c++)", t->across);
-	cu_line(k, "\t\tdl_mma_%s(acc[r][c], a[r], b[c]);",
-		dtype_info[t->in].name);
+	cu_line(k, "\t\t%s(acc[r][c], a[r], b[c]);", mma_name(t));
 	k->depth--;
 	cu_line(k, "}");
 }

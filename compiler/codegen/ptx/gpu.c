@@ -21,8 +21,8 @@ enum {
 struct task {
 	const char *text, *arch;
 	unsigned program, number;
-	bool ptx, only, ok;
-	struct blob data;
+	bool want_ptx, only, ok;
+	struct blob cubin, ptx;
 	char *log;
 };
 
@@ -46,8 +46,8 @@ static void *work_thread(void *arg)
 			return NULL;
 		struct task *t = &w->task.v[i];
 
-		t->ok = nvrtc_compile(w->nvrtc, t->text, t->arch, t->ptx,
-				      &t->data, &t->log);
+		t->ok = nvrtc_compile(w->nvrtc, t->text, t->arch, &t->cubin,
+				      t->want_ptx ? &t->ptx : NULL, &t->log);
 	}
 }
 
@@ -104,14 +104,19 @@ static void plan(struct ctx *c, struct work *w, char **text, size_t n)
 						 .arch = gpu[i]->name,
 						 .program = (unsigned)p,
 						 .number = gpu[i]->arch,
+						 .want_ptx = i == least,
 						 .only = gpu[i]->only }));
-		vec_push(&w->task,
-			 ((struct task){ .text = text[p],
-					 .arch = gpu[least]->name,
-					 .program = (unsigned)p, .ptx = true,
-					 .number = gpu[least]->arch,
-					 .only = gpu[least]->only }));
 	}
+}
+
+static void add_image(struct gpu_code *code, const struct task *t,
+		      unsigned kind, struct blob data)
+{
+	vec_push(&code->image, ((struct gpu_image){ .program = t->program,
+						    .kind = kind,
+						    .arch = t->number,
+						    .only = t->only,
+						    .data = data }));
 }
 
 static bool collect(struct ctx *c, struct work *w, struct gpu_code *code)
@@ -126,14 +131,11 @@ static bool collect(struct ctx *c, struct work *w, struct gpu_code *code)
 			bug(&c->diag, "NVRTC refuses the kernels for %s: %s",
 			    t->arch, t->log);
 		}
+		code->spills |= nvrtc_spills(t->log);
 		free(t->log);
-		vec_push(&code->image,
-			 ((struct gpu_image){ .program = t->program,
-					      .kind = t->ptx ? DLRT_PTX
-							     : DLRT_CUBIN,
-					      .arch = t->number,
-					      .only = t->only,
-					      .data = t->data }));
+		add_image(code, t, DLRT_CUBIN, t->cubin);
+		if (t->want_ptx)
+			add_image(code, t, DLRT_PTX, t->ptx);
 	}
 	return ok;
 }

@@ -124,7 +124,7 @@ static char *take_log(struct nvrtc *n, nvrtc_program p)
 }
 
 /* "... 0 bytes spill stores ..." for each kernel. */
-static bool spills(const char *log)
+bool nvrtc_spills(const char *log)
 {
 	static const char what[] = " bytes spill stores";
 
@@ -157,7 +157,7 @@ static bool take_image(struct nvrtc *n, nvrtc_program p, bool ptx,
 }
 
 bool nvrtc_compile(struct nvrtc *n, const char *text, const char *arch,
-		   bool ptx, struct blob *out, char **log)
+		   struct blob *cubin, struct blob *ptx, char **log)
 {
 	char option[64];
 	const char *options[] = {
@@ -166,8 +166,7 @@ bool nvrtc_compile(struct nvrtc *n, const char *text, const char *arch,
 	nvrtc_program p;
 	bool ok;
 
-	snprintf(option, sizeof(option), "-arch=%s%s",
-		 ptx ? "compute_" : "sm_", arch + strlen("sm_"));
+	snprintf(option, sizeof(option), "-arch=%s", arch);
 	if (n->create(&p, text, "kernels.cu", 0, NULL, NULL)) {
 		*log = xrealloc(NULL, 1, 1);
 		**log = 0;
@@ -175,7 +174,8 @@ bool nvrtc_compile(struct nvrtc *n, const char *text, const char *arch,
 	}
 	ok = !n->compile(p, ARRAY_SIZE(options), options);
 	*log = take_log(n, p);
-	ok = ok && !spills(*log) && take_image(n, p, ptx, out);
+	ok = ok && take_image(n, p, false, cubin) &&
+	     (!ptx || take_image(n, p, true, ptx));
 	n->destroy(&p);
 	return ok;
 }

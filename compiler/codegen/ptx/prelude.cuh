@@ -288,42 +288,79 @@ DL_FN u8 dl_power_bits(float x)
 
 // ---- tensor cores ----------------------------------------------------
 
-// Fragments of m16n8k16 from rows of k in shared memory, `row` elements apart:
-// lane l has the rows l / 4 (and 8 more) and the pairs l % 4 (and 4 more).
-DL_FN void dl_fragment_a(u32 (&a)[4], const u16 *p, int row)
+// Fragments of m16n8 tiles from rows of k in shared memory, `row` words apart:
+// lane l has words l % 4 (and 4 more) of the rows l / 4 (and 8 more).
+DL_FN void dl_fragment_a(u32 (&a)[4], const u32 *p, int row)
 {
 	const int lane = dl_thread() % 32;
-	const u16 *q = p + lane / 4 * row + lane % 4 * 2;
+	const u32 *q = p + lane / 4 * row + lane % 4;
 
-	a[0] = *(const u32 *)q;
-	a[1] = *(const u32 *)(q + 8 * row);
-	a[2] = *(const u32 *)(q + 8);
-	a[3] = *(const u32 *)(q + 8 * row + 8);
+	a[0] = q[0];
+	a[1] = q[8 * row];
+	a[2] = q[4];
+	a[3] = q[8 * row + 4];
 }
-DL_FN void dl_fragment_b(u32 (&b)[2], const u16 *p, int row)
+DL_FN void dl_fragment_b(u32 (&b)[2], const u32 *p, int row)
 {
 	const int lane = dl_thread() % 32;
-	const u16 *q = p + lane / 4 * row + lane % 4 * 2;
+	const u32 *q = p + lane / 4 * row + lane % 4;
 
-	b[0] = *(const u32 *)q;
-	b[1] = *(const u32 *)(q + 8);
+	b[0] = q[0];
+	b[1] = q[4];
 }
+
+// d += a * b, the sums in f32 ("f") or i32 ("r").
+#define DL_MMA(name, shape, d_type, types, reg) \
+	DL_FN void dl_mma_##name(d_type (&d)[4], const u32 (&a)[4], \
+				 const u32 (&b)[2]) \
+	{ \
+		asm("mma.sync.aligned." shape ".row.col." types " " \
+		    "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, " \
+		    "{%0, %1, %2, %3};" \
+		    : "+" reg(d[0]), "+" reg(d[1]), "+" reg(d[2]), \
+		      "+" reg(d[3]) \
+		    : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), \
+		      "r"(b[1])); \
+	}
 #if __CUDA_ARCH__ >= 800
-DL_FN void dl_mma_f16(float (&d)[4], const u32 (&a)[4], const u32 (&b)[2])
+DL_MMA(f16, "m16n8k16", float, "f32.f16.f16.f32", "f")
+DL_MMA(bf16, "m16n8k16", float, "f32.bf16.bf16.f32", "f")
+DL_MMA(tf32, "m16n8k8", float, "f32.tf32.tf32.f32", "f")
+DL_MMA(i8_i8, "m16n8k32", i32, "s32.s8.s8.s32", "r")
+DL_MMA(i8_u8, "m16n8k32", i32, "s32.s8.u8.s32", "r")
+DL_MMA(u8_i8, "m16n8k32", i32, "s32.u8.s8.s32", "r")
+DL_MMA(u8_u8, "m16n8k32", i32, "s32.u8.u8.s32", "r")
+
+DL_FN float dl_tf32(float x)
 {
-	asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
-	    "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-	    : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-	    : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]),
-	      "r"(b[1]));
+	u32 bits;
+
+	asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+	return __uint_as_float(bits);
 }
-DL_FN void dl_mma_bf16(float (&d)[4], const u32 (&a)[4], const u32 (&b)[2])
+// What tf32 leaves of the words is a tf32, too; the product of two such rests
+// does not count.
+template <int N> DL_FN void dl_halves(const u32 (&x)[N], u32 (&hi)[N],
+				      u32 (&lo)[N])
 {
-	asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
-	    "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-	    : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-	    : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]),
-	      "r"(b[1]));
+	for (int i = 0; i < N; i++) {
+		const float v = __uint_as_float(x[i]), top = dl_tf32(v);
+
+		// inf - inf is no rest.
+		hi[i] = __float_as_uint(top);
+		lo[i] = v - top == v - top ? __float_as_uint(dl_tf32(v - top))
+					   : 0;
+	}
+}
+DL_FN void dl_mma_tf32x3(float (&d)[4], const u32 (&a)[4], const u32 (&b)[2])
+{
+	u32 a_hi[4], a_lo[4], b_hi[2], b_lo[2];
+
+	dl_halves(a, a_hi, a_lo);
+	dl_halves(b, b_hi, b_lo);
+	dl_mma_tf32(d, a_lo, b_hi);
+	dl_mma_tf32(d, a_hi, b_lo);
+	dl_mma_tf32(d, a_hi, b_hi);
 }
 #else
 // Two steps of m16n8k8, which take the halves of the fragments.

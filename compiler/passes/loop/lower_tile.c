@@ -49,6 +49,7 @@ struct gemm {
 	struct side rows, cols, sum;
 	uint32_t tiled;			/* variables of both sides */
 	int64_t mr, nr, kr;
+	enum fp32_form fp32;
 	struct builder b;
 	struct cloner cl;
 	const struct expr *row, *col;	/* the first of the tile */
@@ -223,20 +224,38 @@ static bool choose_sides(struct gemm *t)
 
 /* ---- sizes ---------------------------------------------------------- */
 
-/* Are both factors half floats of one type, widened, that all the GPUs have
+static bool is_byte(enum dtype t)
+{
+	return t == DT_I8 || t == DT_U8;
+}
+
+/* Are both factors numbers of a narrower type, widened, that all the GPUs have
  * tensor cores for? */
-static bool multiplies_half(const struct gemm *t)
+static bool multiplies_narrow(const struct gemm *t)
 {
 	const struct op *a = def_of(t->factor[0], OP_arith_cast);
 	const struct op *b = def_of(t->factor[1], OP_arith_cast);
-	enum dtype type;
+	enum dtype sum = t->fold->out[0].type->dtype, ta, tb;
+	bool mma = t->ctx->target->gpu[0]->mma;
 
-	if (!a || !b || a->out[0].type->dtype != DT_F32)
+	if (!a || !b)
 		return false;
-	type = a->in[0].val->type->dtype;
-	return b->in[0].val->type->dtype == type &&
-	       (type == DT_F16 ||
-		(type == DT_BF16 && t->ctx->target->gpu[0]->mma_f16));
+	ta = a->in[0].val->type->dtype;
+	tb = b->in[0].val->type->dtype;
+	if (sum == DT_I32)
+		return mma && is_byte(ta) && is_byte(tb);
+	return sum == DT_F32 && ta == tb &&
+	       (ta == DT_F16 || (ta == DT_BF16 && mma));
+}
+
+/* Elements of k in shared memory at once. */
+static int64_t steps(const struct gemm *t)
+{
+	bool narrow = multiplies_narrow(t);
+
+	if (narrow && t->fold->out[0].type->dtype == DT_I32)
+		return 64;
+	return narrow || t->fp32 ? 32 : t->mr == 128 ? 8 : 16;
 }
 
 static int64_t tiles(const struct gemm *t, int64_t mr, int64_t nr)
@@ -268,9 +287,10 @@ static void choose_sizes(struct gemm *t)
 		i++;
 	t->mr = size[i].mr;
 	t->nr = size[i].nr;
-	t->kr = multiplies_half(t) ? 32
-		: i == 0					 ? 8
-								 : 16;
+	if (t->fold->out[0].type->dtype == DT_F32 && !multiplies_narrow(t) &&
+	    t->ctx->target->gpu[0]->mma)
+		t->fp32 = t->ctx->fp32;
+	t->kr = steps(t);
 }
 
 /* ---- emission ------------------------------------------------------- */
@@ -355,7 +375,7 @@ static void emit_factor(struct gemm *t, struct op *op, unsigned i,
 	count_side(t, s, expr_add(c, first, at));
 	count_side(t, &t->sum, k);
 	t->left = left_of(t, s, first, size, at);
-	if (multiplies_half(t))
+	if (multiplies_narrow(t))
 		v = v->def->in[0].val;
 	v = emit(t, v);
 	build(&t->b, &(struct op_spec){ .code = OP_loop_yield, .n_in = 1,
@@ -468,6 +488,7 @@ static void emit_kernel(struct gemm *t)
 		{ A_kr, attr_int(c, t->kr) },
 		{ A_a_along_k, attr_int(c, along_sum(t, 0)) },
 		{ A_b_along_k, attr_int(c, along_sum(t, 1)) },
+		{ A_fp32, attr_int(c, t->fp32) },
 	};
 	struct op *op = build(&t->b, &(struct op_spec){
 					     .code = OP_kern_tile,

@@ -209,6 +209,8 @@ void integer_operands(const struct integer *t, struct factor *f)
 	}
 	const struct dot *dot = choose_dot(t, f[1 - a].load);
 
+	if (dot->kind == DOT_MMA)
+		return;
 	convert_factor(t, &f[a], dot->rows);
 	/* A panel is widened when it is packed. */
 	if (dtype_size(dot->panel) == 1)

@@ -89,7 +89,8 @@ OP(kern_contract, .level = LEVEL_LOOP, .impure = true,
  * The elements of kr steps of k are in shared memory at once; the order in
  * which they are loaded follows a_along_k, b_along_k: 1 where neighbours in k
  * are neighbours in memory.  a and b have the type of acc, or are half floats
- * where acc is f32.
+ * where acc is f32, or bytes where it is i32: these go to tensor cores, and so
+ * does f32 with another `fp32` than 0 (enum fp32_form).
  */
 OP(kern_tile, .level = LEVEL_LOOP, .impure = true,
 	.attr = {
@@ -98,4 +99,5 @@ OP(kern_tile, .level = LEVEL_LOOP, .impure = true,
 		ATTR(kr, AT_INT),
 		ATTR(a_along_k, AT_INT),
 		ATTR(b_along_k, AT_INT),
+		ATTR(fp32, AT_INT),
 	});
