@@ -277,6 +277,25 @@ int cuCtxSynchronize(void)
 	return ready_unsafe();
 }
 
+/* DLCC_EMU_PTX=FILE: its text stands for all PTX that is loaded. */
+static char *other_text(void)
+{
+	FILE *f = fopen(emu_env("DLCC_EMU_PTX", ""), "rb");
+	char *text;
+	long n;
+
+	if (!f)
+		return NULL;
+	fseek(f, 0, SEEK_END);
+	n = ftell(f);
+	rewind(f);
+	text = calloc(1, (size_t)n + 1);
+	n = (long)fread(text, 1, (size_t)n, f);
+	text[n] = 0;
+	fclose(f);
+	return text;
+}
+
 EXPORT int cuModuleLoadDataEx(struct module **mod, const void *image,
 			      unsigned n, int *options, void **values);
 int cuModuleLoadDataEx(struct module **mod, const void *image, unsigned n,
@@ -285,6 +304,7 @@ int cuModuleLoadDataEx(struct module **mod, const void *image, unsigned n,
 	LOCKED;
 	int status = ready_unsafe();
 	const char *text = image;
+	char *other;
 
 	for (unsigned i = 0; i < n; i++)
 		if (options[i] == 4 || options[i] == 6)
@@ -298,7 +318,9 @@ int cuModuleLoadDataEx(struct module **mod, const void *image, unsigned n,
 	text += strspn(text, " \t\r\n");
 	if (strncmp(text, "//", 2) && strncmp(text, ".version", 8))
 		return EMU_INVALID_IMAGE;
-	status = module_load(text, mod);
+	other = other_text();
+	status = module_load(other ? other : text, mod);
+	free(other);
 	if (!status) {
 		(*mod)->next = modules;
 		modules = *mod;

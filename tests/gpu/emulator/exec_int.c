@@ -113,6 +113,27 @@ OP3(dp4a_us, u32, u32, u32, u32, dot4(a, b, c, false, true))
 OP3(dp4a_su, u32, u32, u32, u32, dot4(a, b, c, true, false))
 OP3(dp4a_ss, u32, u32, u32, u32, dot4(a, b, c, true, true))
 
+/* Halves of a by the two low or high bytes of b. */
+static u32 dot2(u32 a, u32 b, u32 c, bool sa, bool sb, int first)
+{
+	for (int i = 0; i < 2; i++) {
+		s32 x = sa ? S16(a >> 16 * i) : (s32)U16(a >> 16 * i);
+		u32 at = b >> (first + 8 * i);
+		s32 y = sb ? (int8_t)at : (uint8_t)at;
+
+		c += (u32)(x * y);
+	}
+	return c;
+}
+OP3(dp2alo_uu, u32, u32, u32, u32, dot2(a, b, c, false, false, 0))
+OP3(dp2alo_us, u32, u32, u32, u32, dot2(a, b, c, false, true, 0))
+OP3(dp2alo_su, u32, u32, u32, u32, dot2(a, b, c, true, false, 0))
+OP3(dp2alo_ss, u32, u32, u32, u32, dot2(a, b, c, true, true, 0))
+OP3(dp2ahi_uu, u32, u32, u32, u32, dot2(a, b, c, false, false, 16))
+OP3(dp2ahi_us, u32, u32, u32, u32, dot2(a, b, c, false, true, 16))
+OP3(dp2ahi_su, u32, u32, u32, u32, dot2(a, b, c, true, false, 16))
+OP3(dp2ahi_ss, u32, u32, u32, u32, dot2(a, b, c, true, true, 16))
+
 /* clang-format off */
 const struct row rows_int[] = {
 	ROW("add.u16", "hhh", add_h), ROW("add.s16", "hhh", add_h),
@@ -163,6 +184,10 @@ const struct row rows_int[] = {
 	ROW("sad.u16", "hhhh", sad_u16),
 	ROW("dp4a.u32.u32", "wwww", dp4a_uu), ROW("dp4a.u32.s32", "wwww", dp4a_us),
 	ROW("dp4a.s32.u32", "wwww", dp4a_su), ROW("dp4a.s32.s32", "wwww", dp4a_ss),
+	ROW("dp2a.lo.u32.u32", "wwww", dp2alo_uu), ROW("dp2a.lo.u32.s32", "wwww", dp2alo_us),
+	ROW("dp2a.lo.s32.u32", "wwww", dp2alo_su), ROW("dp2a.lo.s32.s32", "wwww", dp2alo_ss),
+	ROW("dp2a.hi.u32.u32", "wwww", dp2ahi_uu), ROW("dp2a.hi.u32.s32", "wwww", dp2ahi_us),
+	ROW("dp2a.hi.s32.u32", "wwww", dp2ahi_su), ROW("dp2a.hi.s32.s32", "wwww", dp2ahi_ss),
 	{ 0 },
 };
 /* clang-format on */

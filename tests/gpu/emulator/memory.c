@@ -63,7 +63,7 @@ static void add(struct alloc a)
 	memmove(allocs + i + 1, allocs + i, (n_allocs - i) * sizeof(*allocs));
 	allocs[i] = a;
 	n_allocs++;
-	used += a.size;
+	used += a.is_host ? 0 : a.size;
 }
 
 static unsigned char *poisoned(size_t size)
@@ -120,7 +120,7 @@ bool mem_free(uint64_t addr, bool is_host)
 	if (!i || allocs[i - 1].addr != addr ||
 	    allocs[i - 1].is_host != is_host)
 		return false;
-	used -= allocs[i - 1].size;
+	used -= is_host ? 0 : allocs[i - 1].size;
 	free(allocs[i - 1].host);
 	memmove(allocs + i - 1, allocs + i, (n_allocs - i) * sizeof(*allocs));
 	n_allocs--;
