@@ -16,6 +16,7 @@ bool gpu_ok(struct dlrt_gpu *g, int err, const char *doing)
 	if (err && !g->error) {
 		g->error = err;
 		g->doing = doing;
+		g->asked = 0;
 	}
 	return !g->error;
 }
@@ -28,13 +29,16 @@ int32_t gpu_result(struct dlrt_gpu *g)
 	g->error = 0;
 	if (!err)
 		return DLRT_OK;
-	if (err == CU_OUT_OF_MEMORY) {
-		size_t asked = g->arena.bytes;
-
+	if (err == CU_OUT_OF_MEMORY && g->asked) {
 		g->d.memory_info(&free_bytes, &all);
 		snprintf(g->message, sizeof(g->message),
 			 "out of memory %s: %zu bytes asked, %zu free",
-			 g->doing, asked, free_bytes);
+			 g->doing, g->asked, free_bytes);
+		return DLRT_MEMORY;
+	}
+	if (err == CU_OUT_OF_MEMORY) {
+		snprintf(g->message, sizeof(g->message), "out of memory %s",
+			 g->doing);
 		return DLRT_MEMORY;
 	}
 	snprintf(g->message, sizeof(g->message), "%s failed: %s", g->doing,
@@ -49,6 +53,17 @@ const char *dlrt_gpu_message(const struct dlrt_gpu *gpu)
 
 /* ---- memory --------------------------------------------------------- */
 
+/* gpu_ok() of a call that asked for so many bytes. */
+static bool gave_memory(struct dlrt_gpu *g, int err, size_t bytes,
+			const char *doing)
+{
+	if (g->error)
+		return false;
+	gpu_ok(g, err, doing);
+	g->asked = bytes;
+	return !err;
+}
+
 bool gpu_reserve(struct dlrt_gpu *g, struct pile *p, size_t bytes,
 		 bool on_host)
 {
@@ -62,15 +77,12 @@ bool gpu_reserve(struct dlrt_gpu *g, struct pile *p, size_t bytes,
 		g->d.free(p->device);
 	*p = (struct pile){ .bytes = bytes };
 	if (on_host)
-		gpu_ok(g, g->d.host_alloc(&host, bytes, 0),
-		       "for pinned memory of the host");
+		gave_memory(g, g->d.host_alloc(&host, bytes, 0), bytes,
+			    "for the host's staging memory");
 	else
-		gpu_ok(g, g->d.alloc(&p->device, bytes),
-		       "for memory of the GPU");
+		gave_memory(g, g->d.alloc(&p->device, bytes), bytes,
+			    "for the model's tensors");
 	p->host = host;
-	if (g->error)
-		g->doing = on_host ? "for the host's staging memory"
-				   : "for the model's tensors";
 	if (!p->host && !p->device)
 		p->bytes = 0;
 	return !g->error;
@@ -79,7 +91,8 @@ bool gpu_reserve(struct dlrt_gpu *g, struct pile *p, size_t bytes,
 bool gpu_load_weights(struct dlrt_gpu *g, const void *weights, size_t bytes)
 {
 	if (!g->weights &&
-	    !gpu_ok(g, g->d.alloc(&g->weights, bytes), "for the weights"))
+	    !gave_memory(g, g->d.alloc(&g->weights, bytes), bytes,
+			 "for the weights"))
 		return false;
 	return gpu_ok(g, g->d.to_device(g->weights, weights, bytes, g->own),
 		      "copying the weights") &&
@@ -236,7 +249,7 @@ static int32_t load_all(struct dlrt_gpu *g)
 
 	gpu_ok(g, g->d.stream_create(&g->own, CU_STREAM_NON_BLOCKING),
 	       "making a stream");
-	gpu_ok(g, g->d.alloc(&g->status, 64), "for the status");
+	gave_memory(g, g->d.alloc(&g->status, 64), 64, "for the status");
 	status = gpu_result(g);
 	if (!status)
 		status = load_code(g);

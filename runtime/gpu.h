@@ -46,6 +46,7 @@ struct dlrt_gpu {
 	bool capturing, eager;	/* eager: the model reads what it computed */
 	int error;		/* of the driver, the first in this call */
 	const char *doing;
+	size_t asked;		/* bytes, when that was memory */
 	char message[MESSAGE_BYTES];
 };
 
