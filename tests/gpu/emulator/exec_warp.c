@@ -13,12 +13,16 @@
 static bool begin(struct warp *w, const struct insn *in, uint32_t m,
 		  uint32_t mask_op)
 {
-	int l = __builtin_ctz(m);
-	uint32_t need = ((uint32_t *)reg(w, mask_op))[l];
+	const uint32_t *mask = reg(w, mask_op);
+	uint32_t need = mask[__builtin_ctz(m)];
 
-	if (!(need >> l & 1))
-		fault(w, in, l, EMU_ILLEGAL_INSTRUCTION,
-		      "the lane is not in the mask %08x", need);
+	for (uint32_t rest = m; rest; rest &= rest - 1) {
+		int l = __builtin_ctz(rest);
+
+		if (!(mask[l] >> l & 1))
+			fault(w, in, l, EMU_ILLEGAL_INSTRUCTION,
+			      "the lane is not in the mask %08x", mask[l]);
+	}
 	if (!gather_lanes(w, m, need))
 		return false;
 	warp_sync(w);
