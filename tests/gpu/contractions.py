@@ -135,7 +135,7 @@ def reference(op, held, kind, **attrs):
     last, each = ROUNDING[kind]
     least = 2**-24 if kind == "f16" else 0      # subnormal numbers
     return want.astype(FLOATS[kind]), \
-        (2 * last * np.abs(want) + 8 * each * most + least, want)
+        (1.01 * last * np.abs(want) + 8 * each * most + least, want)
 
 
 def differs(wanted, got, bounds, said):

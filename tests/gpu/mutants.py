@@ -1,2 +1,356 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kernels with one bug each, which the stand-in driver has to catch: by a
+wrong result, a race, a stray access, a deadlock.  The shapes have several
+tiles and ragged edges.
+"""
+import collections
+import re
+import subprocess
+import threading
+
+import ml_dtypes
+import numpy as np
+from onnx import TensorProto, helper
+
+import contractions
+import nvrtc
+import objects
+from rig import ORDERS, Missed, as_call, expect, kernels, make_model, tensor
+
+OPTIONS = ("--std=c++17", "--fmad=false")
+# Order of threads, most blocks of a kernel.
+WAYS = [(order, 0) for order in ORDERS] + [("forward", 2)]
+INDEX = 3
+BARRIER = r"dl_barrier\(\);\s*"
+ROW = r"\(row \* -1 [^?]*>= 0 \?"
+
+
+class Subject:
+    """A model, its kernels' text and how results are held to others."""
+
+    def __init__(self, name, deck, arch="sm_80", options=(), status=0):
+        self.name, self.deck, self.arch = name, deck, arch
+        self.options, self.status = options, status
+        self.lock, self.lib, self.text = threading.Lock(), None, None
+
+    def prepare(self, rig):
+        with self.lock:
+            if not self.lib:
+                model = self.deck.model()
+                name = "of_" + self.name
+                self.text = rig.cuda(model, name, self.arch, self.options)
+                self.lib = rig.library(model, name, self.arch, self.options)
+
+    def caught(self, rig, text, name):
+        """How the text does in each way: None or what is wrong."""
+        ptx = rig.path(re.sub(r"\W", "_", name) + ".ptx")
+        with open(ptx, "wb") as f:
+            f.write(nvrtc.compile(nvrtc.load(), text,
+                                  self.arch.replace("sm", "compute"),
+                                  OPTIONS).rstrip(b"\0"))
+        return [self.one(rig, ptx, *way) for way in WAYS]
+
+    def one(self, rig, ptx, order, blocks):
+        d = self.deck
+        try:
+            answers, said = rig.calls(
+                self.lib, [as_call(d.feeds, d.wanted, "device", order,
+                                   blocks)], DLCC_EMU_PTX=ptx,
+                DLCC_EMU_LEAKS="0")
+        except subprocess.TimeoutExpired:
+            return "no end"
+        except Missed as e:
+            return "crash: " + str(e)
+        if said:
+            kind = re.search("race|deadlock|nothing is allocated|"
+                             "not in the mask", said)
+            return kind.group(0) if kind else said.strip()[-60:]
+        status, _, data, _ = answers[0]
+        if (status & 0xff) != self.status:
+            return f"status {status & 0xff}"
+        if status:
+            return None
+        got = [objects.from_bytes(b, w.dtype, w.size).reshape(w.shape)
+               for b, w in zip(data, d.wanted)]
+        return d.check(0, d.wanted, got) and "wrong result"
+
+
+# ---- what is mutated
+
+def product(kind, m, n, k, seed=1, batch=()):
+    d = contractions.Deck(kind, seed)
+    d.floats("MatMul", [(*batch, m, k), (*batch, k, n)])
+    return d
+
+
+def window():
+    d = contractions.Deck("f32", 2)
+    d.floats("Conv", [(2, 5, 19, 23), (33, 5, 3, 3), (33,)],
+             pads=[1, 1, 1, 1])
+    return d
+
+
+def integers():
+    d = contractions.Deck(None, 3)
+    a = d.rng.integers(0, 256, (50, 150)).astype(np.uint8)
+    b = d.rng.integers(-128, 128, (150, 70)).astype(np.int8)
+    za = d.rng.integers(1, 256, ()).astype(np.uint8)
+    sums = (a.astype(np.int64) - za) @ b.astype(np.int64)
+    d.node("MatMulInteger", [d.give(a), d.give(b), d.give(za, True)],
+           contractions.wrapped(sums), None, "MatMulInteger")
+    return d
+
+
+def soft():
+    """Rows of negative numbers, each a block's."""
+    d = contractions.Deck("f32", 4)
+    x = (d.rng.standard_normal((5, 1000)) - 10).astype(np.float32)
+    e = np.exp(x.astype(np.float64) - x.max(1, keepdims=True))
+    want = e / e.sum(1, keepdims=True)
+    d.node("Softmax", [d.give(x)], want.astype(np.float32),
+           (1e-5 * want, want), "Softmax", axis=-1)
+    return d
+
+
+def peaks():
+    """The same with one fold a row."""
+    d = contractions.Deck("f32", 8)
+    x = (d.rng.standard_normal((5, 1000)) - 10).astype(np.float32)
+    x[range(5), [128, 500, 27, 999, 0]] = -1, -2, -3, -4, -5
+    d.node("ReduceMax", [d.give(x), d.give(np.array([1]), True)], x.max(1),
+           None, "ReduceMax", keepdims=0)
+    return d
+
+
+def flat():
+    """A point for each thread, in two dims."""
+    d = contractions.Deck("f32", 5)
+    x, y = (d.rng.standard_normal(s).astype(np.float32)
+            for s in ((7, 129), (7, 1)))
+    d.node("Sub", [d.give(x), d.give(y)], x - y, None, "Sub")
+    return d
+
+
+def gather(most):
+    d = contractions.Deck("f32", 6)
+    x = d.rng.standard_normal((9, 40)).astype(np.float32)
+    at = d.rng.integers(-9, most, 30)
+    at[17] = most - 1
+    want = x[np.clip(at, -9, 8)]
+    d.node("Gather", [d.give(x), d.give(at)], want, None, "Gather", axis=0)
+    return d
+
+
+def narrow():
+    """Halves between two bfloat16, and a NaN of few bits."""
+    d = contractions.Deck("f32", 7)
+    bits = d.rng.integers(0x3f80, 0x4000, 300).astype(np.uint32) << 16
+    bits[::3] |= 0x8000
+    bits[1::3] |= 0x7fff
+    bits[5] = 0x7f800001
+    x = bits.view(np.float32)
+    with np.errstate(invalid="ignore"):
+        want = x.astype(ml_dtypes.bfloat16)
+    d.node("Cast", [d.give(x)], want, None, "Cast",
+           to=TensorProto.BFLOAT16)
+    return d
+
+
+SUBJECTS = {s.name: s for s in (
+    Subject("f16", product("f16", 50, 70, 100)),
+    Subject("bf16", product("bf16", 50, 70, 100)),
+    Subject("turing", product("f16", 50, 70, 100), "sm_75"),
+    Subject("f32", product("f32", 50, 70, 45)),
+    Subject("f64", product("f64", 50, 70, 45)),
+    Subject("wide", product("f32", 140, 150, 12, batch=(27,))),
+    Subject("tf32x3", product("f32", 50, 70, 100),
+            options=["--fp32=tf32x3"]),
+    Subject("window", window()),
+    Subject("integers", integers()),
+    Subject("soft", soft()),
+    Subject("peaks", peaks()),
+    Subject("flat", flat()),
+    Subject("gather", gather(9)),
+    Subject("outside", gather(10), status=INDEX),
+    Subject("narrow", narrow()),
+)}
+
+Mutant = collections.namedtuple("Mutant", "subject name old new which")
+
+
+def m(subject, name, old, new="", which=0):
+    """The which-th match of `old`, or all where that is None."""
+    return Mutant(subject, name, old, new, which)
+
+
+def guards(subject, rows, columns):
+    """Those of loads and stores; `rows`, `columns`: what ends them."""
+    yield m(subject, "no row guard", ROW, "true ?")
+    yield m(subject, "no column guard", ROW, "true ?", 1)
+    yield m(subject, "no k guard of a", r"if \(k < \d+\)", "if (true)")
+    yield m(subject, "no k guard of b", r"if \(k < \d+\)", "if (true)", 1)
+    yield m(subject, "no row guard of the store",
+            r"if \(\(m [^&]*>= 0 && ", "if (")
+    yield m(subject, "no column guard of the store",
+            r"(if \(\(m [^&]*>= 0) && \(n .*", r"\1)")
+    yield m(subject, "a row too many", rf"\+ {rows - 1}\) >= 0 \?",
+            f"+ {rows}) >= 0 ?")
+    yield m(subject, "a column too few", rf"\+ {columns - 1}\) >= 0 \?",
+            f"+ {columns - 2}) >= 0 ?")
+
+
+def tiles(subject):
+    yield m(subject, "no barrier behind the shares", BARRIER + r"(?=if \(k0)")
+    yield m(subject, "no barrier behind the products",
+            BARRIER + r"(?=\}\s*#pragma unroll\s*for \(int r)")
+    yield m(subject, "the last k is not loaded",
+            r"if \(k0 \+ (\d+) < (\d+)\)", r"if (k0 + 2 * \1 < \2)")
+    yield m(subject, "the same k again", r"load_b\(k0 \+ \d+\)",
+            "load_b(k0)")
+    yield m(subject, "a row of shared memory too short",
+            r"shared_b\[(row|k) \* (\d+)", lambda x:
+            f"shared_b[{x[1]} * {int(x[2]) - 4}")
+    yield m(subject, "tiles of another row", r"q /= \(u32\)(\d+)",
+            lambda x: f"q /= (u32){int(x[1]) + 1}")
+
+
+MUTANTS = [
+    *guards("f16", 50, 70), *tiles("f16"),
+    *guards("f32", 50, 70), *tiles("f32"),
+    *tiles("wide"), *tiles("integers"),
+    m("f16", "a fragment eight rows off", r"a\[1\] = q\[8 \* row\]",
+      "a[1] = q[7 * row]"),
+    m("f16", "a fragment of another k", r"a\[2\] = q\[4\]", "a[2] = q[2]"),
+    m("f16", "two fragments swapped",
+      r"a\[1\] = q\[8 \* row\];\s*a\[2\] = q\[4\]",
+      "a[2] = q[8 * row]; a[1] = q[4]"),
+    m("f16", "b's second half is its first", r"b\[1\] = q\[4\]",
+      "b[1] = q[0]"),
+    m("f16", "lanes by columns", r"lane / 4 \* row \+ lane % 4",
+      "lane % 8 * row + lane / 8", 1),
+    m("f16", "mma: a swapped", r"\{%4, %5, %6, %7\}", "{%4, %6, %5, %7}"),
+    m("f16", "mma: b swapped", r"\{%8, %9\}", "{%9, %8}"),
+    m("f16", "mma: d swapped", r"\{%0, %1, %2, %3\}, \{%4",
+      "{%2, %3, %0, %1}, {%4"),
+    m("f16", "mma of bf16", r'(DL_MMA\(f16, .*)f16\.f16', r"\1bf16.bf16"),
+    m("f16", "rows of results", r"e / 2 \* 8", "e % 2 * 8"),
+    m("f16", "columns of results", r"\* 2 \+ e % 2", "* 2 + 1 - e % 2"),
+    m("f16", "half of the products", r"k < 16; k \+= 8", "k < 8; k += 8"),
+    m("f16", "warps on one tile", r"const int warp_n = [^;]*",
+      "const int warp_n = 0"),
+    m("f16", "results are cut", r"cvt\.rn\.f16", "cvt.rz.f16"),
+    m("bf16", "mma of f16", r'(DL_MMA\(bf16, .*)bf16\.bf16', r"\1f16.f16"),
+    m("bf16", "no barrier behind the shares", BARRIER + r"(?=if \(k0)"),
+    m("turing", "halves of a swapped",
+      r'"r"\(a\[2 \* i\]\), "r"\(a\[2 \* i \+ 1\]\)',
+      '"r"(a[2 * i + 1]), "r"(a[2 * i])'),
+    m("turing", "b's first half twice", r'"r"\(b\[i\]\)', '"r"(b[0])'),
+    m("f32", "one k too few", r"for \(int k = 0; k < 16", "for (int k = 0; "
+      "k < 15"),
+    m("f32", "squares overlap", r"ty \* 4 \+ r / 4", "ty * 3 + r / 4"),
+    m("f32", "a for b", r"fmaf\(a\[r\], b\[c\]", "fmaf(a[r], a[c]"),
+    m("f64", "one k too few", r"for \(int k = 0; k < 16", "for (int k = 0; "
+      "k < 15"),
+    m("f64", "no barrier behind the products",
+      BARRIER + r"(?=\}\s*#pragma unroll\s*for \(int r)"),
+    m("wide", "the second square", r"c / 4 \* 64", "c / 4 * 60"),
+    m("tf32x3", "a's rest is left out",
+      r"dl_mma_tf32\(d, a_lo, b_hi\);"),
+    m("tf32x3", "b's rest is left out",
+      r"dl_mma_tf32\(d, a_hi, b_lo\);"),
+    m("window", "no guard of the first row", r"\+ -1\) >= 0 && ",
+      "+ 99) >= 0 && "),
+    m("window", "pad of one too many", r"\+ -1\) >= 0 && ", "+ -2) >= 0 && "),
+    m("window", "no guard of the last row", r"\+ 19\) >= 0 && ",
+      "+ 20) >= 0 && "),
+    m("window", "no guard of the last column", r"\+ 23\) >= 0 && ",
+      "+ 24) >= 0 && "),
+    m("window", "begins one further", r"\+ -24\)\]", "+ -23)]"),
+    m("window", "no guard of the last place",
+      r"\(row \* -1 \+ i0 \* -32 \+ 873\) >= 0", "true"),
+    m("integers", "signs of a", r"s32\.u8\.s8\.s32", "s32.s8.s8.s32"),
+    m("integers", "no k guard of b", r"if \(k < \d+\)", "if (true)", 1),
+    m("soft", "half of the warp", r"int d = 16", "int d = 8", 1),
+    m("soft", "every other distance", r"d /= 2\)", "d /= 4)", 1),
+    m("soft", "half of the lanes", r"(?<=float x, int lanes\)\n\{\n\t"
+      r"return __shfl_xor_sync\()0xffffffffu", "0xffffu"),
+    m("soft", "no barrier behind the parts", BARRIER + r"(?=v\d+ = part)"),
+    m("soft", "no barrier behind the other parts",
+      BARRIER + r"(?=v\d+ = part)", "", 1),
+    m("soft", "a warp is left out", r"w < 4", "w < 3", 1),
+    m("soft", "a warp twice", r"int w = 1", "int w = 0", 1),
+    m("soft", "elements twice", r"i2 \+= 128", "i2 += 127"),
+    m("soft", "rows left out", r"p \+= dl_blocks\(\)",
+      "p += dl_blocks() + 1"),
+    m("soft", "a barrier for some", r"(if \(dl_thread\(\) % 32 == 0\))"
+      r"(\s*part[^;]*;)\s*dl_barrier\(\);", r"\1 {\2 dl_barrier(); }"),
+    # Blocks that take more than one row.
+    m("peaks", "no barrier before the parts", BARRIER + "(?=if)"),
+    m("peaks", "no barrier behind the parts", BARRIER + r"(?=v\d+ = part)"),
+    m("peaks", "half of the warp", r"int d = 16", "int d = 8"),
+    m("peaks", "elements left out", r"i1 \+= 128", "i1 += 129"),
+    m("peaks", "maximum from zero", r"float v0 = dl_f32\(0xff800000\)",
+      "float v0 = 0"),
+    m("flat", "one point too many", r"p < \(int\)points",
+      "p <= (int)points"),
+    m("flat", "points left out", r"(p \+= \(int\)dl_blocks\(\)) \* 128",
+      r"\1 * 256"),
+    m("flat", "blocks with gaps", r"(p = \(int\)dl_block\(\)) \* 128",
+      r"\1 * 129"),
+    m("flat", "rows of another length", r"q /= \(u32\)129", "q /= (u32)128"),
+    m("gather", "indices from the end", r"x \+= extent", "x += 0"),
+    m("outside", "no status", r"atomicMax\(status, code\)", ""),
+    m("outside", "no check of indices", r"if \(\(u64\)x < \(u64\)extent\)",
+      ""),
+    m("outside", "one index too many", r"\(u64\)x < \(u64\)extent",
+      "(u64)x <= (u64)extent"),
+    m("narrow", "halves go up", r"bits \+ 0x7fff \+ \(bits >> 16 & 1\)",
+      "bits + 0x8000"),
+    m("narrow", "numbers are cut", r"bits \+ 0x7fff \+ \(bits >> 16 & 1\)",
+      "bits"),
+    m("narrow", "NaN of few bits", r"bits >> 16 \| 0x40", "bits >> 16"),
+]
+
+
+def mutated(text, mutant):
+    found = list(re.finditer(mutant.old, text))
+    which = mutant.which or 0
+    expect(len(found) > which, f"\"{mutant.old}\" is not in the kernels "
+           f"{len(found)} times")
+    if mutant.which is None:
+        return re.sub(mutant.old, mutant.new, text)
+    at = found[which]
+    new = mutant.new(at) if callable(mutant.new) else \
+        at.expand(mutant.new)
+    return text[:at.start()] + new + text[at.end():]
+
+
+def control(rig, subject):
+    """The text as it is passes in each way."""
+    subject.prepare(rig)
+    bad = [f"{order} {blocks}: {why}" for (order, blocks), why in
+           zip(WAYS, subject.caught(rig, subject.text, subject.name)) if why]
+    expect(not bad, "; ".join(bad))
+    return f"{len(kernels(subject.text)[1])} kernels"
+
+
+def kill(rig, mutant):
+    subject = SUBJECTS[mutant.subject]
+    subject.prepare(rig)
+    text = mutated(subject.text, mutant)
+    found = [why for why in subject.caught(
+        rig, text, f"{mutant.subject} {mutant.name}") if why]
+    expect(found, "SURVIVES")
+    kinds = collections.Counter(found)
+    return ", ".join(f"{why} {n}/{len(WAYS)}" for why, n in kinds.items())
+
+
 def cases(rig, full):
-    return ()
+    slow = () if full else ("wide", "f64")
+    for name, subject in SUBJECTS.items():
+        if name not in slow:
+            yield "none-" + name, lambda s=subject: control(rig, s)
+    for mutant in MUTANTS:
+        if mutant.subject not in slow:
+            yield f"{mutant.subject}: {mutant.name}", \
+                lambda x=mutant: kill(rig, x)

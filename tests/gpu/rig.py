@@ -106,10 +106,10 @@ class Rig:
     def all_ways(self, lib, sets, check, orders=ORDERS, **env):
         """All sets, (feeds, wanted) each, in one session and in each order:
         first by a graph that is captured, then by its replay, at last on
-        memory of the device.  check(k, wanted, got) says what is wrong; the
+        memory of the device with two blocks for each kernel.  check(k, wanted, got) says what is wrong; the
         bits have to be the same each time."""
-        ways = [("host", order) for order in orders for _ in range(2)]
-        ways.append(("device", orders[-1]))
+        ways = [("host", order, 0) for order in orders for _ in range(2)]
+        ways.append(("device", orders[-1], 2))
         calls = [as_call(feeds, wanted, *way) for way in ways
                  for feeds, wanted in sets]
         answers, said = self.calls(lib, calls, **env)
@@ -117,7 +117,7 @@ class Rig:
                f"{len(answers)} answers to {len(calls)} calls")
         first = {}
         for i, answer in enumerate(answers):
-            k, way = i % len(sets), " ".join(ways[i // len(sets)])
+            k, way = i % len(sets), "%s %s %d" % ways[i // len(sets)]
             wanted = sets[k][1]
             got = outputs(answer, wanted, said)
             why = check(k, wanted, got)
@@ -128,12 +128,14 @@ class Rig:
                    f"set {k}: other bits by {way}")
 
 
-def as_call(feeds, wanted, how="host", order="forward"):
-    """wanted: arrays, of which only the shapes count."""
+def as_call(feeds, wanted, how="host", order="forward", blocks=0):
+    """wanted: arrays, of which only the shapes count.  blocks: the most that
+    a kernel gets, which has to take what is left in turn; 0: all."""
     return {"feeds": {k: (a.shape, objects.to_bytes(a))
                       for k, a in feeds.items()},
             "sizes": [len(objects.to_bytes(a)) for a in wanted],
-            "how": how, "env": {"DLCC_EMU_ORDER": order}}
+            "how": how, "env": {"DLCC_EMU_ORDER": order,
+                                  "DLCC_EMU_BLOCKS": str(blocks)}}
 
 
 def outputs(answer, wanted, said):
