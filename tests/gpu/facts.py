@@ -1,2 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What NVRTC makes of the kernels: for each architecture, without spills and
+local memory, with tensor cores where they are due."""
+import ctypes
+import os
+import re
+import struct
+import subprocess
+import time
+
+import numpy as np
+
+import contractions
+import networks
+import nvrtc
+import objects
+from rig import GPU, expect, kernels
+
+ARCHS = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_90a", "sm_100",
+         "sm_120")
+HMMA, IMMA = 0x23c, 0x237       # opcodes of machine code
+LOADS_LOCAL, STORES_LOCAL = 0x983, 0x387
+MOST_BYTES = 1 << 30
+SHORT = ("resnet50", "gpt2", "gru")
+OPTIONS = (b"--std=c++17", b"--fmad=false", b"--ptxas-options=-v")
+
+
+def cubin(text, arch):
+    """Machine code and what ptxas says of it."""
+    lib, prog = nvrtc.load(), ctypes.c_void_p()
+    lib.nvrtcCreateProgram(ctypes.byref(prog), text.encode(), b"k.cu", 0,
+                           None, None)
+    options = (b"-arch=" + arch.encode(), *OPTIONS)
+    status = lib.nvrtcCompileProgram(prog, len(options), (
+        ctypes.c_char_p * len(options))(*options))
+    log = nvrtc.text(lib, prog, "ProgramLog").decode()
+    expect(status == 0, f"{arch}: {log[-500:]}")
+    size = ctypes.c_size_t()
+    lib.nvrtcGetCUBINSize(prog, ctypes.byref(size))
+    data = ctypes.create_string_buffer(size.value)
+    lib.nvrtcGetCUBIN(prog, data)
+    lib.nvrtcDestroyProgram(ctypes.byref(prog))
+    return data.raw, log
+
+
+def opcodes(elf):
+    """{kernel: {opcode: count}} of the sections .text.NAME of a cubin, whose
+    instructions have 16 bytes and their opcode in the low 12 bits."""
+    expect(elf[:5] == b"\x7fELF\x02", "no ELF of 64 bits")
+    start, = struct.unpack_from("<Q", elf, 0x28)
+    size, n, names = struct.unpack_from("<HHH", elf, 0x3a)
+
+    def section(i):
+        name, _, _, _, at, length = struct.unpack_from("<IIQQQQ", elf,
+                                                       start + i * size)
+        return name, at, length
+
+    strings = section(names)[1]
+    found = {}
+    for i in range(n):
+        name, at, length = section(i)
+        end = elf.index(b"\0", strings + name)
+        name = elf[strings + name:end].decode()
+        if not name.startswith(".text."):
+            continue
+        count = found.setdefault(name[6:], {})
+        for word, in struct.iter_unpack("<Q8x", elf[at:at + length]):
+            count[word & 0xfff] = count.get(word & 0xfff, 0) + 1
+    return found
+
+
+def clean(log, n):
+    """ptxas tells of n kernels, none of which uses the stack."""
+    frames = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, "
+                        r"(\d+) bytes spill loads", log)
+    expect(len(frames) == n, f"ptxas tells of {len(frames)} of {n} kernels")
+    names = re.findall(r"Function properties for (\w+)", log)
+    bad = [f"{name} {'/'.join(f)}" for name, f in zip(names, frames)
+           if any(map(int, f))]
+    expect(not bad, "bytes of stack, stores, loads: " + ", ".join(bad))
+
+
+def accepted(rig, path, name, arch):
+    """All kernels of a model, for an architecture."""
+    text = rig.cuda(path, f"{name}_{arch}", arch)
+    n = len(kernels(text)[1])
+    elf, log = cubin(text, arch)
+    clean(log, n)
+    found = opcodes(elf)
+    expect(len(found) == n, f"machine code of {len(found)} of {n} kernels")
+    for kernel, count in found.items():
+        expect(not count.get(LOADS_LOCAL) and not count.get(STORES_LOCAL),
+               f"{kernel} uses local memory")
+    return f"{n} kernels"
+
+
+def products(kind):
+    d = contractions.Deck(kind, 3)
+    for m, n, k in ((33, 65, 129), (257, 100, 64), (12, 12, 12)):
+        d.floats("MatMul", [(m, k), (k, n)])
+    d.floats("Gemm", [(65, 40), (33, 40), (33,)], transB=1)
+    d.floats("Conv", [(2, 16, 15, 15), (32, 16, 3, 3), (32,)],
+             pads=[1, 1, 1, 1])
+    return d.model(), len(d.nodes)
+
+
+def integers():
+    d = contractions.Deck(None, 3)
+    for m, n, k in ((33, 65, 129), (64, 64, 64)):
+        a = d.rng.integers(0, 256, (m, k)).astype(np.uint8)
+        b = d.rng.integers(-128, 128, (k, n)).astype(np.int8)
+        d.node("MatMulInteger", [d.give(a), d.give(b)],
+               np.zeros((m, n), np.int32), None, "")
+    return d.model(), len(d.nodes)
+
+
+def on_tensor_cores(rig, name, made, arch, opcode, options=()):
+    """Each product is a kernel with the tensor cores' instruction, in machine
+    code and in PTX."""
+    model, n = made
+    text = rig.cuda(model, f"{name}_{arch}", arch, options)
+    elf, log = cubin(text, arch)
+    found = {k for k, count in opcodes(elf).items() if count.get(opcode)}
+    expect(len(found) == n, f"{len(found)} of {n} products: {sorted(found)}")
+    clean(log, len(kernels(text)[1]))
+    ptx = nvrtc.compile(nvrtc.load(), text, arch.replace("sm", "compute"),
+                        ("--std=c++17",)).decode()
+    for k, body in zip(re.findall(r"\.entry (k\d+)", ptx),
+                       re.split(r"\.entry k\d+", ptx)[1:]):
+        expect(("mma.sync" in body) == (k in found), f"PTX of {k}")
+    return f"{n} products"
+
+
+def plain(rig):
+    """Products of f32 stay off tensor cores: the count can fail."""
+    text = rig.cuda(products("f32")[0], "plain")
+    for count in opcodes(cubin(text, "sm_80")[0]).values():
+        expect(HMMA not in count, "HMMA in a product of f32")
+
+
+def emitted(rig):
+    """--emit=cuda, ptx and cubin hold the same kernels."""
+    model, n = products("f16")
+    path = rig.saved(model, "emitted")
+    made = {}
+    for kind in ("cuda", "ptx", "cubin"):
+        code, made[kind], said = rig.dlcc_run(path, "--emit=" + kind, GPU,
+                                              "-march=sm_90", "-o", "-")
+        expect(code == 0 and not said, f"{kind}: {code}: {said}")
+    names = set(kernels(made["cuda"].decode())[1])
+    expect(len(names) == n, f"{len(names)} kernels, not {n}")
+    ptx = made["ptx"].decode()
+    expect("\0" not in ptx and ".target sm_90" in ptx, "the head of the PTX")
+    expect(set(re.findall(r"\.entry (k\d+)", ptx)) == names, "PTX")
+    expect(set(opcodes(made["cubin"])) == names, "cubin")
+    path = networks.stored("resnet50", "newer")[0]
+    code, _, said = rig.dlcc_run(path, "--emit=ptx", GPU, "-o", "-")
+    expect(code == 1 and "the kernels are in 2 files of this kind: one is "
+           "made by --emit=cuda, all are in the object" in said and
+           said.count("\n") == 1, f"{code}: {said}")
+
+
+def same_bytes(rig):
+    path = networks.stored("gru", "newer")[0]
+    held = []
+    for i in range(2):
+        out = rig.path(f"same{i}.o")
+        code, said = objects.dlcc_compile(
+            rig.dlcc, path, out, "same", [GPU, "-march=sm_75,sm_90a,sm_120"])
+        expect(code == 0, said)
+        with open(out, "rb") as f, open(out[:-1] + "h", "rb") as h:
+            held.append((f.read(), h.read()))
+    expect(held[0] == held[1], "other bytes the second time")
+    return f"{len(held[0][0])} bytes"
+
+
+def verbose(rig):
+    """dlcc -v counts the kernels and would tell of spills."""
+    path = networks.stored("gru", "newer")[0]
+    code, said = objects.dlcc_compile(rig.dlcc, path, rig.path("said.o"),
+                                      "said", [GPU, "-v"])
+    n = len(kernels(rig.cuda(path, "said"))[1])
+    expect(code == 0 and re.search(
+        rf"^dlcc: {n} kernels for \d+ launches$", said, re.M), said)
+
+
+def large(rig):
+    """ResNet-50 of full size takes less than a GB."""
+    path = networks.stored("resnet50", "newer", "full")[0]
+    start = time.monotonic()
+    child = subprocess.Popen(
+        [rig.dlcc, path, GPU, "-march=sm_90", "-o", rig.path("large.o")],
+        stdin=subprocess.DEVNULL)
+    _, status, usage = os.wait4(child.pid, 0)
+    expect(status == 0, f"wait status {status}")
+    expect(usage.ru_maxrss << 10 < MOST_BYTES, f"{usage.ru_maxrss} KiB")
+    return f"{usage.ru_maxrss >> 10} MiB, " \
+        f"{time.monotonic() - start:.0f} s"
+
+
 def cases(rig, full):
-    return ()
+    yield "plain", lambda: plain(rig)
+    yield "emitted", lambda: emitted(rig)
+    yield "same-bytes", lambda: same_bytes(rig)
+    yield "verbose", lambda: verbose(rig)
+    for arch in ARCHS:
+        for kind in ("f16", "bf16") if arch != "sm_75" else ("f16",):
+            yield f"tensor-cores-{kind}-{arch}", \
+                lambda a=arch, k=kind: on_tensor_cores(
+                    rig, "cores_" + k, products(k), a, HMMA)
+    for arch in ARCHS[1:]:
+        yield f"tensor-cores-integers-{arch}", \
+            lambda a=arch: on_tensor_cores(rig, "cores_i8", integers(), a,
+                                           IMMA)
+        if full:
+            yield f"tensor-cores-tf32-{arch}", lambda a=arch: on_tensor_cores(
+                rig, "cores_tf32", products("f32"), a, HMMA,
+                ["--fp32=tf32"])
+    for name in networks.models.NAMES if full else SHORT:
+        for style in ("older", "newer") if full else ("newer",):
+            for arch in ARCHS:
+                yield f"{name}-{style}-{arch}", \
+                    lambda n=name, s=style, a=arch: accepted(
+                        rig, networks.stored(n, s)[0], f"{n}_{s}", a)
+    yield "large", lambda: large(rig)
