@@ -16,6 +16,7 @@ struct cu {
 	unsigned depth;			/* of indentation */
 	struct op *kernel;
 	unsigned threads;		/* of a block */
+	unsigned shared_bytes;		/* of dynamic shared memory */
 	/* The threads of a block share each point, and take turns in the loops
 	 * that have a width; else each thread has a point. */
 	bool shared_point;
@@ -39,6 +40,10 @@ void cu_define(struct cu *k, const struct value *v);
 const char *cu_val(struct cu *k, const struct value *v);
 unsigned cu_number(struct cu *k, const struct value *v);
 void cu_op(struct cu *k, struct op *op);
+/* Address of the element that a mem.load reads; in *cond when it does, or
+ * NULL: always. */
+const char *cu_load_address(struct cu *k, const struct op *op,
+			    const char **cond);
 
 /* ---- cuda_expr.c ---------------------------------------------------- */
 
@@ -70,8 +75,8 @@ void cu_for(struct cu *k, struct op *op);
 
 /* ---- cuda_tile.c ---------------------------------------------------- */
 
-/* Threads of the block that computes the tile. */
-unsigned cu_tile_threads(const struct op *op);
+/* Threads of the block that computes the tile; sets k->shared_bytes. */
+unsigned cu_tile_threads(struct cu *k, struct op *op);
 void cu_tile(struct cu *k, struct op *op);
 
 /* ---- nvrtc.c -------------------------------------------------------- */

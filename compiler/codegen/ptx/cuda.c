@@ -114,6 +114,16 @@ static const char *guards(struct cu *k, const struct op *op)
 	return all;
 }
 
+const char *cu_load_address(struct cu *k, const struct op *op,
+			    const char **cond)
+{
+	const struct value *buf = op->in[0].val;
+
+	*cond = guards(k, op);
+	return arena_fmt(&k->c->temp, "(%s + %s)", buffer(k, buf),
+			 offset(k, op, buf));
+}
+
 static void load(struct cu *k, const struct op *op)
 {
 	const struct value *buf = op->in[0].val;
@@ -187,7 +197,7 @@ static void find_shared(void *arg, struct op *op)
 	if (op->code == OP_loop_for && op_int(op, A_width) > 1)
 		k->threads = target_lanes(k->c->target, 32);
 	if (op->code == OP_kern_tile)
-		k->threads = cu_tile_threads(op);
+		k->threads = cu_tile_threads(k, op);
 }
 
 struct stored {
@@ -306,6 +316,7 @@ static char *kernel_text(struct ctx *c, struct op *op, struct gpu_kernel *row)
 	put_body(&k);
 	fclose(k.f);
 	row->threads = k.threads;
+	row->shared_bytes = k.shared_bytes;
 	row->points = k.threads == 1 ? 0 : k.shared_point ? 1 : k.threads;
 	kernel_args_free(&args);
 	map_free(&k.vals);

@@ -12,6 +12,7 @@ typedef unsigned long long u64;
 
 #define DL_FN __device__ __forceinline__
 #define DL_SHARED(type, name, n) __shared__ type name[n]
+extern __shared__ __align__(16) u8 dl_dynamic[];
 #define DL_SHARED_ALIGNED(type, name, n) __shared__ __align__(16) type name[n]
 
 // ---- threads ---------------------------------------------------------
@@ -288,25 +289,31 @@ DL_FN u8 dl_power_bits(float x)
 
 // ---- tensor cores ----------------------------------------------------
 
-// Fragments of m16n8 tiles from rows of k in shared memory, `row` words apart:
-// lane l has words l % 4 (and 4 more) of the rows l / 4 (and 8 more).
+// Fragments of m16n8 tiles from rows of k in shared memory, `row` words apart,
+// a multiple of four: lane l gets words l % 4 (and 4 more) of the rows l / 4
+// (and 8 more), as matrices of 8 rows by 4 words to which the lanes point.
+DL_FN u32 dl_shared_address(const void *p)
+{
+	return (u32)__cvta_generic_to_shared(p);
+}
 DL_FN void dl_fragment_a(u32 (&a)[4], const u32 *p, int row)
 {
 	const int lane = dl_thread() % 32;
-	const u32 *q = p + lane / 4 * row + lane % 4;
 
-	a[0] = q[0];
-	a[1] = q[8 * row];
-	a[2] = q[4];
-	a[3] = q[8 * row + 4];
+	asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 "
+		     "{%0, %1, %2, %3}, [%4];"
+		     : "=r"(a[0]), "=r"(a[1]), "=r"(a[2]), "=r"(a[3])
+		     : "r"(dl_shared_address(p + lane % 16 * row +
+					     lane / 16 * 4)) : "memory");
 }
 DL_FN void dl_fragment_b(u32 (&b)[2], const u32 *p, int row)
 {
 	const int lane = dl_thread() % 32;
-	const u32 *q = p + lane / 4 * row + lane % 4;
 
-	b[0] = q[0];
-	b[1] = q[4];
+	asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 "
+		     "{%0, %1}, [%2];" : "=r"(b[0]), "=r"(b[1])
+		     : "r"(dl_shared_address(p + lane % 8 * row +
+					     lane / 8 % 2 * 4)) : "memory");
 }
 
 // d += a * b, the sums in f32 ("f") or i32 ("r").
@@ -331,12 +338,39 @@ DL_MMA(i8_u8, "m16n8k32", i32, "s32.s8.u8.s32", "r")
 DL_MMA(u8_i8, "m16n8k32", i32, "s32.u8.s8.s32", "r")
 DL_MMA(u8_u8, "m16n8k32", i32, "s32.u8.u8.s32", "r")
 
+// 16 bytes to shared memory, or zeros, while the thread goes on.
+DL_FN void dl_copy16(void *to, const void *from, bool there)
+{
+	const u32 at = dl_shared_address(to);
+
+	asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+		     :: "r"(at), "l"(from), "r"(there ? 16 : 0) : "memory");
+}
+DL_FN void dl_copy_commit()
+{
+	asm volatile("cp.async.commit_group;" ::: "memory");
+}
+// Until all but the last N groups are there.
+template <int N> DL_FN void dl_copy_wait()
+{
+	asm volatile("cp.async.wait_group %0;" :: "n"(N) : "memory");
+}
+
 DL_FN float dl_tf32(float x)
 {
 	u32 bits;
 
 	asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
 	return __uint_as_float(bits);
+}
+template <int M, int N> DL_FN void dl_round_tf32(u32 (&x)[M][N])
+{
+#pragma unroll
+	for (int i = 0; i < M; i++)
+#pragma unroll
+		for (int j = 0; j < N; j++)
+			x[i][j] = __float_as_uint(
+				dl_tf32(__uint_as_float(x[i][j])));
 }
 // What tf32 leaves of the words is a tf32, too; the product of two such rests
 // does not count.
