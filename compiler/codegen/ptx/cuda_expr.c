@@ -69,7 +69,10 @@ const char *cu_expr(struct cu *k, const struct op *op, const struct expr *e)
 	}
 	if (!sum)
 		return k->wide ? "(i64)0" : "0";
-	return e->n > 1 ? arena_fmt(temp, "(%s)", sum) : sum;
+	/* It may get a cast or a division around it. */
+	return expr_atom(e) || (e->n == 1 && !e->term[0].n)
+		       ? sum
+		       : arena_fmt(temp, "(%s)", sum);
 }
 
 /* ---- 32 bits -------------------------------------------------------- */

@@ -208,7 +208,8 @@ uint32_t *more_get(struct parser *p, const struct stmt *st, struct insn *in,
 }
 
 static const struct row *const tables[] = { rows_int, rows_logic, rows_float,
-					    rows_half, rows_control };
+					    rows_half, rows_control,
+					    rows_carry };
 static const struct special *const specials[] = {
 	specials_mem,     specials_cvt,   specials_cmp,    specials_warp,
 	specials_control, specials_move,  specials_mma,    specials_bar,

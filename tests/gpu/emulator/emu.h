@@ -182,6 +182,7 @@ struct warp {
 	struct copy *copies;
 	uint32_t n_copies, cap_copies;
 	uint32_t open_group[LANES];
+	uint8_t carry[LANES]; /* CC.CF */
 	uint32_t clock[MAX_WARPS]; /* what of each warp is ordered before */
 	struct warp_hopper *hopper;
 };
@@ -358,6 +359,6 @@ struct row {
 		.kind = k \
 	}
 extern const struct row rows_int[], rows_logic[], rows_float[], rows_half[],
-	rows_control[];
+	rows_control[], rows_carry[];
 
 #endif
