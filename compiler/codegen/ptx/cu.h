@@ -48,10 +48,11 @@ const char *cu_load_address(struct cu *k, const struct op *op,
 /* ---- cuda_expr.c ---------------------------------------------------- */
 
 const char *cu_expr(struct cu *k, const struct op *op, const struct expr *e);
-/* Do all indices and extents of the kernel fit 31 bits, in all calls and with
- * all that is computed on the way? */
-bool cu_fits_int(struct ctx *c, struct op *kernel,
-		 const struct kernel_args *args);
+/* What all indices and extents of the kernel, and all that is computed on the
+ * way, are at most, as an expression that the host can compute; NULL: unknown.
+ * Below 2^31 they fit an int. */
+const struct expr *cu_int_bound(struct ctx *c, struct op *kernel,
+				const struct kernel_args *args);
 
 /* ---- cuda_scalar.c -------------------------------------------------- */
 

@@ -293,14 +293,14 @@ static void put_body(struct cu *k)
 }
 
 /* The kernel behind its name, malloc'ed. */
-static char *kernel_text(struct ctx *c, struct op *op, struct gpu_kernel *row)
+static char *kernel_text(struct ctx *c, struct op *op, bool wide,
+			 const struct kernel_args *args,
+			 struct gpu_kernel *row)
 {
-	struct cu k = { .c = c, .kernel = op };
-	struct kernel_args args;
+	struct cu k = { .c = c, .kernel = op, .wide = wide };
 	char *text = NULL;
 	size_t size;
 
-	kernel_args(op, &args);
 	k.f = open_memstream(&text, &size);
 	if (!k.f)
 		fatal(EXIT_LIMIT, "out of memory");
@@ -311,14 +311,12 @@ static char *kernel_text(struct ctx *c, struct op *op, struct gpu_kernel *row)
 	k.shared_point = k.threads > 1;
 	if (!k.threads)
 		k.threads = FLAT_THREADS;
-	k.wide = !cu_fits_int(c, op, &args);
-	put_params(&k, &args);
+	put_params(&k, args);
 	put_body(&k);
 	fclose(k.f);
 	row->threads = k.threads;
 	row->shared_bytes = k.shared_bytes;
 	row->points = k.threads == 1 ? 0 : k.shared_point ? 1 : k.threads;
-	kernel_args_free(&args);
 	map_free(&k.vals);
 	map_free(&k.atoms);
 	map_free(&k.bufs);
@@ -339,29 +337,49 @@ static void add_node(void *arg, struct op *op)
 	vec_push(&k->nodes, op->loc);
 }
 
-static void add_kernel(void *arg, struct op *op)
+/* Its row; kernels of the same text are one. */
+static unsigned add_text(struct cuda_kernels *all, struct op *op, bool wide,
+			 const struct kernel_args *args)
 {
-	struct cuda_kernels *all = arg;
-	struct gpu_kernel row = { 0 };
 	struct cuda_kernel k = { 0 };
+	unsigned at = 0;
 
-	if (op->code != OP_loop_kernel)
-		return;
-	k.text = kernel_text(all->c, op, &row);
-	size_t at = 0;
-
+	k.text = kernel_text(all->c, op, wide, args, &k.row);
 	while (at < all->kernel.n && strcmp(all->kernel.v[at].text, k.text))
 		at++;
-	vec_push(&all->row, (unsigned)at);
 	if (at < all->kernel.n) {
 		free(k.text);
 	} else {
-		k.row = row;
-		k.row.name = arena_fmt(&all->c->perm, "k%zu", at);
+		k.row.name = arena_fmt(&all->c->perm, "k%u", at);
 		vec_push(&all->kernel, k);
 	}
 	add_node(&all->kernel.v[at], op);
 	block_walk(op_body(op), add_node, &all->kernel.v[at]);
+	return at;
+}
+
+static void add_kernel(void *arg, struct op *op)
+{
+	struct cuda_kernels *all = arg;
+	struct gpu_launch launch = { 0 };
+	const struct expr *bound;
+	struct kernel_args args;
+	int64_t most;
+
+	if (op->code != OP_loop_kernel)
+		return;
+	kernel_args(op, &args);
+	bound = cu_int_bound(all->c, op, &args);
+	if (bound && expr_is_const(bound, &most)) {
+		launch.row = add_text(all, op, most > INT32_MAX, &args);
+	} else {
+		launch.row = add_text(all, op, true, &args);
+		launch.bound = bound;
+		if (bound)
+			launch.narrow = add_text(all, op, false, &args);
+	}
+	vec_push(&all->launch, launch);
+	kernel_args_free(&args);
 }
 
 void cuda_kernels(struct module *m, struct cuda_kernels *all)
@@ -377,7 +395,7 @@ void cuda_kernels_free(struct cuda_kernels *all)
 		vec_free(&all->kernel.v[i].nodes);
 	}
 	vec_free(&all->kernel);
-	vec_free(&all->row);
+	vec_free(&all->launch);
 }
 
 /* Names of nodes are any bytes: none may end the comment or the line. */

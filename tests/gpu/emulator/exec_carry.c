@@ -19,7 +19,8 @@
 		const T *rc = reg(w, in->op[n]); \
 		EACH_LANE(m, u128 a = ra[l]; u128 b = rb[l]; u128 c = rc[l]; \
 			  u128 cf = in_cc ? w->carry[l] : 0; \
-			  u128 r = (expr); (void)a; (void)b; (void)c; \
+			  u128 r = (expr); \
+			  (void)a; (void)b; (void)c; (void)cf; \
 			  d[l] = (T)r; \
 			  if (out_cc) w->carry[l] = CARRY(T, r)); \
 	}
