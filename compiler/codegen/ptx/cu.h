@@ -21,6 +21,9 @@ struct cu {
 	 * that have a width; else each thread has a point. */
 	bool shared_point;
 	bool in_lanes;			/* inside of such a loop */
+	unsigned vector;		/* neighbours that a thread takes */
+	struct map wide_ops;		/* accesses to all of these at once,
+					 * by an address of theirs -> itself */
 	bool wide;			/* indices have 64 bits */
 	struct map vals;		/* value id -> its number + 1 */
 	struct map atoms;		/* serial -> name */
@@ -40,10 +43,18 @@ void cu_define(struct cu *k, const struct value *v);
 const char *cu_val(struct cu *k, const struct value *v);
 unsigned cu_number(struct cu *k, const struct value *v);
 void cu_op(struct cu *k, struct op *op);
-/* Address of the element that a mem.load reads; in *cond when it does, or
- * NULL: always. */
-const char *cu_load_address(struct cu *k, const struct op *op,
-			    const char **cond);
+/* Address of the element that a mem.load or mem.store is at; in *cond when it
+ * is, or NULL: always. */
+const char *cu_address(struct cu *k, const struct op *op, const char **cond);
+
+/* ---- cuda_vector.c -------------------------------------------------- */
+
+/* Points side by side that a thread should take; 1: none but its own. */
+unsigned cu_vector(struct cu *k);
+/* The kernel's body for k->vector points. */
+void cu_vector_point(struct cu *k);
+/* Of a load or store of all of these: the element of the point at hand. */
+const char *cu_lane(struct cu *k, const struct op *op);
 
 /* ---- cuda_expr.c ---------------------------------------------------- */
 

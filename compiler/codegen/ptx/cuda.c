@@ -114,10 +114,9 @@ static const char *guards(struct cu *k, const struct op *op)
 	return all;
 }
 
-const char *cu_load_address(struct cu *k, const struct op *op,
-			    const char **cond)
+const char *cu_address(struct cu *k, const struct op *op, const char **cond)
 {
-	const struct value *buf = op->in[0].val;
+	const struct value *buf = op->in[op->code == OP_mem_store].val;
 
 	*cond = guards(k, op);
 	return arena_fmt(&k->c->temp, "(%s + %s)", buffer(k, buf),
@@ -131,7 +130,9 @@ static void load(struct cu *k, const struct op *op)
 	const char *b = buffer(k, buf), *off = offset(k, op, buf), *x;
 	const char *cond = guards(k, op);
 
-	if (dtype_is_packed(t))
+	if (map_get(&k->wide_ops, (uintptr_t)op))
+		x = cu_lane(k, op);
+	else if (dtype_is_packed(t))
 		x = arena_fmt(&k->c->temp, "dl_packed_load_%s(%s, %s, %u)",
 			      dtype_info[t].kind == DK_INT ? "i" : "u", b, off,
 			      dtype_info[t].bits);
@@ -156,6 +157,10 @@ static void store(struct cu *k, const struct op *op)
 	const char *x = cu_to_mem(k, t, cu_val(k, op->in[0].val));
 	const char *cond = guards(k, op);
 
+	if (map_get(&k->wide_ops, (uintptr_t)op)) {
+		cu_line(k, "%s = %s;", cu_lane(k, op), x);
+		return;
+	}
 	/* All threads come here with the same. */
 	if (k->shared_point && !k->in_lanes)
 		cond = cond ? arena_fmt(&k->c->temp, "dl_thread() == 0 && %s",
@@ -267,13 +272,23 @@ static void put_point(struct cu *k)
 	}
 }
 
-static void put_body(struct cu *k)
+/* What the compiler may know of a buffer's address. */
+static void put_aligned(struct cu *k, const struct kernel_args *args)
+{
+	for (size_t i = 0; i < args->bufs.n; i++)
+		cu_line(k, "DL_ALIGNED(b%zu);", i);
+}
+
+static void put_body(struct cu *k, const struct kernel_args *args)
 {
 	const char *t = k->wide ? "i64" : "int";
 	bool serial = k->threads == 1;
 
 	fputs("{\n", k->f);
 	k->depth = 1;
+	put_aligned(k, args);
+	if (k->vector > 1)
+		cu_line(k, "points /= %u;", k->vector);
 	if (serial)
 		cu_line(k, "for (%s p = 0; p < (%s)points; p++) {", t, t);
 	else if (k->shared_point)
@@ -284,9 +299,14 @@ static void put_body(struct cu *k)
 			"p < (%s)points; p += (%s)dl_blocks() * %u) {", t, t,
 			k->threads, t, t, k->threads);
 	k->depth++;
-	put_point(k);
-	for (struct op *op = op_body(k->kernel)->first; op; op = op->next)
-		cu_op(k, op);
+	if (k->vector > 1) {
+		cu_vector_point(k);
+	} else {
+		put_point(k);
+		for (struct op *op = op_body(k->kernel)->first; op;
+		     op = op->next)
+			cu_op(k, op);
+	}
 	k->depth--;
 	cu_line(k, "}");
 	fputs("}\n", k->f);
@@ -311,12 +331,16 @@ static char *kernel_text(struct ctx *c, struct op *op, bool wide,
 	k.shared_point = k.threads > 1;
 	if (!k.threads)
 		k.threads = FLAT_THREADS;
+	k.vector = k.threads == FLAT_THREADS ? cu_vector(&k) : 1;
 	put_params(&k, args);
-	put_body(&k);
+	put_body(&k, args);
 	fclose(k.f);
 	row->threads = k.threads;
 	row->shared_bytes = k.shared_bytes;
-	row->points = k.threads == 1 ? 0 : k.shared_point ? 1 : k.threads;
+	row->points = k.threads == 1	? 0
+		      : k.shared_point ? 1
+				       : k.threads * k.vector;
+	map_free(&k.wide_ops);
 	map_free(&k.vals);
 	map_free(&k.atoms);
 	map_free(&k.bufs);

@@ -175,7 +175,7 @@ static const char *vector_address(struct tile_code *t, unsigned i,
 
 	map_put(&k->atoms, expr_atom(b->iv[0])->serial, (void *)"row");
 	map_put(&k->atoms, expr_atom(b->iv[1])->serial, (void *)"k");
-	return cu_load_address(k, b->last->in[0].val->def, cond);
+	return cu_address(k, b->last->in[0].val->def, cond);
 }
 
 /*

@@ -15,6 +15,9 @@ typedef unsigned long long u64;
 extern __shared__ __align__(16) u8 dl_dynamic[];
 #define DL_SHARED_ALIGNED(type, name, n) __shared__ __align__(16) type name[n]
 
+// The start of a buffer: of the arena, of the weights, or the caller's.
+#define DL_ALIGNED(p) p = (decltype(p))__builtin_assume_aligned(p, 16)
+
 // ---- threads ---------------------------------------------------------
 
 DL_FN int dl_thread() { return (int)threadIdx.x; }
