@@ -125,7 +125,7 @@ check-small check-quant check-integer check-exported check-aarch64 \
 check-shape check-accuracy: all
 	$(Q)MAKE=$(MAKE) tests/run $(@:check-%=%)
 
--include runtime/rules.mk tests/math/rules.mk
+-include runtime/rules.mk tests/math/rules.mk tests/gpu/emulator/rules.mk
 
 $(B)/unit: $(UNIT_OBJ) $(LIB_OBJ) $(B)/libdlrt.a
 	$(SAY) "LD      $@"

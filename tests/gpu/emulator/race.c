@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Finds races on shared memory.
+ *
+ * Each warp has a clock that goes on at every synchronization; w->clock[v] is
+ * the clock of warp v before which all that v did is ordered before w (a
+ * vector clock, as in FastTrack).  Lanes of one warp are ordered by any
+ * warp-wide synchronization between them.  Each word remembers who wrote it
+ * last and the last read of each warp.
+ */
+#include "emu.h"
+
+#include <string.h>
+
+static void conflict(struct warp *w, const struct insn *in, int lane,
+		     uint32_t off, const char *what, int warp, int other,
+		     uint32_t line)
+	__attribute__((noreturn, cold));
+static void conflict(struct warp *w, const struct insn *in, int lane,
+		     uint32_t off, const char *what, int warp, int other,
+		     uint32_t line)
+{
+	if (line)
+		fault(w, in, lane, EMU_LAUNCH_FAILED,
+		      "race on shared memory at %u: %s warp %d lane %d, "
+		      "ptx line %u, with no barrier between",
+		      off, what, warp, other, line);
+	fault(w, in, lane, EMU_LAUNCH_FAILED,
+	      "race on shared memory at %u: %s warp %d lane %d, with no "
+	      "barrier between",
+	      off, what, warp, other);
+}
+
+/* Whether the last write is ordered before what the lane does now. */
+static bool write_seen(const struct warp *w, const struct shadow *s, int lane)
+{
+	if (s->warp == w->id && s->lane == lane)
+		return true;
+	return s->clock < w->clock[s->warp];
+}
+
+static void check_write(struct warp *w, const struct insn *in, int lane,
+			uint32_t off, const struct shadow *s, bool is_atomic,
+			const char *what)
+{
+	if (s->clock < w->blk->clock_base)
+		return;
+	if (s->in_flight)
+		fault(w, in, lane, EMU_LAUNCH_FAILED,
+		      "shared memory at %u is the target of a copy under way",
+		      off);
+	if (!write_seen(w, s, lane) && !(is_atomic && s->is_atomic))
+		conflict(w, in, lane, off, what, s->warp, s->lane, s->line);
+}
+
+void race_read(struct warp *w, const struct insn *in, int lane, uint32_t off,
+	       uint32_t size)
+{
+	struct block *b = w->blk;
+	uint32_t clock = w->clock[w->id];
+
+	if (!b->races)
+		return;
+	for (uint32_t i = off / 4; i <= (off + size - 1) / 4; i++) {
+		struct reader *r =
+			&b->readers[(size_t)i * b->n_warps + (uint32_t)w->id];
+
+		check_write(w, in, lane, 4 * i, &b->shadow[i], false,
+			    "written by");
+		if (r->clock != clock) {
+			r->clock = clock;
+			r->lanes = 0;
+		}
+		r->lanes |= 1u << lane;
+	}
+}
+
+static void check_readers(struct warp *w, const struct insn *in, int lane,
+			  uint32_t word)
+{
+	struct block *b = w->blk;
+	const struct reader *r = &b->readers[(size_t)word * b->n_warps];
+	uint32_t bad = 0;
+
+	for (uint32_t v = 0; v < b->n_warps; v++)
+		bad |= (uint32_t)(r[v].clock >= w->clock[v]) << v;
+	/* What was read since the warp was last in step: by other lanes? */
+	if (bad >> w->id & 1 && !(r[w->id].lanes & ~(1u << lane)))
+		bad &= ~(1u << w->id);
+	if (bad) {
+		int v = __builtin_ctz(bad);
+
+		conflict(w, in, lane, 4 * word, "read by", v,
+			 __builtin_ctz(r[v].lanes &
+				       ~(v == w->id ? 1u << lane : 0)),
+			 0);
+	}
+}
+
+void race_write(struct warp *w, const struct insn *in, int lane, uint32_t off,
+		uint32_t size, bool is_atomic)
+{
+	struct block *b = w->blk;
+
+	if (!b->races)
+		return;
+	for (uint32_t i = off / 4; i <= (off + size - 1) / 4; i++) {
+		struct shadow *s = &b->shadow[i];
+
+		/* Neighbours within a word may be written by two. */
+		if (size >= 4)
+			check_write(w, in, lane, 4 * i, s, is_atomic,
+				    "written by");
+		check_readers(w, in, lane, i);
+		s->clock = w->clock[w->id];
+		s->warp = (uint8_t)w->id;
+		s->lane = (uint8_t)lane;
+		s->is_atomic = is_atomic;
+		s->in_flight = false;
+		s->line = in->line;
+	}
+}
+
+/* A copy to shared memory is under way, or has arrived. */
+void race_flight(struct warp *w, uint32_t off, uint32_t size, bool in_flight)
+{
+	struct block *b = w->blk;
+
+	if (!b->races)
+		return;
+	for (uint32_t i = off / 4; i <= (off + size - 1) / 4; i++) {
+		b->shadow[i].in_flight = in_flight;
+		b->shadow[i].clock = w->clock[w->id];
+	}
+}
