@@ -497,6 +497,18 @@ int cuMemFreeHost(void *p)
 	return mem_free((uintptr_t)p, true) ? EMU_OK : EMU_INVALID_VALUE;
 }
 
+/* NVRTC asks for it where it finds a driver, and wants an answer: a table
+ * that says that it ends after its size. */
+EXPORT int cuGetExportTable(const void **table, const void *id);
+int cuGetExportTable(const void **table, const void *id)
+{
+	static const uint64_t nothing[8] = { 8 };
+
+	(void)id;
+	*table = nothing;
+	return EMU_OK;
+}
+
 static const struct {
 	int code;
 	const char *name, *text;
