@@ -325,6 +325,15 @@ static struct module **module_place(const struct module *mod)
 	return m;
 }
 
+bool func_is_live(const struct func *f)
+{
+	for (struct module *m = modules; m; m = m->next)
+		for (struct func *g = m->funcs; g; g = g->next)
+			if (f == g)
+				return true;
+	return false;
+}
+
 EXPORT int cuModuleUnload(struct module *mod);
 int cuModuleUnload(struct module *mod)
 {
@@ -389,6 +398,8 @@ int cuFuncSetAttribute(struct func *f, int which, int value)
 
 	if (status)
 		return status;
+	if (!func_is_live(f))
+		return EMU_INVALID_HANDLE;
 	if (which == 8) {
 		if (value < 0 ||
 		    (uint32_t)value + f->shared_bytes >
@@ -415,6 +426,8 @@ int cuFuncGetAttribute(int *value, int which, const struct func *f)
 
 	if (status)
 		return status;
+	if (!func_is_live(f))
+		return EMU_INVALID_HANDLE;
 	switch (which) {
 	case 0: *value = f->max_threads ? (int)f->max_threads : 1024; break;
 	case 1: *value = (int)f->shared_bytes; break;

@@ -69,7 +69,7 @@ int run_node(const struct node *n);
 int submit(struct stream *s, const struct node *n);
 void free_graph(struct graph *g);
 int copy_bytes(enum direction dir, uint64_t dst, uint64_t src, uint64_t n);
-int capture_blocks(bool is_copy);
+bool func_is_live(const struct func *f);
 int stream_check(const struct stream *s);
 
 #endif

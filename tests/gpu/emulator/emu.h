@@ -251,6 +251,7 @@ struct alloc {
 	bool is_host, is_module;
 };
 const struct alloc *mem_find(uint64_t addr);
+const struct alloc *mem_before(uint64_t addr);
 uint64_t mem_alloc(size_t size, bool is_module);
 void *mem_alloc_host(size_t size);
 bool mem_free(uint64_t addr, bool is_host);

@@ -15,6 +15,25 @@ static void misaligned(struct warp *w, const struct insn *in, int lane,
 	      (unsigned long long)addr, size);
 }
 
+static void not_allocated(struct warp *w, const struct insn *in, int lane,
+			  uint64_t addr, uint32_t size, bool is_write)
+{
+	const struct alloc *a = mem_before(addr);
+	const char *what = is_write ? "store" : "load";
+
+	/* Allocations are this far apart. */
+	if (!a || addr - a->addr > a->size + 65536)
+		fault(w, in, lane, EMU_ILLEGAL_ADDRESS,
+		      "%s of %u bytes at 0x%llx, where nothing is allocated",
+		      what, size, (unsigned long long)addr);
+	fault(w, in, lane, EMU_ILLEGAL_ADDRESS,
+	      "%s of %u bytes at 0x%llx, %llu past the end of an allocation "
+	      "of %llu",
+	      what, size, (unsigned long long)addr,
+	      (unsigned long long)(addr + size - a->addr - a->size),
+	      (unsigned long long)a->size);
+}
+
 static void *global_at(struct warp *w, const struct insn *in, int lane,
 		       uint64_t addr, uint32_t size, bool is_write)
 {
@@ -22,21 +41,8 @@ static void *global_at(struct warp *w, const struct insn *in, int lane,
 
 	if (addr - w->lo > w->span - size || w->span < size) {
 		a = mem_find(addr);
-		if (!a)
-			fault(w, in, lane, EMU_ILLEGAL_ADDRESS,
-			      "%s of %u bytes at 0x%llx, where nothing is "
-			      "allocated",
-			      is_write ? "store" : "load", size,
-			      (unsigned long long)addr);
-		if (addr + size > a->addr + a->size)
-			fault(w, in, lane, EMU_ILLEGAL_ADDRESS,
-			      "%s of %u bytes at 0x%llx, %llu past the end of "
-			      "an allocation of %llu",
-			      is_write ? "store" : "load", size,
-			      (unsigned long long)addr,
-			      (unsigned long long)(addr + size - a->addr -
-						   a->size),
-			      (unsigned long long)a->size);
+		if (!a || addr + size > a->addr + a->size)
+			not_allocated(w, in, lane, addr, size, is_write);
 		w->lo = a->addr;
 		w->span = a->size;
 		w->delta = (uintptr_t)a->host - a->addr;

@@ -458,7 +458,7 @@ int cuLaunchKernel(const struct func *f, unsigned gx, unsigned gy, unsigned gz,
 			  .params = params };
 	int status = ready();
 
-	if (!status && !f)
+	if (!status && !func_is_live(f))
 		status = EMU_INVALID_HANDLE;
 	if (!status)
 		status = check_launch(f, n.grid, n.dim, shared);

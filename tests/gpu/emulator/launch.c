@@ -143,14 +143,20 @@ static void set_tids(struct warp *w, const struct launch *la)
 	}
 }
 
-static uint32_t highest_clock(const struct block *blk)
+/* What comes next is later than all that this block has done. */
+static void next_clock(const struct block *blk)
 {
-	uint32_t top = 0;
-
 	for (uint32_t i = 0; i < blk->n_warps; i++)
-		if (blk->warps[i].clock[i] > top)
-			top = blk->warps[i].clock[i];
-	return top;
+		if (blk->warps[i].clock[i] >= clocks)
+			clocks = blk->warps[i].clock[i] + 1;
+	/* Before the clock wraps all that it was compared with goes. */
+	if (clocks > 0xf0000000u) {
+		memset(shadow, 0, (shared_cap / 4 + 1) * sizeof(*shadow));
+		memset(readers, 0,
+		       (size_t)(shared_cap / 4 + 1) * MAX_WARPS *
+			       sizeof(*readers));
+		clocks = 1;
+	}
 }
 
 static void explain_deadlock(struct block *blk)
@@ -229,15 +235,7 @@ static void run_block(struct launch *la)
 		if (live && (!blk->progress || ++idle > 100000))
 			explain_deadlock(blk);
 	}
-	clocks = highest_clock(blk) + 1;
-	/* Before the clock wraps all that it was compared with goes. */
-	if (clocks > 0xf0000000u) {
-		memset(shadow, 0, (shared_cap / 4 + 1) * sizeof(*shadow));
-		memset(readers, 0,
-		       (size_t)(shared_cap / 4 + 1) * MAX_WARPS *
-			       sizeof(*readers));
-		clocks = 1;
-	}
+	next_clock(blk);
 }
 
 int launch_run(const struct func *f, const uint32_t grid[3],
@@ -259,8 +257,10 @@ int launch_run(const struct func *f, const uint32_t grid[3],
 	warps_init(f, blk->n_warps);
 	blk->warps = warps;
 	shared_init(blk);
-	if (setjmp(la.fault))
+	if (setjmp(la.fault)) {
+		next_clock(blk);
 		return la.status;
+	}
 	for (uint64_t i = 0; i < n; i++) {
 		uint64_t k = order == REVERSE ? n - 1 - i : i;
 

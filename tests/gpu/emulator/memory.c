@@ -42,6 +42,13 @@ const struct alloc *mem_find(uint64_t addr)
 	return &allocs[i - 1];
 }
 
+const struct alloc *mem_before(uint64_t addr)
+{
+	size_t i = find(addr);
+
+	return i ? &allocs[i - 1] : NULL;
+}
+
 void *mem_range(uint64_t addr, uint64_t size)
 {
 	const struct alloc *a = mem_find(addr);
