@@ -15,18 +15,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LANES	  32
-#define FULL	  0xffffffffu
+#define LANES 32
+#define FULL 0xffffffffu
 #define MAX_WARPS 32
-#define N_BARS	  16
-#define MAX_PC	  UINT32_MAX
+#define N_BARS 16
+#define MAX_PC UINT32_MAX
 
 /* Where generic addresses of these spaces begin: no address that the host
  * can have. */
 #define SHARED_WIN 0x0100000000000000ull
-#define LOCAL_WIN  0x0200000000000000ull
-#define PARAM_WIN  0x0300000000000000ull
-#define WIN_MASK   0xff00000000000000ull
+#define LOCAL_WIN 0x0200000000000000ull
+#define PARAM_WIN 0x0300000000000000ull
+#define WIN_MASK 0xff00000000000000ull
 
 /* The driver's error codes, as its interface has them. */
 enum {
@@ -78,22 +78,22 @@ typedef void (*exec_fn)(struct warp *w, const struct insn *in, uint32_t m);
 struct insn {
 	exec_fn fn;
 	uint32_t op[6];
-	uint32_t *more;	  /* the elements of vectors, in order of the text */
-	uint32_t guard;	  /* a predicate, or 0 */
-	uint32_t line;	  /* of the PTX text */
-	int64_t imm;	  /* offset of an address, or of the row's choice */
-	uint32_t target;  /* of a branch */
+	uint32_t *more;  /* the elements of vectors, in order of the text */
+	uint32_t guard;  /* a predicate, or 0 */
+	uint32_t line;   /* of the PTX text */
+	int64_t imm;     /* offset of an address, or of the row's choice */
+	uint32_t target; /* of a branch */
 	bool guard_not;
 	uint8_t space;
-	uint8_t size;	  /* bytes of an element in memory */
-	uint8_t count;	  /* elements of a vector */
-	uint8_t width;	  /* bytes of the register: 4 or 8 */
-	uint8_t addr;	  /* bytes of the address register: 0, 4 or 8 */
+	uint8_t size;  /* bytes of an element in memory */
+	uint8_t count; /* elements of a vector */
+	uint8_t width; /* bytes of the register: 4 or 8 */
+	uint8_t addr;  /* bytes of the address register: 0, 4 or 8 */
 	bool is_signed;
-	bool frame;	  /* the address is relative to the frame's memory */
-	uint8_t kind;	  /* an operation, comparison or type: enums below */
+	bool frame;   /* the address is relative to the frame's memory */
+	uint8_t kind; /* an operation, comparison or type: enums below */
 	uint8_t kind2;
-	uint8_t flags;	  /* F_* */
+	uint8_t flags; /* F_* */
 	const struct func *callee;
 	uint32_t *targets;
 };
@@ -121,17 +121,17 @@ struct func {
 	struct insn *code;
 	uint32_t n_code;
 	bool is_entry, is_defined;
-	uint32_t reg_bytes;	/* of a frame, for the 32 lanes */
+	uint32_t reg_bytes; /* of a frame, for the 32 lanes */
 	unsigned char *consts;
 	uint32_t const_bytes;
-	uint32_t shared_bytes;	/* static, with alignment */
-	uint32_t local_bytes;	/* per lane, with the parameters of calls */
-	uint32_t param_bytes;	/* of a kernel */
+	uint32_t shared_bytes; /* static, with alignment */
+	uint32_t local_bytes;  /* per lane, with the parameters of calls */
+	uint32_t param_bytes;  /* of a kernel */
 	struct param *params, ret;
 	uint32_t n_params;
-	uint32_t max_threads;	/* .maxntid or 0 */
-	uint32_t req[3];	/* .reqntid or 0 */
-	uint32_t dyn_limit;	/* set by cuFuncSetAttribute */
+	uint32_t max_threads; /* .maxntid or 0 */
+	uint32_t req[3];      /* .reqntid or 0 */
+	uint32_t dyn_limit;   /* set by cuFuncSetAttribute */
 	struct func *next;
 };
 
@@ -141,7 +141,7 @@ enum group_state { G_READY, G_PARKED, G_BAR, G_SPIN };
 struct group {
 	uint32_t pc, mask;
 	enum group_state state;
-	uint32_t need;		/* parked: until these lanes are there too */
+	uint32_t need; /* parked: until these lanes are there too */
 	int bar;
 };
 
@@ -149,8 +149,8 @@ struct group {
 struct frame {
 	const struct func *func;
 	unsigned char *regs;
-	uint32_t local_base;	/* of each lane */
-	uint32_t pc, mask;	/* of the caller's group, to go on with */
+	uint32_t local_base; /* of each lane */
+	uint32_t pc, mask;   /* of the caller's group, to go on with */
 	uint32_t stop;
 	struct group g[LANES];
 	int n_groups;
@@ -165,11 +165,11 @@ struct copy {
 };
 
 struct warp {
-	unsigned char *base[2];	/* registers and constants of the frame */
+	unsigned char *base[2]; /* registers and constants of the frame */
 	const struct insn *code;
 	uint32_t pc, next, mask, stop;
-	uint32_t live;		/* lanes that have not exited */
-	uint32_t bar_lanes;	/* lanes that wait at a barrier */
+	uint32_t live;      /* lanes that have not exited */
+	uint32_t bar_lanes; /* lanes that wait at a barrier */
 	struct block *blk;
 	struct frame *frame;
 	struct frame *spare;
@@ -177,12 +177,11 @@ struct warp {
 	uint32_t tid[3][LANES];
 	unsigned char *local;
 	uint32_t local_size, local_top;
-	uint64_t lo, span;	/* the allocation that was used last */
-	uint64_t delta;		/* from its addresses to its bytes */
+	uint64_t lo, span; /* the allocation that was used last */
+	uint64_t delta;    /* from its addresses to its bytes */
 	struct copy *copies;
 	uint32_t n_copies, cap_copies;
 	uint32_t open_group[LANES];
-	uint64_t steps;
 	uint32_t clock[MAX_WARPS]; /* what of each warp is ordered before */
 	struct warp_hopper *hopper;
 };
@@ -206,7 +205,7 @@ struct bar {
 
 /* What is known of a word of shared memory, for the check of races. */
 struct shadow {
-	uint32_t clock;		/* of the last writer */
+	uint32_t clock; /* of the last writer */
 	uint8_t warp, lane;
 	bool is_atomic, in_flight;
 	uint32_t line;
@@ -222,7 +221,7 @@ struct block {
 	unsigned char *shared;
 	uint32_t shared_size;
 	struct shadow *shadow;
-	struct reader *readers;	/* [word][warp] */
+	struct reader *readers; /* [word][warp] */
 	bool races;
 	struct bar bar[N_BARS];
 	struct warp *warps;
@@ -238,6 +237,7 @@ struct launch {
 	const unsigned char *params;
 	jmp_buf fault;
 	int status;
+	uint64_t steps; /* instructions of warps */
 	struct block blk;
 };
 
@@ -345,13 +345,18 @@ struct row {
 	const char *name;
 	const char *sig;
 	exec_fn fn;
-	exec_fn slow;		/* with modifiers other than rn */
+	exec_fn slow; /* with modifiers other than rn */
 	uint8_t flags, kind;
 };
-#define ROW(n, s, f) { .name = n, .sig = s, .fn = f }
+#define ROW(n, s, f) \
+	{ \
+		.name = n, .sig = s, .fn = f \
+	}
 #define ROWF(n, s, f, slowly, mods, k) \
-	{ .name = n, .sig = s, .fn = f, .slow = slowly, .flags = mods, \
-	  .kind = k }
+	{ \
+		.name = n, .sig = s, .fn = f, .slow = slowly, .flags = mods, \
+		.kind = k \
+	}
 extern const struct row rows_int[], rows_logic[], rows_float[], rows_half[],
 	rows_control[];
 

@@ -49,8 +49,8 @@ static void give_results(struct bar *b)
 {
 	for (uint32_t i = 0; i < b->n_results; i++) {
 		struct bar_result *r = &b->result[i];
-		bool yes = r->kind == BAR_AND ? b->votes == b->voters :
-						b->votes > 0;
+		bool yes = r->kind == BAR_AND ? b->votes == b->voters
+					      : b->votes > 0;
 
 		if (r->kind != BAR_POPC) {
 			*r->reg = (*r->reg & ~r->mask) | (yes ? r->mask : 0);
@@ -87,8 +87,8 @@ static void vote(struct warp *w, const struct insn *in, uint32_t m,
 	b->votes += (uint32_t)__builtin_popcount(p & m);
 	b->voters += (uint32_t)__builtin_popcount(m);
 	if (b->n_results < 2 * MAX_WARPS)
-		b->result[b->n_results++] = (struct bar_result){
-			reg(w, in->op[0]), m, in->kind };
+		b->result[b->n_results++] =
+			(struct bar_result){ reg(w, in->op[0]), m, in->kind };
 }
 
 static void bar(struct warp *w, const struct insn *in, uint32_t m)
@@ -106,9 +106,8 @@ static void bar(struct warp *w, const struct insn *in, uint32_t m)
 	if (in->kind)
 		vote(w, in, m, b);
 	/* With a count whole warps are counted. */
-	b->arrived += in->count && in->op[2] ?
-			      LANES :
-			      (uint32_t)__builtin_popcount(m);
+	b->arrived += in->count && in->op[2] ? LANES
+					     : (uint32_t)__builtin_popcount(m);
 	if (b->arrived > b->expected)
 		fault(w, in, __builtin_ctz(m), EMU_LAUNCH_FAILED,
 		      "%u threads at barrier %d for %u", b->arrived, id,
@@ -125,15 +124,15 @@ static bool bar_operand(struct parser *p, const struct stmt *st, int i,
 	return i >= st->n || opnd_get(p, &st->o[i], 'w', &in->op[op]);
 }
 
-static bool decode_red(struct parser *p, const struct stmt *st,
-		       struct mods *m, struct insn *in)
+static bool decode_red(struct parser *p, const struct stmt *st, struct mods *m,
+		       struct insn *in)
 {
 	struct opnd v = st->o[st->n - 1];
 
-	in->kind = mods_take(m, "popc") ? BAR_POPC :
-		   mods_take(m, "and")	? BAR_AND :
-		   mods_take(m, "or")	? BAR_OR :
-					  0;
+	in->kind = mods_take(m, "popc")  ? BAR_POPC
+		   : mods_take(m, "and") ? BAR_AND
+		   : mods_take(m, "or")  ? BAR_OR
+					 : 0;
 	if (!in->kind || st->n < 3)
 		return false;
 	mods_take(m, "u32");
@@ -155,8 +154,8 @@ static void bar_warp(struct warp *w, const struct insn *in, uint32_t m)
 		warp_sync(w);
 }
 
-static bool decode_bar(struct parser *p, const struct stmt *st,
-		       struct mods *m, struct insn *in)
+static bool decode_bar(struct parser *p, const struct stmt *st, struct mods *m,
+		       struct insn *in)
 {
 	if (mods_take(m, "warp")) {
 		in->fn = bar_warp;

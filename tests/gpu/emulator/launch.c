@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* Warps and shared memory are kept for the next launch. */
 static struct warp *warps;
@@ -35,9 +36,9 @@ static void read_order(void)
 {
 	const char *s = emu_env("DLCC_EMU_ORDER", "forward");
 
-	order = !strncmp(s, "reverse", 7) ? REVERSE :
-		!strncmp(s, "random", 6)  ? RANDOM :
-					    FORWARD;
+	order = !strncmp(s, "reverse", 7)  ? REVERSE
+		: !strncmp(s, "random", 6) ? RANDOM
+					   : FORWARD;
 	s = strchr(s, ':');
 	seed = s ? (uint32_t)strtoul(s + 1, NULL, 0) * 2654435761u + 1 : 1;
 	seed = seed ? seed : 1;
@@ -166,14 +167,14 @@ static void explain_deadlock(struct block *blk)
 
 		if (!bar->arrived)
 			continue;
-		block_fault(blk, EMU_LAUNCH_FAILED,
-			    blk->exited ?
-				    "deadlock: barrier %u (ptx line %u) has %u "
-				    "of %u threads, and %u have exited" :
-				    "deadlock: barrier %u (ptx line %u) has %u "
-				    "of %u threads",
-			    b, bar->line, bar->arrived, bar->expected,
-			    blk->exited);
+		block_fault(
+			blk, EMU_LAUNCH_FAILED,
+			blk->exited
+				? "deadlock: barrier %u (ptx line %u) has %u "
+				  "of %u threads, and %u have exited"
+				: "deadlock: barrier %u (ptx line %u) has %u "
+				  "of %u threads",
+			b, bar->line, bar->arrived, bar->expected, blk->exited);
 	}
 	for (uint32_t i = 0; i < blk->n_warps; i++) {
 		struct warp *w = &blk->warps[i];
@@ -238,13 +239,33 @@ static void run_block(struct launch *la)
 	next_clock(blk);
 }
 
+static double seconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void report(const struct launch *la, double start)
+{
+	double t = seconds() - start, n = (double)la->steps * LANES;
+
+	note("%s: %u x %u x %u blocks, %.3g instructions of lanes in %.3g s, "
+	     "%.3g M/s",
+	     la->func->name, la->grid[0], la->grid[1], la->grid[2], n, t,
+	     n / t * 1e-6);
+}
+
 int launch_run(const struct func *f, const uint32_t grid[3],
 	       const uint32_t dim[3], uint32_t dyn_shared, const void *params)
 {
-	struct launch la = { .func = f, .params = params,
+	struct launch la = { .func = f,
+			     .params = params,
 			     .dyn_shared = dyn_shared };
 	uint64_t n = (uint64_t)grid[0] * grid[1] * grid[2];
 	struct block *blk = &la.blk;
+	double start = seconds();
 
 	memcpy(la.grid, grid, sizeof(la.grid));
 	memcpy(la.dim, dim, sizeof(la.dim));
@@ -269,5 +290,7 @@ int launch_run(const struct func *f, const uint32_t grid[3],
 		blk->ctaid[2] = (uint32_t)(k / grid[0] / grid[1]);
 		run_block(&la);
 	}
+	if (*emu_env("DLCC_EMU_STATS", "0") != '0')
+		report(&la, start);
 	return EMU_OK;
 }

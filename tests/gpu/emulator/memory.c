@@ -10,8 +10,8 @@
 #include <sys/mman.h>
 
 #define RESERVED (1ull << 42)
-#define ALIGN	 512
-#define GUARD	 65536
+#define ALIGN 512
+#define GUARD 65536
 
 static struct alloc *allocs;
 static size_t n_allocs, cap_allocs, used;

@@ -14,8 +14,7 @@
 
 static void conflict(struct warp *w, const struct insn *in, int lane,
 		     uint32_t off, const char *what, int warp, int other,
-		     uint32_t line)
-	__attribute__((noreturn, cold));
+		     uint32_t line) __attribute__((noreturn, cold));
 static void conflict(struct warp *w, const struct insn *in, int lane,
 		     uint32_t off, const char *what, int warp, int other,
 		     uint32_t line)
