@@ -182,6 +182,7 @@ struct warp {
 	struct copy *copies;
 	uint32_t n_copies, cap_copies;
 	uint32_t open_group[LANES];
+	uint64_t stalls;	/* polls that found nothing */
 	uint32_t clock[MAX_WARPS]; /* what of each warp is ordered before */
 	struct warp_hopper *hopper;
 };
@@ -282,6 +283,7 @@ void warp_park(struct warp *w, uint32_t m, uint32_t need);
 void warp_sync(struct warp *w);
 void warp_wait(struct warp *w, uint32_t m, int bar);
 bool warp_wake(struct warp *w, int bar);
+void warp_spin(struct warp *w, uint32_t m, bool goes_on);
 bool gather_lanes(struct warp *w, uint32_t m, uint32_t need);
 
 /* race.c */
@@ -289,6 +291,7 @@ void race_read(struct warp *w, const struct insn *in, int lane, uint32_t off,
 	       uint32_t size);
 void race_write(struct warp *w, const struct insn *in, int lane, uint32_t off,
 		uint32_t size, bool is_atomic);
+void race_stamp(struct warp *w, uint32_t off, uint32_t size, uint32_t clock);
 void race_flight(struct warp *w, uint32_t off, uint32_t size, bool in_flight);
 
 /* exec_mem.c */

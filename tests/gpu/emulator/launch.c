@@ -182,6 +182,12 @@ static void explain_deadlock(struct block *blk)
 
 		if (!w->live || !f || !f->n_groups)
 			continue;
+		if (f->g[0].state == G_SPIN)
+			block_fault(blk, EMU_LAUNCH_FAILED,
+				    "deadlock: warp %u, lanes %08x wait at "
+				    "ptx line %u for an mbarrier",
+				    i, f->g[0].mask,
+				    f->func->code[f->g[0].pc].line);
 		block_fault(blk, EMU_LAUNCH_FAILED,
 			    "deadlock: warp %u, lanes %08x wait at ptx line %u "
 			    "for lanes %08x",
@@ -191,8 +197,8 @@ static void explain_deadlock(struct block *blk)
 	block_fault(blk, EMU_LAUNCH_FAILED, "deadlock");
 }
 
-void hopper_block_start(struct block *blk) __attribute__((weak));
-bool hopper_block_step(struct block *blk) __attribute__((weak));
+void hopper_block_start(struct block *blk);
+bool hopper_block_step(struct block *blk);
 
 static void run_block(struct launch *la)
 {
@@ -206,8 +212,7 @@ static void run_block(struct launch *la)
 	memset(blk->bar, 0, sizeof(blk->bar));
 	blk->exited = 0;
 	blk->clock_base = ++clocks;
-	if (hopper_block_start)
-		hopper_block_start(blk);
+	hopper_block_start(blk);
 	for (uint32_t i = 0; i < blk->n_warps; i++) {
 		struct warp *w = &warps[i];
 		uint32_t n = blk->n_threads - i * LANES;
@@ -231,7 +236,8 @@ static void run_block(struct launch *la)
 			warp_run(w);
 			live |= w->live != 0;
 		}
-		if (hopper_block_step && hopper_block_step(blk))
+		/* Copies arrive when nothing else can happen. */
+		if (live && !blk->progress && hopper_block_step(blk))
 			blk->progress = true;
 		if (live && (!blk->progress || ++idle > 100000))
 			explain_deadlock(blk);

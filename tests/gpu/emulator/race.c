@@ -120,6 +120,19 @@ void race_write(struct warp *w, const struct insn *in, int lane, uint32_t off,
 	}
 }
 
+/* What has arrived was written by the warp before this clock. */
+void race_stamp(struct warp *w, uint32_t off, uint32_t size, uint32_t clock)
+{
+	struct block *b = w->blk;
+
+	if (!b->races)
+		return;
+	for (uint32_t i = off / 4; i <= (off + size - 1) / 4; i++) {
+		b->shadow[i].clock = clock;
+		b->shadow[i].warp = (uint8_t)w->id;
+	}
+}
+
 /* A copy to shared memory is under way, or has arrived. */
 void race_flight(struct warp *w, uint32_t off, uint32_t size, bool in_flight)
 {
