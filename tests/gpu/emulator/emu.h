@@ -18,7 +18,7 @@
 #define LANES 32
 #define FULL 0xffffffffu
 #define MAX_WARPS 32
-#define N_BARS 16
+#define N_BARS 17 /* the last is that of the cluster */
 #define MAX_PC UINT32_MAX
 
 /* Where generic addresses of these spaces begin: no address that the host
@@ -90,6 +90,7 @@ struct insn {
 	uint8_t width; /* bytes of the register: 4 or 8 */
 	uint8_t addr;  /* bytes of the address register: 0, 4 or 8 */
 	bool is_signed;
+	bool cluster; /* the barrier of the cluster */
 	bool frame;   /* the address is relative to the frame's memory */
 	uint8_t kind; /* an operation, comparison or type: enums below */
 	uint8_t kind2;
@@ -182,7 +183,7 @@ struct warp {
 	struct copy *copies;
 	uint32_t n_copies, cap_copies;
 	uint32_t open_group[LANES];
-	uint64_t stalls;	/* polls that found nothing */
+	uint64_t stalls;           /* polls that found nothing */
 	uint32_t clock[MAX_WARPS]; /* what of each warp is ordered before */
 	struct warp_hopper *hopper;
 };
@@ -209,10 +210,11 @@ struct shadow {
 	uint32_t clock; /* of the last writer */
 	uint8_t warp, lane;
 	bool is_atomic, in_flight;
+	uint8_t halves; /* of the word: 1 the lower, 2 the upper */
 	uint32_t line;
 };
 struct reader {
-	uint32_t clock, lanes;
+	uint32_t clock, lanes[2]; /* that read each half */
 };
 
 struct block {
@@ -229,6 +231,7 @@ struct block {
 	uint32_t exited;
 	uint32_t clock_base;
 	bool progress;
+	uint32_t n_rests; /* of warps that ran for very long */
 };
 
 struct launch {
@@ -269,6 +272,8 @@ void fault(struct warp *w, const struct insn *in, int lane, int status,
 void block_fault(struct block *blk, int status, const char *fmt, ...)
 	__attribute__((noreturn, format(printf, 3, 4)));
 const char *emu_env(const char *name, const char *otherwise);
+/* What has been said since it was cleared. */
+extern char note_log[8192];
 void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* launch.c: a kernel over its grid; the driver's status. */
@@ -326,11 +331,18 @@ static inline uint32_t pred(const struct warp *w, uint32_t op)
 	return *(const uint32_t *)reg(w, op);
 }
 
+/* Lanes do not depend on each other, though a result may be an operand. */
+#ifdef __clang__
+#define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
 /* Runs a statement for each active lane `l`; the first form vectorizes. */
 #define EACH_LANE(m, stmt) \
 	do { \
 		if ((m) == FULL) { \
-			_Pragma("GCC ivdep") for (int l = 0; l < LANES; l++) \
+			INDEPENDENT for (int l = 0; l < LANES; l++) \
 			{ \
 				stmt; \
 			} \

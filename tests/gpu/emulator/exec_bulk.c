@@ -171,8 +171,7 @@ static void run_store(struct warp *w, const struct insn *in,
 	}
 	for (uint32_t i = 0; i < s->bytes; i += 16)
 		memcpy(mem_at(w, in, s->lane, s->dst + i, 16, SP_GLOBAL, true),
-		       mem_at(w, in, s->lane, s->src + i, 16, SP_SHARED,
-			      false),
+		       mem_at(w, in, s->lane, s->src + i, 16, SP_SHARED, false),
 		       16);
 }
 
@@ -186,8 +185,10 @@ static void store(struct warp *w, const struct insn *in, uint32_t m)
 	address_of(w, &f->src, src);
 	for (uint32_t r = m; r; r &= r - 1) {
 		int l = __builtin_ctz(r);
-		struct store s = { .src = (uint32_t)src[l], .dst = dst[l],
-				   .lane = (uint8_t)l, .group = h->group[l],
+		struct store s = { .src = (uint32_t)src[l],
+				   .dst = dst[l],
+				   .lane = (uint8_t)l,
+				   .group = h->group[l],
 				   .is_tensor = f->rank };
 
 		if (s.is_tensor) {
@@ -201,8 +202,8 @@ static void store(struct warp *w, const struct insn *in, uint32_t m)
 		}
 		if (h->n_stores == h->cap_stores) {
 			h->cap_stores = h->cap_stores ? 2 * h->cap_stores : 16;
-			h->stores = realloc(h->stores,
-					    h->cap_stores * sizeof(s));
+			h->stores =
+				realloc(h->stores, h->cap_stores * sizeof(s));
 		}
 		h->stores[h->n_stores++] = s;
 	}
@@ -313,8 +314,7 @@ static bool decode_store(struct parser *p, const struct stmt *st,
 	       opnd_get(p, &st->o[2], 'w', &in->op[2]);
 }
 
-static bool decode_group(const struct stmt *st, struct mods *m,
-			 struct insn *in)
+static bool decode_group(const struct stmt *st, struct mods *m, struct insn *in)
 {
 	if (mods_take(m, "commit_group")) {
 		in->fn = commit;
@@ -360,6 +360,6 @@ bool decode_bulk(struct parser *p, const struct stmt *st, struct mods *m,
 		return false;
 	if (!mods_done(m))
 		return false;
-	return to_shared ? decode_load(p, st, in, f) :
-			   decode_store(p, st, in, f);
+	return to_shared ? decode_load(p, st, in, f)
+			 : decode_store(p, st, in, f);
 }

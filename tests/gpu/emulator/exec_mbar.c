@@ -54,8 +54,7 @@ static struct state get(const struct block *blk, uint32_t off)
 
 	memcpy(&v, blk->shared + off, 8);
 	return (struct state){ v & 0xfffff, v >> 20 & 0xfffff,
-			       (int32_t)((int64_t)(v << 2) >> 42),
-			       v >> 63 };
+			       (int32_t)((int64_t)(v << 2) >> 42), v >> 63 };
 }
 
 static void put(struct block *blk, uint32_t off, struct state s)
@@ -184,8 +183,8 @@ static void arrive(struct warp *w, const struct insn *in, uint32_t m)
 		struct state s = get(w->blk, off);
 
 		if (in->op[0])
-			((uint64_t *)reg(w, in->op[0]))[l] =
-				(uint64_t)s.phase << 63;
+			((uint64_t *)reg(w, in->op[0]))[l] = (uint64_t)s.phase
+							     << 63;
 		if (in->kind & M_EXPECT)
 			s.tx += (int32_t)v;
 		if (in->kind & M_COMPLETE)
@@ -193,15 +192,14 @@ static void arrive(struct warp *w, const struct insn *in, uint32_t m)
 		if (in->kind & M_DROP)
 			s.count -= in->kind & M_EXPECT ? 1 : v;
 		if (in->kind & (M_ARRIVE | M_DROP))
-			arrive_one(w, in, l, off,
-				   in->kind & M_EXPECT ? 1 : v, &s);
+			arrive_one(w, in, l, off, in->kind & M_EXPECT ? 1 : v,
+				   &s);
 		put(w->blk, off, s);
 	}
 }
 
 /* The arrival of cp.async, after the copies of the lane. */
-void async_arrive(struct warp *w, const struct insn *in, int lane,
-		  uint32_t off)
+void async_arrive(struct warp *w, const struct insn *in, int lane, uint32_t off)
 {
 	struct state s = get(w->blk, off);
 
@@ -222,9 +220,9 @@ static void wait(struct warp *w, const struct insn *in, uint32_t m)
 	for (uint32_t r = m; r; r &= r - 1) {
 		int l = __builtin_ctz(r);
 		uint32_t off = mbar_offset(w, in, l, a[l]);
-		bool phase = in->kind ?
-				     ((uint32_t *)reg(w, in->op[2]))[l] & 1 :
-				     ((uint64_t *)reg(w, in->op[2]))[l] >> 63;
+		bool phase = in->kind
+				     ? ((uint32_t *)reg(w, in->op[2]))[l] & 1
+				     : ((uint64_t *)reg(w, in->op[2]))[l] >> 63;
 
 		if (get(w->blk, off).phase == phase)
 			continue;
@@ -238,8 +236,8 @@ static void wait(struct warp *w, const struct insn *in, uint32_t m)
 		warp_spin(w, m & ~done, in->kind2);
 }
 
-static bool decode_wait(struct parser *p, const struct stmt *st,
-			struct mods *m, struct insn *in)
+static bool decode_wait(struct parser *p, const struct stmt *st, struct mods *m,
+			struct insn *in)
 {
 	in->fn = wait;
 	in->kind = mods_take(m, "parity");
@@ -264,8 +262,7 @@ static bool decode_arrive(struct parser *p, const struct stmt *st,
 		return false;
 	return mods_done(m) && st->n > i && st->n <= i + 2 &&
 	       address_get(p, &st->o[i], in, 1) &&
-	       (st->n == i + 1 ||
-		opnd_get(p, &st->o[i + 1], 'w', &in->op[2]));
+	       (st->n == i + 1 || opnd_get(p, &st->o[i + 1], 'w', &in->op[2]));
 }
 
 static bool decode_mbarrier(struct parser *p, const struct stmt *st,

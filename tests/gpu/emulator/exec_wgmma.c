@@ -73,15 +73,9 @@ static float number(const unsigned char *p, int type)
 	uint32_t u;
 
 	switch (type) {
-	case W_F16:
-		memcpy(&h, p, 2);
-		return half_to_float(h);
-	case W_BF16:
-		memcpy(&h, p, 2);
-		return bf16_to_float(h);
-	case W_TF32:
-		memcpy(&u, p, 4);
-		return as_float(u & 0xffffe000);
+	case W_F16: memcpy(&h, p, 2); return half_to_float(h);
+	case W_BF16: memcpy(&h, p, 2); return bf16_to_float(h);
+	case W_TF32: memcpy(&u, p, 4); return as_float(u & 0xffffe000);
 	case W_E4M3: return (float)format_to(*p, &fmt_e4m3);
 	case W_E5M2: return (float)format_to(*p, &fmt_e5m2);
 	case W_S8: return (int8_t)*p;
@@ -145,8 +139,7 @@ static void place_of(const struct form *f, uint32_t j, int l, uint32_t *row,
 	uint32_t step = f->half_d ? 2 : 4;
 
 	*row = (uint32_t)l / 4 + 8 * (f->half_d ? j % 2 : j / 2 % 2);
-	*col = j / step * 8 + 2 * ((uint32_t)l % 4) +
-	       (f->half_d ? 0 : j % 2);
+	*col = j / step * 8 + 2 * ((uint32_t)l % 4) + (f->half_d ? 0 : j % 2);
 }
 
 static void accumulate(struct warp *w, const struct insn *in, bool keep,
@@ -164,8 +157,8 @@ static void accumulate(struct warp *w, const struct insn *in, bool keep,
 				d[l] = (keep ? d[l] : 0) +
 				       (uint32_t)(int32_t)acc[row][col];
 			} else if (f->half_d) {
-				float lo = keep ? half_to_float(d[l] & 0xffff) :
-						  0;
+				float lo =
+					keep ? half_to_float(d[l] & 0xffff) : 0;
 				float hi = keep ? half_to_float(d[l] >> 16) : 0;
 
 				d[l] = float_to_half(lo + acc[row][col]) |
@@ -186,11 +179,11 @@ static void remember(struct warp *w, const struct insn *in,
 
 	if (h->n_wgmmas == h->cap_wgmmas) {
 		h->cap_wgmmas = h->cap_wgmmas ? 2 * h->cap_wgmmas : 16;
-		h->wgmmas = realloc(h->wgmmas,
-				    h->cap_wgmmas * sizeof(*h->wgmmas));
+		h->wgmmas =
+			realloc(h->wgmmas, h->cap_wgmmas * sizeof(*h->wgmmas));
 	}
-	h->wgmmas[h->n_wgmmas++] = (struct wgmma){
-		in, { desc[0], desc[1] }, h->wgmma_group };
+	h->wgmmas[h->n_wgmmas++] =
+		(struct wgmma){ in, { desc[0], desc[1] }, h->wgmma_group };
 }
 
 static bool whole_warp(struct warp *w, const struct insn *in, uint32_t m)
@@ -231,8 +224,7 @@ static void mma_async(struct warp *w, const struct insn *in, uint32_t m)
 	for (uint32_t r = 0; r < 16; r++)
 		for (uint32_t k = 0; k < n_k; k++)
 			for (uint32_t n = 0; n < f->n; n++)
-				acc[r][n] += (float)f->sign * a[k][r] *
-					     b[k][n];
+				acc[r][n] += (float)f->sign * a[k][r] * b[k][n];
 	accumulate(w, in, keep, acc);
 	remember(w, in, desc);
 }
@@ -294,9 +286,8 @@ static bool decode_operands(struct parser *p, const struct stmt *st,
 	f->n_d = n;
 	f->d = memcpy(mod_alloc(p->mod, n * 4), d, n * 4);
 	f->desc_a = st->o[1].kind != O_VEC;
-	if (f->desc_a ? !opnd_get(p, &st->o[1], 'q', &f->op_desc[0]) :
-			st->o[1].n != 4 ||
-				!vec_get(p, &st->o[1], 'w', f->a))
+	if (f->desc_a ? !opnd_get(p, &st->o[1], 'q', &f->op_desc[0])
+		      : st->o[1].n != 4 || !vec_get(p, &st->o[1], 'w', f->a))
 		return false;
 	f->scale_is_pred = s->kind == O_REG;
 	f->scale_d = s->bits != 0;
@@ -329,13 +320,12 @@ static bool decode_wgmma(struct parser *p, const struct stmt *st,
 	if (m->n < 4)
 		return false;
 	if (strcmp(m->part[1], "mma_async")) {
-		in->fn = !strcmp(m->part[1], "fence")	     ? fence :
-			 !strcmp(m->part[1], "commit_group") ? commit :
-							       wait;
+		in->fn = !strcmp(m->part[1], "fence")          ? fence
+			 : !strcmp(m->part[1], "commit_group") ? commit
+							       : wait;
 		in->imm = (int64_t)st->o[0].bits;
-		return in->fn != wait ||
-		       (!strcmp(m->part[1], "wait_group") && st->n == 1 &&
-			st->o[0].kind == O_INT);
+		return in->fn != wait || (!strcmp(m->part[1], "wait_group") &&
+					  st->n == 1 && st->o[0].kind == O_INT);
 	}
 	mods_take(m, "satfinite");
 	if (m->n < 8 || st->n < 4 ||

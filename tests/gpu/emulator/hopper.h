@@ -16,8 +16,8 @@ struct tensor_map {
 	uint32_t dim[5];
 	uint16_t box[5];
 	uint8_t step[5];
-	uint8_t bytes;		/* of an element */
-	uint64_t stride[4];	/* of dimension 1 and up, in bytes */
+	uint8_t bytes;      /* of an element */
+	uint64_t stride[4]; /* of dimension 1 and up, in bytes */
 };
 #define MAP_MAGIC 0x70616d74
 _Static_assert(sizeof(struct tensor_map) <= 128, "a tensor map is 128 bytes");
@@ -36,9 +36,9 @@ struct bulk {
 	struct piece {
 		uint32_t dst;
 		unsigned char data[16];
-	} *pieces;
+	} * pieces;
 	struct warp *issuer;
-	uint32_t clock;		/* of the issuer */
+	uint32_t clock; /* of the issuer */
 	struct bulk *next;
 };
 
@@ -46,7 +46,7 @@ struct bulk {
 struct store {
 	uint32_t src, group;
 	uint8_t lane;
-	uint64_t dst;		/* of a plain copy */
+	uint64_t dst; /* of a plain copy */
 	uint32_t bytes;
 	struct tensor_map map;
 	int32_t at[5];
@@ -64,8 +64,7 @@ struct warp_hopper {
 
 /* exec_mbar.c */
 void mbar_complete(struct block *blk, struct warp *w, const struct insn *in,
-		   uint32_t off, uint32_t bytes, uint32_t warp,
-		   uint32_t clock);
+		   uint32_t off, uint32_t bytes, uint32_t warp, uint32_t clock);
 uint32_t mbar_offset(struct warp *w, const struct insn *in, int lane,
 		     uint64_t addr);
 void async_arrive(struct warp *w, const struct insn *in, int lane,

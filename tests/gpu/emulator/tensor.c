@@ -13,8 +13,9 @@
 
 static uint32_t type_bytes(int type)
 {
-	static const uint8_t bytes[] = { 1, 2, 4, 4, 8, 8, 2, 4, 8, 2, 4, 4,
-					 4 };
+	static const uint8_t bytes[] = {
+		1, 2, 4, 4, 8, 8, 2, 4, 8, 2, 4, 4, 4
+	};
 
 	return type >= 0 && type < (int)sizeof(bytes) ? bytes[type] : 0;
 }
@@ -37,8 +38,7 @@ EXPORT int cuTensorMapEncodeTiled(void *map, int type, unsigned rank,
 int cuTensorMapEncodeTiled(void *map, int type, unsigned rank, uint64_t addr,
 			   const uint64_t *dim, const uint64_t *stride,
 			   const uint32_t *box, const uint32_t *step,
-			   int interleave, int swizzle, int promotion,
-			   int fill)
+			   int interleave, int swizzle, int promotion, int fill)
 {
 	struct tensor_map m = { .magic = MAP_MAGIC, .addr = addr };
 
@@ -52,8 +52,8 @@ int cuTensorMapEncodeTiled(void *map, int type, unsigned rank, uint64_t addr,
 	m.swizzle = (uint8_t)swizzle;
 	m.nan_fill = (uint8_t)fill;
 	for (unsigned i = 0; i < rank; i++) {
-		if (!dim[i] || dim[i] > UINT32_MAX || !box[i] ||
-		    box[i] > 256 || !step[i] || step[i] > 8)
+		if (!dim[i] || dim[i] > UINT32_MAX || !box[i] || box[i] > 256 ||
+		    !step[i] || step[i] > 8)
 			return EMU_INVALID_VALUE;
 		m.dim[i] = (uint32_t)dim[i];
 		m.box[i] = (uint16_t)box[i];

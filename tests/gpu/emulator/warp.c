@@ -187,6 +187,7 @@ static void rest(struct warp *w)
 {
 	struct frame *f = w->frame;
 
+	w->blk->n_rests++;
 	if (w->mask && f->n_groups)
 		group_add(f, w->pc, w->mask, G_SPIN, 0, 0);
 	else if (w->mask)
