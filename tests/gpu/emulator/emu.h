@@ -333,7 +333,7 @@ static inline uint32_t pred(const struct warp *w, uint32_t op)
 
 /* Lanes do not depend on each other, though a result may be an operand. */
 #ifdef __clang__
-#define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#define INDEPENDENT
 #else
 #define INDEPENDENT _Pragma("GCC ivdep")
 #endif

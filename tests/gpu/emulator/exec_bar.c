@@ -18,7 +18,7 @@ static struct bar *bar_of(struct warp *w, const struct insn *in, uint32_t m)
 	uint32_t id = ((uint32_t *)reg(w, in->op[1]))[l], expected, count;
 	struct bar *b;
 
-	if (id >= N_BARS - !in->cluster)
+	if (id + !in->cluster >= N_BARS)
 		fault(w, in, l, EMU_ILLEGAL_INSTRUCTION, "barrier %u", id);
 	b = &w->blk->bar[id];
 	expected = w->blk->n_threads;
