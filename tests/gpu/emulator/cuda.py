@@ -44,7 +44,7 @@ class Driver:
     def function(self, mod, name, shared=0):
         f = c_void_p()
         check(self.lib.cuModuleGetFunction(byref(f), mod, name.encode()))
-        if shared > 49152:
+        if shared > 40000:
             check(self.lib.cuFuncSetAttribute(f, 8, shared))
         return f
 

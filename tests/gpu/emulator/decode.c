@@ -213,7 +213,7 @@ static const struct row *const tables[] = { rows_int, rows_logic, rows_float,
 static const struct special *const specials[] = {
 	specials_mem,     specials_cvt,   specials_cmp,    specials_warp,
 	specials_control, specials_move,  specials_mma,    specials_bar,
-	specials_atom,    specials_async, specials_hopper,
+	specials_atom,    specials_async, specials_hopper, specials_wgmma,
 };
 
 #define N_HASH 4096

@@ -282,6 +282,30 @@ int cuCtxSynchronize(void)
 	return ready_unsafe();
 }
 
+/* The log of errors; 3 and 4 are the buffer for information and its size, 5
+ * and 6 those for errors. */
+static void give_logs(unsigned n, const int *options, void **values)
+{
+	char *log = NULL;
+	size_t size = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (options[i] == 3)
+			*(char *)values[i] = 0;
+		if (options[i] == 5)
+			log = values[i];
+		if (options[i] == 6)
+			size = (uintptr_t)values[i];
+	}
+	if (log && size)
+		snprintf(log, size, "%s", note_log);
+	for (unsigned i = 0; i < n; i++)
+		if (options[i] == 4 || options[i] == 6)
+			values[i] =
+				(void *)(options[i] == 6 && log ? strlen(log)
+								: 0);
+}
+
 EXPORT int cuModuleLoadDataEx(struct module **mod, const void *image,
 			      unsigned n, int *options, void **values);
 int cuModuleLoadDataEx(struct module **mod, const void *image, unsigned n,
@@ -291,9 +315,6 @@ int cuModuleLoadDataEx(struct module **mod, const void *image, unsigned n,
 	int status = ready_unsafe();
 	const char *text = image;
 
-	for (unsigned i = 0; i < n; i++)
-		if (options[i] == 4 || options[i] == 6)
-			values[i] = NULL;
 	if (status)
 		return status;
 	if (!mod || !image)
@@ -303,15 +324,13 @@ int cuModuleLoadDataEx(struct module **mod, const void *image, unsigned n,
 	text += strspn(text, " \t\r\n");
 	if (strncmp(text, "//", 2) && strncmp(text, ".version", 8))
 		return EMU_INVALID_IMAGE;
+	note_log[0] = 0;
 	status = module_load(text, mod);
 	if (!status) {
 		(*mod)->next = modules;
 		modules = *mod;
 	}
-	/* The text of the errors is on stderr. */
-	for (unsigned i = 0; status && i < n; i++)
-		if (options[i] == 5 && values[i])
-			strcpy(values[i], "");
+	give_logs(n, options, values);
 	return status;
 }
 

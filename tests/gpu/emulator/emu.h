@@ -18,7 +18,7 @@
 #define LANES 32
 #define FULL 0xffffffffu
 #define MAX_WARPS 32
-#define N_BARS 16
+#define N_BARS 17 /* the last is that of the cluster */
 #define MAX_PC UINT32_MAX
 
 /* Where generic addresses of these spaces begin: no address that the host
@@ -90,6 +90,7 @@ struct insn {
 	uint8_t width; /* bytes of the register: 4 or 8 */
 	uint8_t addr;  /* bytes of the address register: 0, 4 or 8 */
 	bool is_signed;
+	bool cluster; /* the barrier of the cluster */
 	bool frame;   /* the address is relative to the frame's memory */
 	uint8_t kind; /* an operation, comparison or type: enums below */
 	uint8_t kind2;
@@ -183,6 +184,7 @@ struct warp {
 	uint32_t n_copies, cap_copies;
 	uint32_t open_group[LANES];
 	uint8_t carry[LANES]; /* CC.CF */
+	uint64_t stalls;           /* polls that found nothing */
 	uint32_t clock[MAX_WARPS]; /* what of each warp is ordered before */
 	struct warp_hopper *hopper;
 };
@@ -209,10 +211,11 @@ struct shadow {
 	uint32_t clock; /* of the last writer */
 	uint8_t warp, lane;
 	bool is_atomic, in_flight;
+	uint8_t halves; /* of the word: 1 the lower, 2 the upper */
 	uint32_t line;
 };
 struct reader {
-	uint32_t clock, lanes;
+	uint32_t clock, lanes[2]; /* that read each half */
 };
 
 struct block {
@@ -229,6 +232,7 @@ struct block {
 	uint32_t exited;
 	uint32_t clock_base;
 	bool progress;
+	uint32_t n_rests; /* of warps that ran for very long */
 };
 
 struct launch {
@@ -269,6 +273,8 @@ void fault(struct warp *w, const struct insn *in, int lane, int status,
 void block_fault(struct block *blk, int status, const char *fmt, ...)
 	__attribute__((noreturn, format(printf, 3, 4)));
 const char *emu_env(const char *name, const char *otherwise);
+/* What has been said since it was cleared. */
+extern char note_log[8192];
 void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* launch.c: a kernel over its grid; the driver's status. */
@@ -283,6 +289,7 @@ void warp_park(struct warp *w, uint32_t m, uint32_t need);
 void warp_sync(struct warp *w);
 void warp_wait(struct warp *w, uint32_t m, int bar);
 bool warp_wake(struct warp *w, int bar);
+void warp_spin(struct warp *w, uint32_t m, bool goes_on);
 bool gather_lanes(struct warp *w, uint32_t m, uint32_t need);
 
 /* race.c */
@@ -290,6 +297,7 @@ void race_read(struct warp *w, const struct insn *in, int lane, uint32_t off,
 	       uint32_t size);
 void race_write(struct warp *w, const struct insn *in, int lane, uint32_t off,
 		uint32_t size, bool is_atomic);
+void race_stamp(struct warp *w, uint32_t off, uint32_t size, uint32_t clock);
 void race_flight(struct warp *w, uint32_t off, uint32_t size, bool in_flight);
 
 /* exec_mem.c */
@@ -324,11 +332,18 @@ static inline uint32_t pred(const struct warp *w, uint32_t op)
 	return *(const uint32_t *)reg(w, op);
 }
 
+/* Lanes do not depend on each other, though a result may be an operand. */
+#ifdef __clang__
+#define INDEPENDENT
+#else
+#define INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
 /* Runs a statement for each active lane `l`; the first form vectorizes. */
 #define EACH_LANE(m, stmt) \
 	do { \
 		if ((m) == FULL) { \
-			_Pragma("GCC ivdep") for (int l = 0; l < LANES; l++) \
+			INDEPENDENT for (int l = 0; l < LANES; l++) \
 			{ \
 				stmt; \
 			} \

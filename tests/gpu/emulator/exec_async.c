@@ -67,7 +67,8 @@ static void commit(struct warp *w, const struct insn *in, uint32_t m)
 }
 
 /* All but the last `imm` groups of a lane arrive; all, if it is negative. */
-static void wait(struct warp *w, const struct insn *in, uint32_t m)
+void exec_wait_copies(struct warp *w, const struct insn *in, uint32_t m);
+void exec_wait_copies(struct warp *w, const struct insn *in, uint32_t m)
 {
 	uint32_t kept = 0;
 
@@ -119,7 +120,7 @@ static bool decode_copy(struct parser *p, const struct stmt *st,
 }
 
 bool decode_bulk(struct parser *p, const struct stmt *st, struct mods *m,
-		 struct insn *in) __attribute__((weak));
+		 struct insn *in);
 
 static bool decode_cp(struct parser *p, const struct stmt *st, struct mods *m,
 		      struct insn *in)
@@ -128,18 +129,18 @@ static bool decode_cp(struct parser *p, const struct stmt *st, struct mods *m,
 		return false;
 	if (m->n > 2 &&
 	    (!strcmp(m->part[2], "bulk") || !strcmp(m->part[2], "mbarrier")))
-		return decode_bulk && decode_bulk(p, st, m, in);
+		return decode_bulk(p, st, m, in);
 	if (mods_take(m, "commit_group")) {
 		in->fn = commit;
 		return mods_done(m) && !st->n;
 	}
 	if (mods_take(m, "wait_all")) {
-		in->fn = wait;
+		in->fn = exec_wait_copies;
 		in->imm = -1;
 		return mods_done(m) && !st->n;
 	}
 	if (mods_take(m, "wait_group")) {
-		in->fn = wait;
+		in->fn = exec_wait_copies;
 		in->imm = (int64_t)st->o[0].bits;
 		return mods_done(m) && st->n == 1 && st->o[0].kind == O_INT;
 	}

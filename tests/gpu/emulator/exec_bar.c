@@ -18,7 +18,7 @@ static struct bar *bar_of(struct warp *w, const struct insn *in, uint32_t m)
 	uint32_t id = ((uint32_t *)reg(w, in->op[1]))[l], expected, count;
 	struct bar *b;
 
-	if (id >= N_BARS)
+	if (id + !in->cluster >= N_BARS)
 		fault(w, in, l, EMU_ILLEGAL_INSTRUCTION, "barrier %u", id);
 	b = &w->blk->bar[id];
 	expected = w->blk->n_threads;
@@ -146,12 +146,33 @@ static bool decode_red(struct parser *p, const struct stmt *st, struct mods *m,
 	       (st->n == 3 || bar_operand(p, st, 2, in, 2));
 }
 
+static void nothing(struct warp *w, const struct insn *in, uint32_t m)
+{
+	(void)w;
+	(void)in;
+	(void)m;
+}
+
 static void bar_warp(struct warp *w, const struct insn *in, uint32_t m)
 {
 	uint32_t need = ((uint32_t *)reg(w, in->op[0]))[__builtin_ctz(m)];
 
 	if (gather_lanes(w, m, need))
 		warp_sync(w);
+}
+
+/* Clusters are of one block: arrive does nothing and wait is a barrier. */
+static bool decode_cluster(struct parser *p, const struct stmt *st,
+			   struct mods *m, struct insn *in)
+{
+	take_hints(m);
+	in->count = mods_take(m, "aligned");
+	in->cluster = true;
+	in->op[1] = const_get(p, N_BARS - 1, 'w');
+	in->fn = mods_take(m, "arrive") ? nothing : bar;
+	if (in->fn == bar && !mods_take(m, "wait"))
+		return false;
+	return mods_done(m) && !st->n;
 }
 
 static bool decode_bar(struct parser *p, const struct stmt *st, struct mods *m,
@@ -162,6 +183,8 @@ static bool decode_bar(struct parser *p, const struct stmt *st, struct mods *m,
 		return mods_take(m, "sync") && mods_done(m) &&
 		       bar_operand(p, st, 0, in, 0);
 	}
+	if (mods_take(m, "cluster"))
+		return decode_cluster(p, st, m, in);
 	mods_take(m, "cta");
 	in->fn = bar;
 	in->count = !strcmp(m->part[0], "bar") || mods_take(m, "aligned");

@@ -406,5 +406,6 @@ const struct special specials_mem[] = {
 	{ "nanosleep", decode_nothing },
 	{ "pmevent", decode_nothing },
 	{ "griddepcontrol", decode_nothing },
+	{ "setmaxnreg", decode_nothing },
 	{ 0 },
 };

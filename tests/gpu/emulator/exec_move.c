@@ -380,7 +380,24 @@ static bool decode_isspacep(struct parser *p, const struct stmt *st,
 	       opnd_get(p, &st->o[1], 'q', &in->op[1]);
 }
 
+/* mapa: in a cluster of one block every address is its own. */
+static bool decode_mapa(struct parser *p, const struct stmt *st, struct mods *m,
+			struct insn *in)
+{
+	bool wide = mods_take(m, "u64");
+	char width = wide ? 'q' : 'w';
+
+	if (!wide && !mods_take(m, "u32"))
+		return false;
+	take_space(m, in);
+	in->fn = wide ? mov_row64 : mov_row;
+	return mods_done(m) && st->n == 3 &&
+	       opnd_get(p, &st->o[0], width, &in->op[0]) &&
+	       opnd_get(p, &st->o[1], width, &in->op[1]);
+}
+
 const struct special specials_move[] = {
+	{ "mapa", decode_mapa },
 	{ "mov", decode_mov },
 	{ "cvta", decode_cvta },
 	{ "isspacep", decode_isspacep },

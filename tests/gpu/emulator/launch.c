@@ -11,6 +11,10 @@
 #include <string.h>
 #include <time.h>
 
+/* Until a block that goes on polling is given up, in times of 100000 backward
+ * branches of each of its warps. */
+#define MAX_RESTS 2000u
+
 /* Warps and shared memory are kept for the next launch. */
 static struct warp *warps;
 static const struct func *warps_of;
@@ -182,6 +186,12 @@ static void explain_deadlock(struct block *blk)
 
 		if (!w->live || !f || !f->n_groups)
 			continue;
+		if (f->g[0].state == G_SPIN)
+			block_fault(blk, EMU_LAUNCH_FAILED,
+				    "deadlock: warp %u, lanes %08x wait at "
+				    "ptx line %u for an mbarrier",
+				    i, f->g[0].mask,
+				    f->func->code[f->g[0].pc].line);
 		block_fault(blk, EMU_LAUNCH_FAILED,
 			    "deadlock: warp %u, lanes %08x wait at ptx line %u "
 			    "for lanes %08x",
@@ -191,23 +201,21 @@ static void explain_deadlock(struct block *blk)
 	block_fault(blk, EMU_LAUNCH_FAILED, "deadlock");
 }
 
-void hopper_block_start(struct block *blk) __attribute__((weak));
-bool hopper_block_step(struct block *blk) __attribute__((weak));
+void hopper_block_start(struct block *blk);
+bool hopper_block_step(struct block *blk);
 
 static void run_block(struct launch *la)
 {
 	struct block *blk = &la->blk;
 	uint32_t seq[MAX_WARPS];
 	const struct func *f = la->func;
-	uint64_t idle = 0;
 	bool live = true;
 
 	memset(blk->shared, 0xff, blk->shared_size);
 	memset(blk->bar, 0, sizeof(blk->bar));
-	blk->exited = 0;
+	blk->exited = blk->n_rests = 0;
 	blk->clock_base = ++clocks;
-	if (hopper_block_start)
-		hopper_block_start(blk);
+	hopper_block_start(blk);
 	for (uint32_t i = 0; i < blk->n_warps; i++) {
 		struct warp *w = &warps[i];
 		uint32_t n = blk->n_threads - i * LANES;
@@ -231,12 +239,35 @@ static void run_block(struct launch *la)
 			warp_run(w);
 			live |= w->live != 0;
 		}
-		if (hopper_block_step && hopper_block_step(blk))
+		/* Copies arrive when nothing else can happen. */
+		if (live && !blk->progress && hopper_block_step(blk))
 			blk->progress = true;
-		if (live && (!blk->progress || ++idle > 100000))
+		if (live && !blk->progress)
 			explain_deadlock(blk);
+		if (blk->n_rests > MAX_RESTS * blk->n_warps)
+			block_fault(blk, EMU_TIMEOUT,
+				    "still running after %u backward "
+				    "branches of each warp",
+				    MAX_RESTS * 100000);
 	}
 	next_clock(blk);
+}
+
+static uint64_t gcd(uint64_t a, uint64_t b)
+{
+	return b ? gcd(b, a % b) : a;
+}
+
+/* The block that comes i-th: in random order by a step that meets all. */
+static uint64_t nth_block(uint64_t i, uint64_t n, uint64_t first)
+{
+	uint64_t step = n / 2 + 1;
+
+	if (order != RANDOM)
+		return order == REVERSE ? n - 1 - i : i;
+	while (gcd(step, n) != 1)
+		step++;
+	return (first + i * step) % n;
 }
 
 static double seconds(void)
@@ -266,6 +297,7 @@ int launch_run(const struct func *f, const uint32_t grid[3],
 	uint64_t n = (uint64_t)grid[0] * grid[1] * grid[2];
 	struct block *blk = &la.blk;
 	double start = seconds();
+	uint64_t first;
 
 	memcpy(la.grid, grid, sizeof(la.grid));
 	memcpy(la.dim, dim, sizeof(la.dim));
@@ -278,12 +310,13 @@ int launch_run(const struct func *f, const uint32_t grid[3],
 	warps_init(f, blk->n_warps);
 	blk->warps = warps;
 	shared_init(blk);
+	first = order == RANDOM ? next_random() % n : 0;
 	if (setjmp(la.fault)) {
 		next_clock(blk);
 		return la.status;
 	}
 	for (uint64_t i = 0; i < n; i++) {
-		uint64_t k = order == REVERSE ? n - 1 - i : i;
+		uint64_t k = nth_block(i, n, first);
 
 		blk->ctaid[0] = (uint32_t)(k % grid[0]);
 		blk->ctaid[1] = (uint32_t)(k / grid[0] % grid[1]);

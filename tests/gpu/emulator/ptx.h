@@ -122,6 +122,7 @@ struct special {
 };
 extern const struct special specials_mem[], specials_cvt[], specials_cmp[],
 	specials_warp[], specials_control[], specials_move[], specials_mma[],
-	specials_bar[], specials_atom[], specials_async[], specials_hopper[];
+	specials_bar[], specials_atom[], specials_async[], specials_hopper[],
+	specials_wgmma[];
 
 #endif

@@ -35,7 +35,11 @@ def races(env):
             ("o[t] = s[t ^ 1]; __shfl_sync(~0u, t, 0); s[t] = t;", None),
             ("s[t / 2] = t;", "written by warp 0"),
             ("atomicAdd(s + t % 4, 1); o[t] = t;", None),
-            ("atomicAdd(s + t % 4, 1); s[3] = 1;", "race")):
+            ("atomicAdd(s + t % 4, 1); s[3] = 1;", "race"),
+            ("volatile short* h = (volatile short*)s; int u = h[t]; "
+             "h[t] = u + 1;", None),
+            ("volatile short* h = (volatile short*)s; h[t] = t; "
+             "o[t] = h[t ^ 1];", "written by")):
         source = ('extern "C" __global__ void k(int* o) {\n'
                   "\tvolatile __shared__ int v[64];\n"
                   "\tint* s = (int*)v; int t = threadIdx.x;\n"

@@ -199,7 +199,8 @@ k(const unsigned short* a, const unsigned short* b, float* c, int m, int n,
 	/* A tiles of TM x TK, then B tiles of TK x TN, with a pad of 8. */
 	unsigned short* sa = s;
 	unsigned short* sb = s + STAGES * TM * (TK + 8);
-	int t = threadIdx.x, lane = t % 32, wm = t / 64 * 32, wn = t / 32 % 2 * 32;
+	int t = threadIdx.x, lane = t % 32;
+	int wm = t / 64 * 32, wn = t / 32 % 2 * 32;
 	int row = blockIdx.y * TM, col = blockIdx.x * TN;
 	float acc[2][4][4] = {};
 	auto load = [&](int k0, int st) {
@@ -230,7 +231,8 @@ k(const unsigned short* a, const unsigned short* b, float* c, int m, int n,
 		asm volatile("cp.async.wait_group WAIT;" ::: "memory");
 		BARRIER
 		if (kt + STAGES - 1 < tiles)
-			load((kt + STAGES - 1) * TK, (kt + STAGES - 1) % STAGES);
+			load((kt + STAGES - 1) * TK,
+			     (kt + STAGES - 1) % STAGES);
 		asm volatile("cp.async.commit_group;" ::: "memory");
 		int st = kt % STAGES;
 		for (int ks = 0; ks < TK; ks += 16) {

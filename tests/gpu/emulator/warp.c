@@ -6,7 +6,7 @@
  * A collective waits (parks) until the lanes that it names are there, so that
  * code is right even where the text's order is not that of reconvergence.
  */
-#include "emu.h"
+#include "hopper.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -187,6 +187,7 @@ static void rest(struct warp *w)
 {
 	struct frame *f = w->frame;
 
+	w->blk->n_rests++;
 	if (w->mask && f->n_groups)
 		group_add(f, w->pc, w->mask, G_SPIN, 0, 0);
 	else if (w->mask)
@@ -207,6 +208,7 @@ static void wake_spinners(struct warp *w)
 void warp_run(struct warp *w)
 {
 	uint64_t steps = 0, n = 0;
+	bool progress;
 
 	w->mask = 0;
 	if (!pick(w)) {
@@ -214,6 +216,8 @@ void warp_run(struct warp *w)
 		if (!pick(w))
 			return;
 	}
+	progress = w->blk->progress;
+	w->stalls = 0;
 	w->blk->progress = true;
 	for (;;) {
 		const struct insn *in = &w->code[w->pc];
@@ -244,6 +248,9 @@ void warp_run(struct warp *w)
 			w->pc = w->next;
 		}
 	}
+	/* Polling alone is no progress, nor is the loop around it. */
+	if (w->stalls && n <= 4 * w->stalls && w->live)
+		w->blk->progress = progress;
 	w->blk->launch->steps += n;
 }
 
@@ -266,6 +273,19 @@ void warp_wait(struct warp *w, uint32_t m, int bar)
 	struct frame *f = w->frame;
 
 	group_add(f, w->pc + 1, m, G_BAR, 0, bar);
+	if (w->mask & ~m)
+		group_add(f, w->pc + 1, w->mask & ~m, G_READY, 0, 0);
+	w->mask = 0;
+	w->next = MAX_PC;
+}
+
+/* A poll that found nothing: again, or further, when others have run. */
+void warp_spin(struct warp *w, uint32_t m, bool goes_on)
+{
+	struct frame *f = w->frame;
+
+	w->stalls++;
+	group_add(f, w->pc + goes_on, m, G_SPIN, 0, 0);
 	if (w->mask & ~m)
 		group_add(f, w->pc + 1, w->mask & ~m, G_READY, 0, 0);
 	w->mask = 0;
@@ -310,6 +330,8 @@ void exec_exit(struct warp *w, const struct insn *in, uint32_t m)
 {
 	(void)in;
 	w->live &= ~m;
+	if (!w->live)
+		stores_finish(w);
 	w->blk->exited += (uint32_t)__builtin_popcount(m);
 	w->mask &= ~m;
 	if (w->mask)
