@@ -240,7 +240,7 @@ static void put_params(struct cu *k, const struct kernel_args *args)
 		char *name = arena_fmt(&k->c->temp, "n%zu", i);
 
 		map_put(&k->atoms, args->atoms.v[i]->serial, name);
-		fprintf(k->f, ",\n\ti64 %s", name);
+		fprintf(k->f, ",\n\ti64 %s%s", name, k->wide ? "" : "_");
 	}
 	fputs(",\n\ti64 points)\n", k->f);
 }
@@ -287,6 +287,9 @@ static void put_body(struct cu *k, const struct kernel_args *args)
 	fputs("{\n", k->f);
 	k->depth = 1;
 	put_aligned(k, args);
+	/* All are known to fit. */
+	for (size_t i = 0; i < args->atoms.n && !k->wide; i++)
+		cu_line(k, "const int n%zu = (int)n%zu_;", i, i);
 	if (k->vector > 1)
 		cu_line(k, "points /= %u;", k->vector);
 	if (serial)

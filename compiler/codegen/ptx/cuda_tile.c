@@ -9,12 +9,17 @@
  * cores: a warp has mma.m16n8 tiles of 32 bytes of k, whose fragments (PTX ISA,
  * "Matrix fragments for mma.m16n8k16" and its kin) are the same words for all
  * types when rows in shared memory are rows of k.  Rows are padded by four
- * words, so that the 32 lanes of a load fall into different banks.
+ * words, so that the 32 lanes of a load fall into different banks.  Where copies
+ * go on the side rows have 128 bytes, in which the 16 bytes number c of row r
+ * are at c ^ r % 8: that is the swizzle of 128 bytes by which wgmma reads, too
+ * (PTX ISA, "Shared memory matrix layout"), on GPUs that have it.
  *
  * A product of f32 as three of tf32: Ootomo and Yokota, "Recovering single
  * precision accuracy from Tensor Cores while surpassing the FP32 theoretical
  * peak performance", section 3.
  */
+#include <string.h>
+
 #include "codegen/ptx/cu.h"
 
 enum {
@@ -40,6 +45,7 @@ struct tile_code {
 	long long vector[2];	/* elements that are loaded at once */
 	bool whole;		/* no step of k is cut */
 	unsigned stages;	/* of asynchronous copies; 0: by registers */
+	bool wgmma;		/* where the GPU has it */
 };
 
 static long long shared_elements(const struct tile_code *t, unsigned i);
@@ -73,6 +79,8 @@ static struct tile_code describe(struct cu *k, struct op *op)
 		t.across = t.nr > 32 ? 4 : 2;
 		t.warps_n = (unsigned)(t.nr / (t.across * 8));
 		t.threads = (unsigned)(t.mr / rows) * t.warps_n * WARP;
+		t.wgmma = t.stages && !t.fp32 &&
+			  t.mr * 2 == t.threads;
 		return t;
 	}
 	t.down = t.mr >= 128 ? 2 : 1;
@@ -126,12 +134,14 @@ static void put_region(struct tile_code *t, unsigned i, const char *first,
 /* Elements from one row of k to the next. */
 static long long row_elements(const struct tile_code *t, unsigned i)
 {
+	if (t->stages)
+		return t->kr;
 	return t->kr + PAD * WORD / (long long)dtype_size(t->in[i]);
 }
 
 static long long row_words(const struct tile_code *t)
 {
-	return t->kr * (long long)dtype_size(t->in[0]) / WORD + PAD;
+	return row_elements(t, 0) * (long long)dtype_size(t->in[0]) / WORD;
 }
 
 /* Elements of a factor in shared memory, for one step. */
@@ -290,9 +300,11 @@ static void put_copy(struct tile_code *t, unsigned i)
 			 : arena_fmt(&k->c->temp, "k < %s",
 				     cu_expr(k, t->op,
 					     expr_atom(b->iv[1])->a)));
+	cu_line(k, "const int chunk = (int)(k - k0) / %lld ^ row %% 8;",
+		t->vector[i]);
 	cu_line(k, "dl_copy16(all_%s + stage * %lld + row * %lld + "
-		"(int)(k - k0), %s, there);", name, shared_elements(t, i),
-		row_elements(t, i), x);
+		"chunk * %lld, %s, there);", name, shared_elements(t, i),
+		row_elements(t, i), t->vector[i], x);
 	k->depth--;
 	cu_line(k, "}");
 	k->depth--;
@@ -362,9 +374,15 @@ static void put_fragments(struct tile_code *t, unsigned i, unsigned n)
 
 	cu_line(k, "#pragma unroll");
 	cu_line(k, "for (int e = 0; e < %u; e++)", n);
-	cu_line(k, "\tdl_fragment_%s(%s[e], (const u32 *)shared_%s + "
-		"(warp_%s * %u + e * %u) * %lld + k, %lld);", name, name, name,
-		i ? "n" : "m", n * rows, rows, row_words(t), row_words(t));
+	if (t->stages)
+		cu_line(k, "\tdl_fragment_%s_swizzled(%s[e], (const u32 *)"
+			"shared_%s, warp_%s * %u + e * %u, k);", name, name,
+			name, i ? "n" : "m", n * rows, rows);
+	else
+		cu_line(k, "\tdl_fragment_%s(%s[e], (const u32 *)shared_%s + "
+			"(warp_%s * %u + e * %u) * %lld + k, %lld);", name,
+			name, name, i ? "n" : "m", n * rows, rows,
+			row_words(t), row_words(t));
 }
 
 static void put_mma(struct tile_code *t)
@@ -372,8 +390,8 @@ static void put_mma(struct tile_code *t)
 	struct cu *k = t->k;
 
 	cu_line(k, "#pragma unroll");
-	cu_line(k, "for (int k = 0; k < %lld; k += %d) {", row_words(t) - PAD,
-		MMA_WORDS);
+	cu_line(k, "for (int k = 0; k < %lld; k += %d) {",
+		t->kr * (long long)dtype_size(t->in[0]) / WORD, MMA_WORDS);
 	k->depth++;
 	cu_line(k, "u32 a[%u][4], b[%u][2];", t->down, t->across);
 	put_fragments(t, 0, t->down);
@@ -404,8 +422,16 @@ static void put_start(struct tile_code *t)
 			WARP * t->warps_n);
 		cu_line(k, "const int warp_n = dl_thread() / %d %% %u;", WARP,
 			t->warps_n);
+		if (t->wgmma) {
+			fputs("#if DL_WGMMA\n", k->f);
+			cu_line(k, "%s acc[%lld][4] = {};", type,
+				(long long)t->nr / 8);
+			fputs("#else\n", k->f);
+		}
 		cu_line(k, "%s acc[%u][%u][4] = {};", type, t->down,
 			t->across);
+		if (t->wgmma)
+			fputs("#endif\n", k->f);
 		return;
 	}
 	unsigned across = (unsigned)t->nr / (t->across * SQUARE);
@@ -416,12 +442,38 @@ static void put_start(struct tile_code *t)
 		t->across * SQUARE);
 }
 
+/*
+ * A warpgroup has 64 rows and all columns: steps of 32 bytes along the rows,
+ * to which descriptors point.  They run on until the next step of the loop.
+ */
+static void put_wgmma(struct tile_code *t)
+{
+	struct cu *k = t->k;
+
+	cu_line(k, "dl_wgmma_fence();");
+	cu_line(k, "#pragma unroll");
+	cu_line(k, "for (int k = 0; k < 4; k++)");
+	cu_line(k, "\tdl_wgmma_%s(acc, dl_descriptor(shared_a + "
+		"dl_thread() / 128 * %lld, k), dl_descriptor(shared_b, k));",
+		mma_name(t) + strlen("dl_mma_"), 64 * row_elements(t, 0));
+	cu_line(k, "dl_wgmma_commit();");
+}
+
 static void put_multiply(struct tile_code *t)
 {
+	struct cu *k = t->k;
+
+	if (t->wgmma) {
+		fputs("#if DL_WGMMA\n", k->f);
+		put_wgmma(t);
+		fputs("#else\n", k->f);
+	}
 	if (t->mma)
 		put_mma(t);
 	else
 		put_squares(t);
+	if (t->wgmma)
+		fputs("#endif\n", k->f);
 }
 
 /* The next step is on its way to registers while this one is multiplied. */
@@ -472,6 +524,8 @@ static void put_sum_staged(struct tile_code *t, const char *type,
 	cu_line(k, "for (%s k0 = 0; k0 < %s; k0 += %lld) {", type, extent, kr);
 	k->depth++;
 	cu_line(k, "dl_copy_wait<%u>();", t->stages - 2);
+	if (t->wgmma)
+		cu_line(k, "dl_wgmma_wait();");
 	cu_line(k, "dl_barrier();");
 	cu_line(k, "const %s next = k0 + %lld;", type,
 		(t->stages - 1) * kr);
@@ -491,7 +545,44 @@ static void put_sum_staged(struct tile_code *t, const char *type,
 	k->depth--;
 	cu_line(k, "}");
 	cu_line(k, "dl_copy_wait<0>();");
+	if (t->wgmma)
+		cu_line(k, "dl_wgmma_wait();");
 	cu_line(k, "dl_barrier();");
+}
+
+/* The loops over what a thread of a warp has of mma tiles, `rows` by `cols`,
+ * with m, n and the sum; the last one is open. */
+static void put_mma_places(struct tile_code *t, unsigned rows, unsigned cols,
+			   const char *m, const char *n, const char *sum)
+{
+	struct cu *k = t->k;
+
+	cu_line(k, "#pragma unroll");
+	cu_line(k, "for (int r = 0; r < %u; r++)", rows);
+	cu_line(k, "#pragma unroll");
+	cu_line(k, "for (int c = 0; c < %u; c++)", cols);
+	cu_line(k, "#pragma unroll");
+	cu_line(k, "for (int e = 0; e < 4; e++) {");
+	k->depth++;
+	cu_line(k, "const int m = %s + r * 16 + lane / 4 + e / 2 * 8;", m);
+	cu_line(k, "const int n = %s + c * 8 + lane %% 4 * 2 + e %% 2;", n);
+	cu_line(k, "const %s sum = %s;", cu_type(t->sum), sum);
+}
+
+static void put_square_places(struct tile_code *t)
+{
+	struct cu *k = t->k;
+
+	cu_line(k, "#pragma unroll");
+	cu_line(k, "for (int r = 0; r < %u; r++)", t->down * SQUARE);
+	cu_line(k, "#pragma unroll");
+	cu_line(k, "for (int c = 0; c < %u; c++) {", t->across * SQUARE);
+	k->depth++;
+	cu_line(k, "const int m = ty * %d + r / %d * %lld + r %% %d;", SQUARE,
+		SQUARE, (long long)(t->mr / t->down), SQUARE);
+	cu_line(k, "const int n = tx * %d + c / %d * %lld + c %% %d;", SQUARE,
+		SQUARE, (long long)(t->nr / t->across), SQUARE);
+	cu_line(k, "const %s sum = acc[r][c];", cu_type(t->sum));
 }
 
 /* What comes of each sum, place by place. */
@@ -499,33 +590,28 @@ static void put_results(struct tile_code *t)
 {
 	struct cu *k = t->k;
 	struct block *b = t->op->region[2].block;
-	unsigned rows = t->mma ? t->down : t->down * SQUARE;
-	unsigned cols = t->mma ? t->across : t->across * SQUARE;
 
-	cu_line(k, "#pragma unroll");
-	cu_line(k, "for (int r = 0; r < %u; r++)", rows);
-	cu_line(k, "#pragma unroll");
-	cu_line(k, "for (int c = 0; c < %u; c++)", cols);
-	if (t->mma) {
-		cu_line(k, "#pragma unroll");
-		cu_line(k, "for (int e = 0; e < 4; e++) {");
-		k->depth++;
-		cu_line(k, "const int m = warp_m * %u + r * 16 + lane / 4 + "
-			"e / 2 * 8;", t->down * 16);
-		cu_line(k, "const int n = warp_n * %u + c * 8 + lane %% 4 * 2 "
-			"+ e %% 2;", t->across * 8);
-	} else {
-		cu_line(k, "{");
-		k->depth++;
-		cu_line(k, "const int m = ty * %d + r / %d * %lld + r %% %d;",
-			SQUARE, SQUARE, (long long)(t->mr / t->down), SQUARE);
-		cu_line(k, "const int n = tx * %d + c / %d * %lld + c %% %d;",
-			SQUARE, SQUARE, (long long)(t->nr / t->across),
-			SQUARE);
+	if (t->wgmma) {
+		fputs("#if DL_WGMMA\n", k->f);
+		put_mma_places(t, 1, (unsigned)t->nr / 8,
+			       "dl_thread() / 32 * 16", "0", "acc[c][e]");
+		k->depth--;
+		fputs("#else\n", k->f);
 	}
+	if (t->mma)
+		put_mma_places(t, t->down, t->across,
+			       arena_fmt(&k->c->temp, "warp_m * %u",
+					 t->down * 16),
+			       arena_fmt(&k->c->temp, "warp_n * %u",
+					 t->across * 8),
+			       "acc[r][c][e]");
+	else
+		put_square_places(t);
+	if (t->wgmma)
+		fputs("#endif\n", k->f);
 	cu_indent(k);
-	fprintf(k->f, "const %s v%u = acc[r][c]%s;\n", cu_type(t->sum),
-		cu_number(k, b->arg[0]), t->mma ? "[e]" : "");
+	fprintf(k->f, "const %s v%u = sum;\n", cu_type(t->sum),
+		cu_number(k, b->arg[0]));
 	put_region(t, 2, "m", "n");
 	k->depth--;
 	cu_line(k, "}");

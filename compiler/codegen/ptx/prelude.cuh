@@ -12,7 +12,7 @@ typedef unsigned long long u64;
 
 #define DL_FN __device__ __forceinline__
 #define DL_SHARED(type, name, n) __shared__ type name[n]
-extern __shared__ __align__(16) u8 dl_dynamic[];
+extern __shared__ __align__(1024) u8 dl_dynamic[];
 #define DL_SHARED_ALIGNED(type, name, n) __shared__ __align__(16) type name[n]
 
 // The start of a buffer: of the arena, of the weights, or the caller's.
@@ -319,6 +319,32 @@ DL_FN void dl_fragment_b(u32 (&b)[2], const u32 *p, int row)
 					     lane / 8 % 2 * 4)) : "memory");
 }
 
+// The same from rows of 32 words, in which 4 words number c of row r are at
+// c ^ r % 8; the tile begins at a row that is a multiple of 8.
+DL_FN const u32 *dl_swizzled(const u32 *p, int row, int chunk)
+{
+	return p + row * 32 + (chunk ^ row % 8) * 4;
+}
+DL_FN void dl_fragment_a_swizzled(u32 (&a)[4], const u32 *p, int first, int k)
+{
+	const int lane = dl_thread() % 32;
+	const u32 *q = dl_swizzled(p, first + lane % 16, k / 4 + lane / 16);
+
+	asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 "
+		     "{%0, %1, %2, %3}, [%4];"
+		     : "=r"(a[0]), "=r"(a[1]), "=r"(a[2]), "=r"(a[3])
+		     : "r"(dl_shared_address(q)) : "memory");
+}
+DL_FN void dl_fragment_b_swizzled(u32 (&b)[2], const u32 *p, int first, int k)
+{
+	const int lane = dl_thread() % 32;
+	const u32 *q = dl_swizzled(p, first + lane % 8, k / 4 + lane / 8 % 2);
+
+	asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 "
+		     "{%0, %1}, [%2];" : "=r"(b[0]), "=r"(b[1])
+		     : "r"(dl_shared_address(q)) : "memory");
+}
+
 // d += a * b, the sums in f32 ("f") or i32 ("r").
 #define DL_MMA(name, shape, d_type, types, reg) \
 	DL_FN void dl_mma_##name(d_type (&d)[4], const u32 (&a)[4], \
@@ -409,4 +435,77 @@ DL_FN void dl_mma_f16(float (&d)[4], const u32 (&a)[4], const u32 (&b)[2])
 		    : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
 		    : "r"(a[2 * i]), "r"(a[2 * i + 1]), "r"(b[i]));
 }
+#endif
+
+// ---- tensor cores of sm_90a ------------------------------------------
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+#define DL_WGMMA 1
+
+// 64 or more rows of 128 bytes, swizzled, from the step of 32 bytes number k
+// on: the address, 1024 bytes from 8 rows to the next, and the swizzle.
+DL_FN u64 dl_descriptor(const void *rows, int k)
+{
+	const u64 at = dl_shared_address(rows) + k * 32;
+
+	return (at & 0x3ffff) >> 4 | 1ull << 16 | 64ull << 32 | 1ull << 62;
+}
+DL_FN void dl_wgmma_fence()
+{
+	asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
+DL_FN void dl_wgmma_commit()
+{
+	asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+// All that was started has come; what this thread wrote to shared memory can be
+// read by the next.
+DL_FN void dl_wgmma_wait()
+{
+	asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+	asm volatile("fence.proxy.async;" ::: "memory");
+}
+
+#define DL_REG4(d, c, i) c(d[i][0]), c(d[i][1]), c(d[i][2]), c(d[i][3])
+#define DL_REG32(d, c) \
+	DL_REG4(d, c, 0), DL_REG4(d, c, 1), DL_REG4(d, c, 2), \
+	DL_REG4(d, c, 3), DL_REG4(d, c, 4), DL_REG4(d, c, 5), \
+	DL_REG4(d, c, 6), DL_REG4(d, c, 7)
+#define DL_REG64(d, c) DL_REG32(d, c), \
+	DL_REG4(d, c, 8), DL_REG4(d, c, 9), DL_REG4(d, c, 10), \
+	DL_REG4(d, c, 11), DL_REG4(d, c, 12), DL_REG4(d, c, 13), \
+	DL_REG4(d, c, 14), DL_REG4(d, c, 15)
+#define DL_LIST32 \
+	"%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, " \
+	"%15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, " \
+	"%28, %29, %30, %31"
+#define DL_LIST64 DL_LIST32 ", " \
+	"%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, " \
+	"%45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, " \
+	"%58, %59, %60, %61, %62, %63"
+#define DL_F(x) "+f"(x)
+#define DL_R(x) "+r"(x)
+// `end` are the scales and, of half floats, that no operand is transposed.
+#define DL_WGMMA_FN(name, type, k, types, c, end) \
+	DL_FN void dl_wgmma_##name(type (&d)[8][4], u64 a, u64 b) \
+	{ \
+		asm volatile("wgmma.mma_async.sync.aligned.m64n64" k "." \
+			     types " {" DL_LIST32 "}, %32, %33, " end ";" \
+			     : DL_REG32(d, c) : "l"(a), "l"(b)); \
+	} \
+	DL_FN void dl_wgmma_##name(type (&d)[16][4], u64 a, u64 b) \
+	{ \
+		asm volatile("wgmma.mma_async.sync.aligned.m64n128" k "." \
+			     types " {" DL_LIST64 "}, %64, %65, " end ";" \
+			     : DL_REG64(d, c) : "l"(a), "l"(b)); \
+	}
+DL_WGMMA_FN(f16, float, "k16", "f32.f16.f16", DL_F, "1, 1, 1, 0, 0")
+DL_WGMMA_FN(bf16, float, "k16", "f32.bf16.bf16", DL_F, "1, 1, 1, 0, 0")
+DL_WGMMA_FN(i8_i8, i32, "k32", "s32.s8.s8", DL_R, "1")
+DL_WGMMA_FN(i8_u8, i32, "k32", "s32.s8.u8", DL_R, "1")
+DL_WGMMA_FN(u8_i8, i32, "k32", "s32.u8.s8", DL_R, "1")
+DL_WGMMA_FN(u8_u8, i32, "k32", "s32.u8.u8", DL_R, "1")
+#else
+#define DL_WGMMA 0
+DL_FN void dl_wgmma_wait() {}
 #endif

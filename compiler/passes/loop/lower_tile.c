@@ -248,14 +248,12 @@ static bool multiplies_narrow(const struct gemm *t)
 	       (ta == DT_F16 || (ta == DT_BF16 && mma));
 }
 
-/* Elements of k in shared memory at once. */
-static int64_t steps(const struct gemm *t)
+/* What goes to shared memory. */
+static struct value *stored(const struct gemm *t, unsigned i)
 {
-	bool narrow = multiplies_narrow(t);
+	struct value *v = t->factor[i];
 
-	if (narrow && t->fold->out[0].type->dtype == DT_I32)
-		return 64;
-	return narrow || t->fp32 ? 32 : t->mr == 128 ? 8 : 16;
+	return multiplies_narrow(t) ? v->def->in[0].val : v;
 }
 
 static int64_t tiles(const struct gemm *t, int64_t mr, int64_t nr)
@@ -290,7 +288,6 @@ static void choose_sizes(struct gemm *t)
 	if (t->fold->out[0].type->dtype == DT_F32 && !multiplies_narrow(t) &&
 	    t->ctx->target->gpu[0]->mma)
 		t->fp32 = t->ctx->fp32;
-	t->kr = steps(t);
 }
 
 /* ---- constants ------------------------------------------------------ */
@@ -406,15 +403,13 @@ static void emit_factor(struct gemm *t, struct op *op, unsigned i,
 	struct block *b = open_region(t, op, i);
 	const struct expr *at = block_add_iv(c, b, expr_const(c, size));
 	const struct expr *k = block_add_iv(c, b, t->sum.extent);
-	struct value *v = t->factor[i];
+	struct value *v;
 
 	bind_around(t, a);
 	count_side(t, s, expr_add(c, first, at));
 	count_side(t, &t->sum, k);
 	t->left = left_of(t, s, first, size, at);
-	if (multiplies_narrow(t))
-		v = v->def->in[0].val;
-	v = emit(t, v);
+	v = emit(t, stored(t, i));
 	build(&t->b, &(struct op_spec){ .code = OP_loop_yield, .n_in = 1,
 					.in = &v });
 }
@@ -501,11 +496,7 @@ static bool along_sum(struct gemm *t, unsigned i)
  * more to it. */
 static struct op *plain_load(const struct gemm *t, unsigned i)
 {
-	struct value *v = t->factor[i];
-
-	if (multiplies_narrow(t))
-		v = v->def->in[0].val;
-	return def_of(v, OP_nest_load);
+	return def_of(stored(t, i), OP_nest_load);
 }
 
 /* Along what neighbours lie: the variable. */
@@ -603,6 +594,20 @@ static void turn_constant(struct gemm *t, unsigned i)
 	op_set_exprs(c, load, A_idx, rank, idx);
 }
 
+/* Elements of k in shared memory at once: rows of 128 bytes where copies go
+ * there on the side, of 64 by way of registers. */
+static int64_t steps(struct gemm *t)
+{
+	int64_t size = (int64_t)dtype_size(stored(t, 0)->type->dtype);
+	bool copies = t->ctx->target->gpu[0]->mma;
+
+	if (!multiplies_narrow(t) && !t->fp32)
+		return t->mr == 128 ? 8 : 16;
+	for (unsigned i = 0; i < 2; i++)
+		copies = copies && along_sum(t, i) && vector(t, i) > 1;
+	return (copies ? 128 : 64) / size;
+}
+
 static void emit_kernel(struct gemm *t)
 {
 	struct ctx *c = t->ctx;
@@ -663,6 +668,7 @@ bool lower_tile(struct ctx *c, struct op *op, struct value *into)
 	/* Tensor cores read rows of k. */
 	for (unsigned i = 0; i < 2 && (multiplies_narrow(&t) || t.fp32); i++)
 		turn_constant(&t, i);
+	t.kr = steps(&t);
 	t.out = into ? into : new_buffer(&t.b, &op->out[0]);
 	emit_kernel(&t);
 	value_replace(&op->out[0], t.out);
