@@ -435,6 +435,18 @@ int32_t dlrt_gpu_run(struct dlrt_gpu *g, const struct dlrt_call *call)
 
 /* ---- calls on memory of the device ---------------------------------- */
 
+/* Kernels load 16 bytes at once. */
+static bool is_aligned(const struct dlrt_model *m, const struct dlrt_call *call)
+{
+	uintptr_t all = 0;
+
+	for (uint32_t i = 0; i < m->n_inputs; i++)
+		all |= (uintptr_t)call->inputs[i];
+	for (uint32_t i = 0; i < m->n_outputs; i++)
+		all |= (uintptr_t)call->outputs[i];
+	return all % 16 == 0;
+}
+
 int32_t dlrt_gpu_run_device(struct dlrt_gpu *g, const struct dlrt_call *call,
 			    void *stream)
 {
@@ -445,7 +457,7 @@ int32_t dlrt_gpu_run_device(struct dlrt_gpu *g, const struct dlrt_call *call,
 	int32_t ret = 0;
 
 	*g->message = 0;
-	if (lacks_pointers(m, call))
+	if (lacks_pointers(m, call) || !is_aligned(m, call))
 		return DLRT_ARG;
 	bytes = m->workspace(call->dims);
 	if (!bytes)

@@ -92,9 +92,15 @@ struct gpu_image {
 	struct blob data;		/* malloc'ed */
 };
 
+/* A loop.kernel: its row of `kernel`, and another one with indices of 32 bits
+ * for calls where `bound` fits; NULL: for none. */
+struct gpu_launch {
+	unsigned row, narrow;
+	const struct expr *bound;
+};
+
 struct gpu_code {
-	/* Of each loop.kernel in the order of the text: its row of kernel. */
-	VEC(unsigned) row;
+	VEC(struct gpu_launch) launch;	/* in the order of the text */
 	VEC(struct gpu_kernel) kernel;
 	VEC(struct gpu_image) image;
 	unsigned min_driver;

@@ -481,7 +481,7 @@ static bool tile(struct verifier *v, const struct op *op)
 	    op_int(op, A_nr) < 32 || op_int(op, A_nr) % 32 ||
 	    op_int(op, A_mr) > 128 || op_int(op, A_nr) > 128 ||
 	    op_int(op, A_kr) < 8 || op_int(op, A_kr) % 8 ||
-	    op_int(op, A_kr) > 64)
+	    op_int(op, A_kr) > 128)
 		return E("has a tile that no block of threads computes");
 	return expr_atom(a->iv[1])->a == expr_atom(b->iv[1])->a ||
 	       E("sums over two extents");

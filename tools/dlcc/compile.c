@@ -250,7 +250,7 @@ static bool make_code(struct job *job, struct codegen_options *co,
 	ok = codegen_gpu(job->m, co, &code);
 	if (ok && job->o->verbose)
 		fprintf(stderr, "dlcc: %zu kernels for %zu launches%s\n",
-			code.kernel.n, code.row.n,
+			code.kernel.n, code.launch.n,
 			code.spills ? ", some of which spill registers" : "");
 	co->gpu = &code;
 	if (kind == CODEGEN_PTX || kind == CODEGEN_CUBIN)

@@ -190,7 +190,19 @@ static void launch_kernel(struct entry *e, struct kernel *k)
 {
 	struct cg *g = e->g;
 	unsigned n = put_args(e, &k->args);
-	LLVMValueRef row = cg_int(g, g->o->gpu->row.v[e->n_kernels++]);
+	const struct gpu_launch *l = &g->o->gpu->launch.v[e->n_kernels++];
+	LLVMValueRef row = cg_int(g, l->row), over = NULL, fits;
+
+	if (l->bound) {
+		fits = LLVMBuildICmp(g->b, LLVMIntSLE,
+				     cg_checked_expr(g, l->bound, &over),
+				     cg_int(g, INT32_MAX), "");
+		if (over)
+			fits = LLVMBuildAnd(g->b, fits,
+					    LLVMBuildNot(g->b, over, ""), "");
+		row = LLVMBuildSelect(g->b, fits, cg_int(g, l->narrow), row,
+				      "");
+	}
 	LLVMValueRef arg[] = {
 		e->device,
 		LLVMBuildGEP2(g->b, g->kernel_type, g->kernels, &row, 1, ""),

@@ -16,10 +16,14 @@ struct cu {
 	unsigned depth;			/* of indentation */
 	struct op *kernel;
 	unsigned threads;		/* of a block */
+	unsigned shared_bytes;		/* of dynamic shared memory */
 	/* The threads of a block share each point, and take turns in the loops
 	 * that have a width; else each thread has a point. */
 	bool shared_point;
 	bool in_lanes;			/* inside of such a loop */
+	unsigned vector;		/* neighbours that a thread takes */
+	struct map wide_ops;		/* accesses to all of these at once,
+					 * by an address of theirs -> itself */
 	bool wide;			/* indices have 64 bits */
 	struct map vals;		/* value id -> its number + 1 */
 	struct map atoms;		/* serial -> name */
@@ -39,14 +43,27 @@ void cu_define(struct cu *k, const struct value *v);
 const char *cu_val(struct cu *k, const struct value *v);
 unsigned cu_number(struct cu *k, const struct value *v);
 void cu_op(struct cu *k, struct op *op);
+/* Address of the element that a mem.load or mem.store is at; in *cond when it
+ * is, or NULL: always. */
+const char *cu_address(struct cu *k, const struct op *op, const char **cond);
+
+/* ---- cuda_vector.c -------------------------------------------------- */
+
+/* Points side by side that a thread should take; 1: none but its own. */
+unsigned cu_vector(struct cu *k);
+/* The kernel's body for k->vector points. */
+void cu_vector_point(struct cu *k);
+/* Of a load or store of all of these: the element of the point at hand. */
+const char *cu_lane(struct cu *k, const struct op *op);
 
 /* ---- cuda_expr.c ---------------------------------------------------- */
 
 const char *cu_expr(struct cu *k, const struct op *op, const struct expr *e);
-/* Do all indices and extents of the kernel fit 31 bits, in all calls and with
- * all that is computed on the way? */
-bool cu_fits_int(struct ctx *c, struct op *kernel,
-		 const struct kernel_args *args);
+/* What all indices and extents of the kernel, and all that is computed on the
+ * way, are at most, as an expression that the host can compute; NULL: unknown.
+ * Below 2^31 they fit an int. */
+const struct expr *cu_int_bound(struct ctx *c, struct op *kernel,
+				const struct kernel_args *args);
 
 /* ---- cuda_scalar.c -------------------------------------------------- */
 
@@ -70,8 +87,8 @@ void cu_for(struct cu *k, struct op *op);
 
 /* ---- cuda_tile.c ---------------------------------------------------- */
 
-/* Threads of the block that computes the tile. */
-unsigned cu_tile_threads(const struct op *op);
+/* Threads of the block that computes the tile; sets k->shared_bytes. */
+unsigned cu_tile_threads(struct cu *k, struct op *op);
 void cu_tile(struct cu *k, struct op *op);
 
 /* ---- nvrtc.c -------------------------------------------------------- */

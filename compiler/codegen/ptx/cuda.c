@@ -114,6 +114,15 @@ static const char *guards(struct cu *k, const struct op *op)
 	return all;
 }
 
+const char *cu_address(struct cu *k, const struct op *op, const char **cond)
+{
+	const struct value *buf = op->in[op->code == OP_mem_store].val;
+
+	*cond = guards(k, op);
+	return arena_fmt(&k->c->temp, "(%s + %s)", buffer(k, buf),
+			 offset(k, op, buf));
+}
+
 static void load(struct cu *k, const struct op *op)
 {
 	const struct value *buf = op->in[0].val;
@@ -121,7 +130,9 @@ static void load(struct cu *k, const struct op *op)
 	const char *b = buffer(k, buf), *off = offset(k, op, buf), *x;
 	const char *cond = guards(k, op);
 
-	if (dtype_is_packed(t))
+	if (map_get(&k->wide_ops, (uintptr_t)op))
+		x = cu_lane(k, op);
+	else if (dtype_is_packed(t))
 		x = arena_fmt(&k->c->temp, "dl_packed_load_%s(%s, %s, %u)",
 			      dtype_info[t].kind == DK_INT ? "i" : "u", b, off,
 			      dtype_info[t].bits);
@@ -146,6 +157,10 @@ static void store(struct cu *k, const struct op *op)
 	const char *x = cu_to_mem(k, t, cu_val(k, op->in[0].val));
 	const char *cond = guards(k, op);
 
+	if (map_get(&k->wide_ops, (uintptr_t)op)) {
+		cu_line(k, "%s = %s;", cu_lane(k, op), x);
+		return;
+	}
 	/* All threads come here with the same. */
 	if (k->shared_point && !k->in_lanes)
 		cond = cond ? arena_fmt(&k->c->temp, "dl_thread() == 0 && %s",
@@ -187,7 +202,7 @@ static void find_shared(void *arg, struct op *op)
 	if (op->code == OP_loop_for && op_int(op, A_width) > 1)
 		k->threads = target_lanes(k->c->target, 32);
 	if (op->code == OP_kern_tile)
-		k->threads = cu_tile_threads(op);
+		k->threads = cu_tile_threads(k, op);
 }
 
 struct stored {
@@ -225,7 +240,7 @@ static void put_params(struct cu *k, const struct kernel_args *args)
 		char *name = arena_fmt(&k->c->temp, "n%zu", i);
 
 		map_put(&k->atoms, args->atoms.v[i]->serial, name);
-		fprintf(k->f, ",\n\ti64 %s", name);
+		fprintf(k->f, ",\n\ti64 %s%s", name, k->wide ? "" : "_");
 	}
 	fputs(",\n\ti64 points)\n", k->f);
 }
@@ -257,13 +272,26 @@ static void put_point(struct cu *k)
 	}
 }
 
-static void put_body(struct cu *k)
+/* What the compiler may know of a buffer's address. */
+static void put_aligned(struct cu *k, const struct kernel_args *args)
+{
+	for (size_t i = 0; i < args->bufs.n; i++)
+		cu_line(k, "DL_ALIGNED(b%zu);", i);
+}
+
+static void put_body(struct cu *k, const struct kernel_args *args)
 {
 	const char *t = k->wide ? "i64" : "int";
 	bool serial = k->threads == 1;
 
 	fputs("{\n", k->f);
 	k->depth = 1;
+	put_aligned(k, args);
+	/* All are known to fit. */
+	for (size_t i = 0; i < args->atoms.n && !k->wide; i++)
+		cu_line(k, "const int n%zu = (int)n%zu_;", i, i);
+	if (k->vector > 1)
+		cu_line(k, "points /= %u;", k->vector);
 	if (serial)
 		cu_line(k, "for (%s p = 0; p < (%s)points; p++) {", t, t);
 	else if (k->shared_point)
@@ -274,23 +302,28 @@ static void put_body(struct cu *k)
 			"p < (%s)points; p += (%s)dl_blocks() * %u) {", t, t,
 			k->threads, t, t, k->threads);
 	k->depth++;
-	put_point(k);
-	for (struct op *op = op_body(k->kernel)->first; op; op = op->next)
-		cu_op(k, op);
+	if (k->vector > 1) {
+		cu_vector_point(k);
+	} else {
+		put_point(k);
+		for (struct op *op = op_body(k->kernel)->first; op;
+		     op = op->next)
+			cu_op(k, op);
+	}
 	k->depth--;
 	cu_line(k, "}");
 	fputs("}\n", k->f);
 }
 
 /* The kernel behind its name, malloc'ed. */
-static char *kernel_text(struct ctx *c, struct op *op, struct gpu_kernel *row)
+static char *kernel_text(struct ctx *c, struct op *op, bool wide,
+			 const struct kernel_args *args,
+			 struct gpu_kernel *row)
 {
-	struct cu k = { .c = c, .kernel = op };
-	struct kernel_args args;
+	struct cu k = { .c = c, .kernel = op, .wide = wide };
 	char *text = NULL;
 	size_t size;
 
-	kernel_args(op, &args);
 	k.f = open_memstream(&text, &size);
 	if (!k.f)
 		fatal(EXIT_LIMIT, "out of memory");
@@ -301,13 +334,16 @@ static char *kernel_text(struct ctx *c, struct op *op, struct gpu_kernel *row)
 	k.shared_point = k.threads > 1;
 	if (!k.threads)
 		k.threads = FLAT_THREADS;
-	k.wide = !cu_fits_int(c, op, &args);
-	put_params(&k, &args);
-	put_body(&k);
+	k.vector = k.threads == FLAT_THREADS ? cu_vector(&k) : 1;
+	put_params(&k, args);
+	put_body(&k, args);
 	fclose(k.f);
 	row->threads = k.threads;
-	row->points = k.threads == 1 ? 0 : k.shared_point ? 1 : k.threads;
-	kernel_args_free(&args);
+	row->shared_bytes = k.shared_bytes;
+	row->points = k.threads == 1	? 0
+		      : k.shared_point ? 1
+				       : k.threads * k.vector;
+	map_free(&k.wide_ops);
 	map_free(&k.vals);
 	map_free(&k.atoms);
 	map_free(&k.bufs);
@@ -328,29 +364,49 @@ static void add_node(void *arg, struct op *op)
 	vec_push(&k->nodes, op->loc);
 }
 
-static void add_kernel(void *arg, struct op *op)
+/* Its row; kernels of the same text are one. */
+static unsigned add_text(struct cuda_kernels *all, struct op *op, bool wide,
+			 const struct kernel_args *args)
 {
-	struct cuda_kernels *all = arg;
-	struct gpu_kernel row = { 0 };
 	struct cuda_kernel k = { 0 };
+	unsigned at = 0;
 
-	if (op->code != OP_loop_kernel)
-		return;
-	k.text = kernel_text(all->c, op, &row);
-	size_t at = 0;
-
+	k.text = kernel_text(all->c, op, wide, args, &k.row);
 	while (at < all->kernel.n && strcmp(all->kernel.v[at].text, k.text))
 		at++;
-	vec_push(&all->row, (unsigned)at);
 	if (at < all->kernel.n) {
 		free(k.text);
 	} else {
-		k.row = row;
-		k.row.name = arena_fmt(&all->c->perm, "k%zu", at);
+		k.row.name = arena_fmt(&all->c->perm, "k%u", at);
 		vec_push(&all->kernel, k);
 	}
 	add_node(&all->kernel.v[at], op);
 	block_walk(op_body(op), add_node, &all->kernel.v[at]);
+	return at;
+}
+
+static void add_kernel(void *arg, struct op *op)
+{
+	struct cuda_kernels *all = arg;
+	struct gpu_launch launch = { 0 };
+	const struct expr *bound;
+	struct kernel_args args;
+	int64_t most;
+
+	if (op->code != OP_loop_kernel)
+		return;
+	kernel_args(op, &args);
+	bound = cu_int_bound(all->c, op, &args);
+	if (bound && expr_is_const(bound, &most)) {
+		launch.row = add_text(all, op, most > INT32_MAX, &args);
+	} else {
+		launch.row = add_text(all, op, true, &args);
+		launch.bound = bound;
+		if (bound)
+			launch.narrow = add_text(all, op, false, &args);
+	}
+	vec_push(&all->launch, launch);
+	kernel_args_free(&args);
 }
 
 void cuda_kernels(struct module *m, struct cuda_kernels *all)
@@ -366,7 +422,7 @@ void cuda_kernels_free(struct cuda_kernels *all)
 		vec_free(&all->kernel.v[i].nodes);
 	}
 	vec_free(&all->kernel);
-	vec_free(&all->row);
+	vec_free(&all->launch);
 }
 
 /* Names of nodes are any bytes: none may end the comment or the line. */

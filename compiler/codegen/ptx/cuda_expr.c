@@ -69,94 +69,101 @@ const char *cu_expr(struct cu *k, const struct op *op, const struct expr *e)
 	}
 	if (!sum)
 		return k->wide ? "(i64)0" : "0";
-	return e->n > 1 ? arena_fmt(temp, "(%s)", sum) : sum;
+	/* It may get a cast or a division around it. */
+	return expr_atom(e) || (e->n == 1 && !e->term[0].n)
+		       ? sum
+		       : arena_fmt(temp, "(%s)", sum);
 }
 
 /* ---- 32 bits -------------------------------------------------------- */
 
-/* The most that any step of computing e comes to, or -1. */
-static int64_t most(struct ctx *c, const struct expr *e)
+/*
+ * The most that any step of computing e comes to, as an expression over symbols
+ * and the variables around the kernel; NULL when nothing bounds it.
+ */
+static const struct expr *most(struct ctx *c, const struct expr *e)
 {
-	int64_t sum = 0;
+	const struct expr *sum = expr_const(c, 0);
 
 	for (uint32_t i = 0; i < e->n; i++) {
 		const struct term *t = &e->term[i];
-		int64_t p = t->coef < 0 ? -t->coef : t->coef;
+		const struct expr *p;
 
-		if (t->coef == INT64_MIN || p > INT32_MAX)
-			return -1;
+		if (t->coef == INT64_MIN)
+			return NULL;
+		p = expr_const(c, t->coef < 0 ? -t->coef : t->coef);
 		for (uint32_t j = 0; j < t->n; j++) {
 			const struct atom *a = t->atom[j];
-			int64_t x, y;
+			const struct expr *x = NULL, *y;
 
 			switch (a->kind) {
-			case ATOM_IV:
-				if (!expr_is_const(a->a, &x))
-					return -1;
+			case ATOM_SYM:
+				x = a->id == 1 ? NULL : expr_of_atom(c, a);
 				break;
-			case ATOM_ARG:
-				if (!a->a || !expr_is_const(a->a, &x))
-					return -1;
-				break;
+			case ATOM_DIM: x = expr_of_atom(c, a); break;
+			case ATOM_IV: x = most(c, a->a); break;
+			case ATOM_ARG: x = a->a ? most(c, a->a) : NULL; break;
 			case ATOM_DIV: case ATOM_MOD: case ATOM_MIN:
 			case ATOM_MAX:
 				x = most(c, a->a);
 				y = most(c, a->b);
-				if (x < 0 || y < 0)
-					return -1;
-				x = x > y ? x : y;
+				x = x && y ? expr_max(c, x, y) : NULL;
 				break;
-			default: return -1;
+			default: break;
 			}
-			p = x > INT32_MAX ? x : p * (x < 1 ? 1 : x);
-			if (p > INT32_MAX)
-				return -1;
+			if (!x)
+				return NULL;
+			p = expr_mul(c, p, x);
 		}
-		sum += p;
+		sum = expr_add(c, sum, p);
 	}
-	return sum > INT32_MAX ? -1 : sum;
+	return sum;
 }
 
-struct fits {
+struct bound {
 	struct ctx *c;
-	bool yes;
+	const struct expr *most;	/* NULL: none */
 };
 
-static void fits_ivs(struct fits *f, const struct block *b)
+static void bound_add(struct bound *b, const struct expr *e)
 {
-	for (unsigned i = 0; i < b->n_iv; i++)
-		f->yes = f->yes && most(f->c, expr_atom(b->iv[i])->a) >= 0;
+	const struct expr *m = b->most && e ? most(b->c, e) : NULL;
+
+	b->most = m ? expr_max(b->c, b->most, m) : NULL;
 }
 
-static void fits_op(void *arg, struct op *op)
+static void bound_ivs(struct bound *b, const struct block *block)
 {
-	struct fits *f = arg;
+	for (unsigned i = 0; i < block->n_iv; i++)
+		bound_add(b, expr_atom(block->iv[i])->a);
+}
 
-	for (unsigned i = 0; i < op->n_attr && f->yes; i++)
+static void bound_op(void *arg, struct op *op)
+{
+	struct bound *b = arg;
+
+	for (unsigned i = 0; i < op->n_attr; i++)
 		if (op->attr[i].val->kind == AT_EXPRS &&
 		    op->attr[i].name != A_extent)
 			for (size_t j = 0; j < op->attr[i].val->n; j++)
-				f->yes = f->yes &&
-					 most(f->c,
-					      op->attr[i].val->exprs[j]) >= 0;
+				bound_add(b, op->attr[i].val->exprs[j]);
 	for (unsigned r = 0; r < op->n_region; r++)
-		fits_ivs(f, op->region[r].block);
+		bound_ivs(b, op->region[r].block);
 }
 
-bool cu_fits_int(struct ctx *c, struct op *kernel,
-		 const struct kernel_args *args)
+const struct expr *cu_int_bound(struct ctx *c, struct op *kernel,
+				const struct kernel_args *args)
 {
-	struct fits f = { c, true };
-	int64_t n;
+	enum { BEYOND = 8 };
+	struct bound b = { c, expr_const(c, 0) };
 
-	/* Blocks and threads count beyond the last point. */
-	if (!expr_is_const(kernel_points(c, kernel), &n) || n > INT32_MAX / 2)
-		return false;
+	/* Threads count beyond the last point; rows are padded. */
+	bound_add(&b, expr_scale(c, kernel_points(c, kernel), BEYOND));
 	for (size_t i = 0; i < args->bufs.n; i++)
-		if (!expr_is_const(type_elems(c, args->bufs.v[i]->type), &n) ||
-		    n > INT32_MAX / 8)
-			return false;
-	fits_ivs(&f, op_body(kernel));
-	block_walk(op_body(kernel), fits_op, &f);
-	return f.yes;
+		bound_add(&b, expr_scale(c, type_elems(c,
+						       args->bufs.v[i]->type),
+					 BEYOND));
+	bound_ivs(&b, op_body(kernel));
+	block_walk(op_body(kernel), bound_op, &b);
+	return b.most && expr_is_poison(b.most) ? NULL : b.most;
 }

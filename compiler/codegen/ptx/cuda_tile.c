@@ -9,16 +9,22 @@
  * cores: a warp has mma.m16n8 tiles of 32 bytes of k, whose fragments (PTX ISA,
  * "Matrix fragments for mma.m16n8k16" and its kin) are the same words for all
  * types when rows in shared memory are rows of k.  Rows are padded by four
- * words, so that the 32 lanes of a load fall into different banks.
+ * words, so that the 32 lanes of a load fall into different banks.  Where copies
+ * go on the side rows have 128 bytes, in which the 16 bytes number c of row r
+ * are at c ^ r % 8: that is the swizzle of 128 bytes by which wgmma reads, too
+ * (PTX ISA, "Shared memory matrix layout"), on GPUs that have it.
  *
  * A product of f32 as three of tf32: Ootomo and Yokota, "Recovering single
  * precision accuracy from Tensor Cores while surpassing the FP32 theoretical
  * peak performance", section 3.
  */
+#include <string.h>
+
 #include "codegen/ptx/cu.h"
 
 enum {
 	SQUARE = 4,		/* places of a thread that are neighbours */
+	STAGES = 3,		/* of copies, of which one is multiplied */
 	PAD = 4,		/* elements, or words, behind a row */
 	WORD = 4,		/* bytes */
 	MMA_WORDS = 8,		/* of k in one mma */
@@ -36,11 +42,19 @@ struct tile_code {
 	/* By the thread: squares down and across; of a warp: mma tiles. */
 	unsigned down, across;
 	unsigned warps_n;	/* of mma: warps side by side */
+	long long vector[2];	/* elements that are loaded at once */
+	bool whole;		/* no step of k is cut */
+	unsigned stages;	/* of asynchronous copies; 0: by registers */
+	bool wgmma;		/* where the GPU has it */
 };
+
+static long long shared_elements(const struct tile_code *t, unsigned i);
 
 static struct tile_code describe(struct cu *k, struct op *op)
 {
 	struct tile_code t = { .k = k, .op = op };
+	bool mma = k->c->target->gpu[0]->mma;
+	int64_t extent;
 	t.mr = op_int(op, A_mr);
 	t.nr = op_int(op, A_nr);
 	t.kr = op_int(op, A_kr);
@@ -49,6 +63,14 @@ static struct tile_code describe(struct cu *k, struct op *op)
 	t.sum = op->region[2].block->arg[0]->type->dtype;
 	t.fp32 = (enum fp32_form)op_int(op, A_fp32);
 	t.mma = t.in[0] != t.sum || t.fp32 != FP32_IEEE;
+	t.vector[0] = op_int(op, A_a_vector);
+	t.vector[1] = op_int(op, A_b_vector);
+	t.whole = expr_is_const(expr_atom(op->region[0].block->iv[1])->a,
+				&extent) &&
+		  extent % t.kr == 0;
+	if (t.mma && mma && t.vector[0] > 1 && t.vector[1] > 1 &&
+	    op_int(op, A_a_along_k) && op_int(op, A_b_along_k))
+		t.stages = STAGES;
 	if (t.mma) {
 		/* Warps of 64 x 32 places, or what there is. */
 		int64_t rows = t.mr > 64 ? 64 : t.mr > 32 ? 32 : 16;
@@ -57,6 +79,8 @@ static struct tile_code describe(struct cu *k, struct op *op)
 		t.across = t.nr > 32 ? 4 : 2;
 		t.warps_n = (unsigned)(t.nr / (t.across * 8));
 		t.threads = (unsigned)(t.mr / rows) * t.warps_n * WARP;
+		t.wgmma = t.stages && !t.fp32 &&
+			  t.mr * 2 == t.threads;
 		return t;
 	}
 	t.down = t.mr >= 128 ? 2 : 1;
@@ -66,9 +90,16 @@ static struct tile_code describe(struct cu *k, struct op *op)
 	return t;
 }
 
-unsigned cu_tile_threads(const struct op *op)
+unsigned cu_tile_threads(struct cu *k, struct op *op)
 {
-	return describe(NULL, (struct op *)(uintptr_t)op).threads;
+	struct tile_code t = describe(k, op);
+
+	k->shared_bytes = 0;
+	for (unsigned i = 0; i < 2; i++)
+		k->shared_bytes += t.stages *
+				   (unsigned)(shared_elements(&t, i) *
+					      (long long)dtype_size(t.in[i]));
+	return t.threads;
 }
 
 /* ---- loading -------------------------------------------------------- */
@@ -76,6 +107,11 @@ unsigned cu_tile_threads(const struct op *op)
 static const char *factor_name(unsigned i)
 {
 	return i ? "b" : "a";
+}
+
+static long long side(const struct tile_code *t, unsigned i)
+{
+	return i ? t->nr : t->mr;
 }
 
 /* The ops of a region, with its two variables named. */
@@ -95,104 +131,184 @@ static void put_region(struct tile_code *t, unsigned i, const char *first,
 	k->in_lanes = false;
 }
 
-/* Elements of a factor that each thread loads. */
-static int64_t loads(const struct tile_code *t, unsigned i)
+/* Elements from one row of k to the next. */
+static long long row_elements(const struct tile_code *t, unsigned i)
 {
-	return (i ? t->nr : t->mr) * t->kr / t->threads;
+	if (t->stages)
+		return t->kr;
+	return t->kr + PAD * WORD / (long long)dtype_size(t->in[i]);
+}
+
+static long long row_words(const struct tile_code *t)
+{
+	return row_elements(t, 0) * (long long)dtype_size(t->in[0]) / WORD;
+}
+
+/* Elements of a factor in shared memory, for one step. */
+static long long shared_elements(const struct tile_code *t, unsigned i)
+{
+	return t->mma ? side(t, i) * row_elements(t, i)
+		      : t->kr * (side(t, i) + PAD);
+}
+
+/* Groups of neighbours that each thread loads. */
+static long long loads(const struct tile_code *t, unsigned i)
+{
+	return side(t, i) * t->kr / t->threads / t->vector[i];
+}
+
+/* Names the place of group e: threads side by side take what lies side by
+ * side. */
+static void put_place(struct tile_code *t, unsigned i, const char *k_type,
+		      const char *k0)
+{
+	struct cu *k = t->k;
+	bool along_k = op_int(t->op, i ? A_b_along_k : A_a_along_k);
+	long long v = t->vector[i];
+	long long line = (along_k ? t->kr : side(t, i)) / v;
+	const char *by = v > 1 ? arena_fmt(&k->c->temp, " * %lld", v) : "";
+
+	cu_line(k, "const int at = e * %u + dl_thread();", t->threads);
+	cu_line(k, "const int row = at %c %lld%s;", along_k ? '/' : '%', line,
+		along_k ? "" : by);
+	cu_line(k, "const %s k = %sat %c %lld%s;", k_type, k0,
+		along_k ? '%' : '/', line, along_k ? by : "");
+}
+
+/* "(16 bytes at the element that the region loads)", and in *cond when they
+ * are there, or NULL. */
+static const char *vector_address(struct tile_code *t, unsigned i,
+				  const char **cond)
+{
+	struct cu *k = t->k;
+	struct block *b = t->op->region[i].block;
+
+	map_put(&k->atoms, expr_atom(b->iv[0])->serial, (void *)"row");
+	map_put(&k->atoms, expr_atom(b->iv[1])->serial, (void *)"k");
+	return cu_address(k, b->last->in[0].val->def, cond);
 }
 
 /*
- * load_a(k0): registers load_a[] from memory; zeros beyond the last k.  Threads
- * side by side take what lies side by side.
+ * load_a(k0): registers reg_a[] from memory; zeros beyond the last k and where
+ * a guard fails.
  */
 static void put_load(struct tile_code *t, unsigned i)
 {
 	struct cu *k = t->k;
 	const char *name = factor_name(i), *type = k->wide ? "i64" : "int";
 	const struct block *b = t->op->region[i].block;
-	int64_t rows = i ? t->nr : t->mr, extent;
-	bool along_k = op_int(t->op, i ? A_b_along_k : A_a_along_k);
 	const struct expr *sum = expr_atom(b->iv[1])->a;
-	bool whole = expr_is_const(sum, &extent) && extent % t->kr == 0;
-	const char *x;
+	bool whole = t->whole, vector = t->vector[i] > 1;
+	const char *x, *cond;
 
-	cu_line(k, "%s reg_%s[%lld];", cu_mem_type(t->in[i]), name,
-		(long long)loads(t, i));
+	cu_line(k, "%s reg_%s[%lld];",
+		vector ? "uint4" : cu_mem_type(t->in[i]), name, loads(t, i));
 	cu_line(k, "const auto load_%s = [&](%s k0) {", name, type);
 	k->depth++;
 	cu_line(k, "#pragma unroll");
-	cu_line(k, "for (int e = 0; e < %lld; e++) {", (long long)loads(t, i));
+	cu_line(k, "for (int e = 0; e < %lld; e++) {", loads(t, i));
 	k->depth++;
-	cu_line(k, "const int at = e * %u + dl_thread();", t->threads);
-	cu_line(k, "const int row = at %c %lld;", along_k ? '/' : '%',
-		(long long)(along_k ? t->kr : rows));
-	cu_line(k, "const %s k = k0 + at %c %lld;", type, along_k ? '%' : '/',
-		(long long)(along_k ? t->kr : rows));
-	cu_line(k, "reg_%s[e] = 0;", name);
+	put_place(t, i, type, "k0 + ");
+	cu_line(k, "reg_%s[e] = %s;", name, vector ? "uint4{}" : "0");
 	if (!whole) {
 		cu_line(k, "if (k < %s) {", cu_expr(k, t->op, sum));
 		k->depth++;
 	}
-	put_region(t, i, "row", "k");
-	x = cu_to_mem(k, t->in[i], cu_val(k, b->last->in[0].val));
-	cu_line(k, "reg_%s[e] = %s;", name, x);
-	if (!whole) {
-		k->depth--;
-		cu_line(k, "}");
+	if (vector) {
+		x = vector_address(t, i, &cond);
+		if (cond)
+			cu_line(k, "if (%s)", cond);
+		cu_line(k, "%sreg_%s[e] = *(const uint4 *)%s;",
+			cond ? "\t" : "", name, x);
+	} else {
+		put_region(t, i, "row", "k");
+		x = cu_to_mem(k, t->in[i], cu_val(k, b->last->in[0].val));
+		cu_line(k, "reg_%s[e] = %s;", name, x);
 	}
-	k->depth--;
-	cu_line(k, "}");
-	k->depth--;
-	cu_line(k, "};");
-}
-
-/* Elements from one row of k to the next. */
-static long long row_elements(const struct tile_code *t, unsigned i)
-{
-	return t->kr + PAD * WORD / (long long)dtype_size(t->in[i]);
-}
-
-static long long row_words(const struct tile_code *t)
-{
-	return t->kr * (long long)dtype_size(t->in[0]) / WORD + PAD;
+	for (int n = whole ? 2 : 3; n; n--) {
+		k->depth--;
+		cu_line(k, n == 1 ? "};" : "}");
+	}
 }
 
 /* Registers to shared memory: rows of k for the tensor cores, else columns. */
 static void put_share(struct tile_code *t, unsigned i)
 {
 	struct cu *k = t->k;
-	const char *name = factor_name(i);
-	int64_t rows = i ? t->nr : t->mr;
+	const char *name = factor_name(i), *type = cu_mem_type(t->in[i]);
 	bool along_k = op_int(t->op, i ? A_b_along_k : A_a_along_k);
+	long long v = t->vector[i];
+	long long row = t->mma ? row_elements(t, i) : 1;
+	long long step = t->mma ? 1 : side(t, i) + PAD;
 
 	cu_line(k, "#pragma unroll");
-	cu_line(k, "for (int e = 0; e < %lld; e++) {", (long long)loads(t, i));
+	cu_line(k, "for (int e = 0; e < %lld; e++) {", loads(t, i));
 	k->depth++;
-	cu_line(k, "const int at = e * %u + dl_thread();", t->threads);
-	cu_line(k, "const int row = at %c %lld, k = at %c %lld;",
-		along_k ? '/' : '%', (long long)(along_k ? t->kr : rows),
-		along_k ? '%' : '/', (long long)(along_k ? t->kr : rows));
-	if (t->mma)
-		cu_line(k, t->fp32 == FP32_TF32
-				   ? "shared_%s[row * %lld + k] = "
-				     "dl_tf32(reg_%s[e]);"
-				   : "shared_%s[row * %lld + k] = reg_%s[e];",
-			name, row_elements(t, i), name);
-	else
-		cu_line(k, "shared_%s[k * %lld + row] = reg_%s[e];", name,
-			(long long)(rows + PAD), name);
+	put_place(t, i, "int", "");
+	cu_line(k, "%s *const to = shared_%s + row * %lld + k * %lld;", type,
+		name, row, step);
+	if (v == 1) {
+		cu_line(k, "*to = reg_%s[e];", name);
+	} else if ((along_k ? step : row) == 1) {
+		cu_line(k, "*(uint4 *)to = reg_%s[e];", name);
+	} else {
+		cu_line(k, "#pragma unroll");
+		cu_line(k, "for (int i = 0; i < %lld; i++)", v);
+		cu_line(k, "\tto[i * %lld] = ((const %s *)&reg_%s[e])[i];",
+			along_k ? step : row, type, name);
+	}
 	k->depth--;
 	cu_line(k, "}");
 }
 
 static void put_shared(struct tile_code *t, unsigned i)
 {
-	int64_t rows = i ? t->nr : t->mr;
+	const char *type = cu_mem_type(t->in[i]);
 
-	cu_line(t->k, "DL_SHARED_ALIGNED(%s, shared_%s, %lld);",
-		cu_mem_type(t->in[i]), factor_name(i),
-		(long long)(t->mma ? rows * row_elements(t, i)
-				   : t->kr * (rows + PAD)));
+	if (!t->stages) {
+		cu_line(t->k, "DL_SHARED_ALIGNED(%s, shared_%s, %lld);", type,
+			factor_name(i), shared_elements(t, i));
+		return;
+	}
+	cu_line(t->k, "%s *const all_%s = (%s *)(dl_dynamic + %lld);", type,
+		factor_name(i), type,
+		i ? t->stages * shared_elements(t, 0) *
+				(long long)dtype_size(t->in[0])
+		  : 0);
+}
+
+/* ---- loading on the side -------------------------------------------- */
+
+/* load_a(k0, stage): starts copies to shared memory. */
+static void put_copy(struct tile_code *t, unsigned i)
+{
+	struct cu *k = t->k;
+	const char *name = factor_name(i), *type = k->wide ? "i64" : "int";
+	const struct block *b = t->op->region[i].block;
+	const char *x, *cond;
+
+	cu_line(k, "const auto load_%s = [&](%s k0, int stage) {", name, type);
+	k->depth++;
+	cu_line(k, "#pragma unroll");
+	cu_line(k, "for (int e = 0; e < %lld; e++) {", loads(t, i));
+	k->depth++;
+	put_place(t, i, type, "k0 + ");
+	x = vector_address(t, i, &cond);
+	cu_line(k, "const bool there = %s%s%s;", cond ? cond : "",
+		cond && !t->whole ? " && " : "",
+		t->whole ? cond ? "" : "true"
+			 : arena_fmt(&k->c->temp, "k < %s",
+				     cu_expr(k, t->op,
+					     expr_atom(b->iv[1])->a)));
+	cu_line(k, "const int chunk = (int)(k - k0) / %lld ^ row %% 8;",
+		t->vector[i]);
+	cu_line(k, "dl_copy16(all_%s + stage * %lld + row * %lld + "
+		"chunk * %lld, %s, there);", name, shared_elements(t, i),
+		row_elements(t, i), t->vector[i], x);
+	k->depth--;
+	cu_line(k, "}");
+	k->depth--;
+	cu_line(k, "};");
 }
 
 /* ---- multiplying ---------------------------------------------------- */
@@ -258,9 +374,15 @@ static void put_fragments(struct tile_code *t, unsigned i, unsigned n)
 
 	cu_line(k, "#pragma unroll");
 	cu_line(k, "for (int e = 0; e < %u; e++)", n);
-	cu_line(k, "\tdl_fragment_%s(%s[e], (const u32 *)shared_%s + "
-		"(warp_%s * %u + e * %u) * %lld + k, %lld);", name, name, name,
-		i ? "n" : "m", n * rows, rows, row_words(t), row_words(t));
+	if (t->stages)
+		cu_line(k, "\tdl_fragment_%s_swizzled(%s[e], (const u32 *)"
+			"shared_%s, warp_%s * %u + e * %u, k);", name, name,
+			name, i ? "n" : "m", n * rows, rows);
+	else
+		cu_line(k, "\tdl_fragment_%s(%s[e], (const u32 *)shared_%s + "
+			"(warp_%s * %u + e * %u) * %lld + k, %lld);", name,
+			name, name, i ? "n" : "m", n * rows, rows,
+			row_words(t), row_words(t));
 }
 
 static void put_mma(struct tile_code *t)
@@ -268,12 +390,16 @@ static void put_mma(struct tile_code *t)
 	struct cu *k = t->k;
 
 	cu_line(k, "#pragma unroll");
-	cu_line(k, "for (int k = 0; k < %lld; k += %d) {", row_words(t) - PAD,
-		MMA_WORDS);
+	cu_line(k, "for (int k = 0; k < %lld; k += %d) {",
+		t->kr * (long long)dtype_size(t->in[0]) / WORD, MMA_WORDS);
 	k->depth++;
 	cu_line(k, "u32 a[%u][4], b[%u][2];", t->down, t->across);
 	put_fragments(t, 0, t->down);
 	put_fragments(t, 1, t->across);
+	if (t->fp32 == FP32_TF32) {
+		cu_line(k, "dl_round_tf32(a);");
+		cu_line(k, "dl_round_tf32(b);");
+	}
 	cu_line(k, "#pragma unroll");
 	cu_line(k, "for (int r = 0; r < %u; r++)", t->down);
 	cu_line(k, "#pragma unroll");
@@ -296,8 +422,16 @@ static void put_start(struct tile_code *t)
 			WARP * t->warps_n);
 		cu_line(k, "const int warp_n = dl_thread() / %d %% %u;", WARP,
 			t->warps_n);
+		if (t->wgmma) {
+			fputs("#if DL_WGMMA\n", k->f);
+			cu_line(k, "%s acc[%lld][4] = {};", type,
+				(long long)t->nr / 8);
+			fputs("#else\n", k->f);
+		}
 		cu_line(k, "%s acc[%u][%u][4] = {};", type, t->down,
 			t->across);
+		if (t->wgmma)
+			fputs("#endif\n", k->f);
 		return;
 	}
 	unsigned across = (unsigned)t->nr / (t->across * SQUARE);
@@ -308,12 +442,44 @@ static void put_start(struct tile_code *t)
 		t->across * SQUARE);
 }
 
-static void put_sum(struct tile_code *t)
+/*
+ * A warpgroup has 64 rows and all columns: steps of 32 bytes along the rows,
+ * to which descriptors point.  They run on until the next step of the loop.
+ */
+static void put_wgmma(struct tile_code *t)
 {
 	struct cu *k = t->k;
-	const struct block *b = t->op->region[0].block;
-	const char *type = k->wide ? "i64" : "int";
-	const char *extent = cu_expr(k, t->op, expr_atom(b->iv[1])->a);
+
+	cu_line(k, "dl_wgmma_fence();");
+	cu_line(k, "#pragma unroll");
+	cu_line(k, "for (int k = 0; k < 4; k++)");
+	cu_line(k, "\tdl_wgmma_%s(acc, dl_descriptor(shared_a + "
+		"dl_thread() / 128 * %lld, k), dl_descriptor(shared_b, k));",
+		mma_name(t) + strlen("dl_mma_"), 64 * row_elements(t, 0));
+	cu_line(k, "dl_wgmma_commit();");
+}
+
+static void put_multiply(struct tile_code *t)
+{
+	struct cu *k = t->k;
+
+	if (t->wgmma) {
+		fputs("#if DL_WGMMA\n", k->f);
+		put_wgmma(t);
+		fputs("#else\n", k->f);
+	}
+	if (t->mma)
+		put_mma(t);
+	else
+		put_squares(t);
+	if (t->wgmma)
+		fputs("#endif\n", k->f);
+}
+
+/* The next step is on its way to registers while this one is multiplied. */
+static void put_sum(struct tile_code *t, const char *type, const char *extent)
+{
+	struct cu *k = t->k;
 
 	cu_line(k, "load_a(0);");
 	cu_line(k, "load_b(0);");
@@ -327,13 +493,96 @@ static void put_sum(struct tile_code *t)
 	cu_line(k, "\tload_a(k0 + %lld);", (long long)t->kr);
 	cu_line(k, "\tload_b(k0 + %lld);", (long long)t->kr);
 	cu_line(k, "}");
-	if (t->mma)
-		put_mma(t);
-	else
-		put_squares(t);
+	put_multiply(t);
 	cu_line(k, "dl_barrier();");
 	k->depth--;
 	cu_line(k, "}");
+}
+
+/*
+ * A ring of stages in shared memory.  The barrier behind the wait says two
+ * things: what all threads copied for this step is there, and all have
+ * multiplied the step before, whose stage the next copies take.
+ */
+static void put_sum_staged(struct tile_code *t, const char *type,
+			   const char *extent)
+{
+	struct cu *k = t->k;
+	long long kr = t->kr;
+
+	cu_line(k, "#pragma unroll");
+	cu_line(k, "for (int s = 0; s < %u; s++) {", t->stages - 1);
+	k->depth++;
+	cu_line(k, "if (s * %lld < %s) {", kr, extent);
+	cu_line(k, "\tload_a(s * %lld, s);", kr);
+	cu_line(k, "\tload_b(s * %lld, s);", kr);
+	cu_line(k, "}");
+	cu_line(k, "dl_copy_commit();");
+	k->depth--;
+	cu_line(k, "}");
+	cu_line(k, "int stage = 0;");
+	cu_line(k, "for (%s k0 = 0; k0 < %s; k0 += %lld) {", type, extent, kr);
+	k->depth++;
+	cu_line(k, "dl_copy_wait<%u>();", t->stages - 2);
+	if (t->wgmma)
+		cu_line(k, "dl_wgmma_wait();");
+	cu_line(k, "dl_barrier();");
+	cu_line(k, "const %s next = k0 + %lld;", type,
+		(t->stages - 1) * kr);
+	cu_line(k, "if (next < %s) {", extent);
+	cu_line(k, "\tload_a(next, (stage + %u) %% %u);", t->stages - 1,
+		t->stages);
+	cu_line(k, "\tload_b(next, (stage + %u) %% %u);", t->stages - 1,
+		t->stages);
+	cu_line(k, "}");
+	cu_line(k, "dl_copy_commit();");
+	for (unsigned i = 0; i < 2; i++)
+		cu_line(k, "const %s *const shared_%s = all_%s + stage * %lld;",
+			cu_mem_type(t->in[i]), factor_name(i), factor_name(i),
+			shared_elements(t, i));
+	put_multiply(t);
+	cu_line(k, "stage = (stage + 1) %% %u;", t->stages);
+	k->depth--;
+	cu_line(k, "}");
+	cu_line(k, "dl_copy_wait<0>();");
+	if (t->wgmma)
+		cu_line(k, "dl_wgmma_wait();");
+	cu_line(k, "dl_barrier();");
+}
+
+/* The loops over what a thread of a warp has of mma tiles, `rows` by `cols`,
+ * with m, n and the sum; the last one is open. */
+static void put_mma_places(struct tile_code *t, unsigned rows, unsigned cols,
+			   const char *m, const char *n, const char *sum)
+{
+	struct cu *k = t->k;
+
+	cu_line(k, "#pragma unroll");
+	cu_line(k, "for (int r = 0; r < %u; r++)", rows);
+	cu_line(k, "#pragma unroll");
+	cu_line(k, "for (int c = 0; c < %u; c++)", cols);
+	cu_line(k, "#pragma unroll");
+	cu_line(k, "for (int e = 0; e < 4; e++) {");
+	k->depth++;
+	cu_line(k, "const int m = %s + r * 16 + lane / 4 + e / 2 * 8;", m);
+	cu_line(k, "const int n = %s + c * 8 + lane %% 4 * 2 + e %% 2;", n);
+	cu_line(k, "const %s sum = %s;", cu_type(t->sum), sum);
+}
+
+static void put_square_places(struct tile_code *t)
+{
+	struct cu *k = t->k;
+
+	cu_line(k, "#pragma unroll");
+	cu_line(k, "for (int r = 0; r < %u; r++)", t->down * SQUARE);
+	cu_line(k, "#pragma unroll");
+	cu_line(k, "for (int c = 0; c < %u; c++) {", t->across * SQUARE);
+	k->depth++;
+	cu_line(k, "const int m = ty * %d + r / %d * %lld + r %% %d;", SQUARE,
+		SQUARE, (long long)(t->mr / t->down), SQUARE);
+	cu_line(k, "const int n = tx * %d + c / %d * %lld + c %% %d;", SQUARE,
+		SQUARE, (long long)(t->nr / t->across), SQUARE);
+	cu_line(k, "const %s sum = acc[r][c];", cu_type(t->sum));
 }
 
 /* What comes of each sum, place by place. */
@@ -341,33 +590,28 @@ static void put_results(struct tile_code *t)
 {
 	struct cu *k = t->k;
 	struct block *b = t->op->region[2].block;
-	unsigned rows = t->mma ? t->down : t->down * SQUARE;
-	unsigned cols = t->mma ? t->across : t->across * SQUARE;
 
-	cu_line(k, "#pragma unroll");
-	cu_line(k, "for (int r = 0; r < %u; r++)", rows);
-	cu_line(k, "#pragma unroll");
-	cu_line(k, "for (int c = 0; c < %u; c++)", cols);
-	if (t->mma) {
-		cu_line(k, "#pragma unroll");
-		cu_line(k, "for (int e = 0; e < 4; e++) {");
-		k->depth++;
-		cu_line(k, "const int m = warp_m * %u + r * 16 + lane / 4 + "
-			"e / 2 * 8;", t->down * 16);
-		cu_line(k, "const int n = warp_n * %u + c * 8 + lane %% 4 * 2 "
-			"+ e %% 2;", t->across * 8);
-	} else {
-		cu_line(k, "{");
-		k->depth++;
-		cu_line(k, "const int m = ty * %d + r / %d * %lld + r %% %d;",
-			SQUARE, SQUARE, (long long)(t->mr / t->down), SQUARE);
-		cu_line(k, "const int n = tx * %d + c / %d * %lld + c %% %d;",
-			SQUARE, SQUARE, (long long)(t->nr / t->across),
-			SQUARE);
+	if (t->wgmma) {
+		fputs("#if DL_WGMMA\n", k->f);
+		put_mma_places(t, 1, (unsigned)t->nr / 8,
+			       "dl_thread() / 32 * 16", "0", "acc[c][e]");
+		k->depth--;
+		fputs("#else\n", k->f);
 	}
+	if (t->mma)
+		put_mma_places(t, t->down, t->across,
+			       arena_fmt(&k->c->temp, "warp_m * %u",
+					 t->down * 16),
+			       arena_fmt(&k->c->temp, "warp_n * %u",
+					 t->across * 8),
+			       "acc[r][c][e]");
+	else
+		put_square_places(t);
+	if (t->wgmma)
+		fputs("#endif\n", k->f);
 	cu_indent(k);
-	fprintf(k->f, "const %s v%u = acc[r][c]%s;\n", cu_type(t->sum),
-		cu_number(k, b->arg[0]), t->mma ? "[e]" : "");
+	fprintf(k->f, "const %s v%u = sum;\n", cu_type(t->sum),
+		cu_number(k, b->arg[0]));
 	put_region(t, 2, "m", "n");
 	k->depth--;
 	cu_line(k, "}");
@@ -376,12 +620,21 @@ static void put_results(struct tile_code *t)
 void cu_tile(struct cu *k, struct op *op)
 {
 	struct tile_code t = describe(k, op);
+	const char *type = k->wide ? "i64" : "int";
+	const char *extent = cu_expr(
+		k, op, expr_atom(op->region[0].block->iv[1])->a);
 
-	put_shared(&t, 0);
-	put_shared(&t, 1);
+	for (unsigned i = 0; i < 2; i++)
+		put_shared(&t, i);
 	put_start(&t);
-	put_load(&t, 0);
-	put_load(&t, 1);
-	put_sum(&t);
+	for (unsigned i = 0; i < 2; i++)
+		if (t.stages)
+			put_copy(&t, i);
+		else
+			put_load(&t, i);
+	if (t.stages)
+		put_sum_staged(&t, type, extent);
+	else
+		put_sum(&t, type, extent);
 	put_results(&t);
 }

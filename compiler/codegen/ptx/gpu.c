@@ -160,8 +160,8 @@ bool codegen_gpu(struct module *m, const struct codegen_options *o,
 	work_all(&w);
 	bool ok = collect(c, &w, code);
 
-	for (size_t i = 0; i < all.row.n; i++)
-		vec_push(&code->row, all.row.v[i]);
+	for (size_t i = 0; i < all.launch.n; i++)
+		vec_push(&code->launch, all.launch.v[i]);
 	for (size_t i = 0; i < all.kernel.n; i++) {
 		struct gpu_kernel row = all.kernel.v[i].row;
 
@@ -181,5 +181,5 @@ void gpu_code_free(struct gpu_code *code)
 		free((void *)(uintptr_t)code->image.v[i].data.data);
 	vec_free(&code->image);
 	vec_free(&code->kernel);
-	vec_free(&code->row);
+	vec_free(&code->launch);
 }

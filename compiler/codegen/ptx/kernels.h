@@ -16,7 +16,7 @@ struct cuda_kernel {
 struct cuda_kernels {
 	struct ctx *c;
 	VEC(struct cuda_kernel) kernel;
-	VEC(unsigned) row;		/* as in struct gpu_code */
+	VEC(struct gpu_launch) launch;	/* as in struct gpu_code */
 };
 
 void cuda_kernels(struct module *m, struct cuda_kernels *all);

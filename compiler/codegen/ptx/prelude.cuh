@@ -12,7 +12,11 @@ typedef unsigned long long u64;
 
 #define DL_FN __device__ __forceinline__
 #define DL_SHARED(type, name, n) __shared__ type name[n]
+extern __shared__ __align__(1024) u8 dl_dynamic[];
 #define DL_SHARED_ALIGNED(type, name, n) __shared__ __align__(16) type name[n]
+
+// The start of a buffer: of the arena, of the weights, or the caller's.
+#define DL_ALIGNED(p) p = (decltype(p))__builtin_assume_aligned(p, 16)
 
 // ---- threads ---------------------------------------------------------
 
@@ -288,25 +292,57 @@ DL_FN u8 dl_power_bits(float x)
 
 // ---- tensor cores ----------------------------------------------------
 
-// Fragments of m16n8 tiles from rows of k in shared memory, `row` words apart:
-// lane l has words l % 4 (and 4 more) of the rows l / 4 (and 8 more).
+// Fragments of m16n8 tiles from rows of k in shared memory, `row` words apart,
+// a multiple of four: lane l gets words l % 4 (and 4 more) of the rows l / 4
+// (and 8 more), as matrices of 8 rows by 4 words to which the lanes point.
+DL_FN u32 dl_shared_address(const void *p)
+{
+	return (u32)__cvta_generic_to_shared(p);
+}
 DL_FN void dl_fragment_a(u32 (&a)[4], const u32 *p, int row)
 {
 	const int lane = dl_thread() % 32;
-	const u32 *q = p + lane / 4 * row + lane % 4;
 
-	a[0] = q[0];
-	a[1] = q[8 * row];
-	a[2] = q[4];
-	a[3] = q[8 * row + 4];
+	asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 "
+		     "{%0, %1, %2, %3}, [%4];"
+		     : "=r"(a[0]), "=r"(a[1]), "=r"(a[2]), "=r"(a[3])
+		     : "r"(dl_shared_address(p + lane % 16 * row +
+					     lane / 16 * 4)) : "memory");
 }
 DL_FN void dl_fragment_b(u32 (&b)[2], const u32 *p, int row)
 {
 	const int lane = dl_thread() % 32;
-	const u32 *q = p + lane / 4 * row + lane % 4;
 
-	b[0] = q[0];
-	b[1] = q[4];
+	asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 "
+		     "{%0, %1}, [%2];" : "=r"(b[0]), "=r"(b[1])
+		     : "r"(dl_shared_address(p + lane % 8 * row +
+					     lane / 8 % 2 * 4)) : "memory");
+}
+
+// The same from rows of 32 words, in which 4 words number c of row r are at
+// c ^ r % 8; the tile begins at a row that is a multiple of 8.
+DL_FN const u32 *dl_swizzled(const u32 *p, int row, int chunk)
+{
+	return p + row * 32 + (chunk ^ row % 8) * 4;
+}
+DL_FN void dl_fragment_a_swizzled(u32 (&a)[4], const u32 *p, int first, int k)
+{
+	const int lane = dl_thread() % 32;
+	const u32 *q = dl_swizzled(p, first + lane % 16, k / 4 + lane / 16);
+
+	asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 "
+		     "{%0, %1, %2, %3}, [%4];"
+		     : "=r"(a[0]), "=r"(a[1]), "=r"(a[2]), "=r"(a[3])
+		     : "r"(dl_shared_address(q)) : "memory");
+}
+DL_FN void dl_fragment_b_swizzled(u32 (&b)[2], const u32 *p, int first, int k)
+{
+	const int lane = dl_thread() % 32;
+	const u32 *q = dl_swizzled(p, first + lane % 8, k / 4 + lane / 8 % 2);
+
+	asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 "
+		     "{%0, %1}, [%2];" : "=r"(b[0]), "=r"(b[1])
+		     : "r"(dl_shared_address(q)) : "memory");
 }
 
 // d += a * b, the sums in f32 ("f") or i32 ("r").
@@ -331,12 +367,39 @@ DL_MMA(i8_u8, "m16n8k32", i32, "s32.s8.u8.s32", "r")
 DL_MMA(u8_i8, "m16n8k32", i32, "s32.u8.s8.s32", "r")
 DL_MMA(u8_u8, "m16n8k32", i32, "s32.u8.u8.s32", "r")
 
+// 16 bytes to shared memory, or zeros, while the thread goes on.
+DL_FN void dl_copy16(void *to, const void *from, bool there)
+{
+	const u32 at = dl_shared_address(to);
+
+	asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+		     :: "r"(at), "l"(from), "r"(there ? 16 : 0) : "memory");
+}
+DL_FN void dl_copy_commit()
+{
+	asm volatile("cp.async.commit_group;" ::: "memory");
+}
+// Until all but the last N groups are there.
+template <int N> DL_FN void dl_copy_wait()
+{
+	asm volatile("cp.async.wait_group %0;" :: "n"(N) : "memory");
+}
+
 DL_FN float dl_tf32(float x)
 {
 	u32 bits;
 
 	asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
 	return __uint_as_float(bits);
+}
+template <int M, int N> DL_FN void dl_round_tf32(u32 (&x)[M][N])
+{
+#pragma unroll
+	for (int i = 0; i < M; i++)
+#pragma unroll
+		for (int j = 0; j < N; j++)
+			x[i][j] = __float_as_uint(
+				dl_tf32(__uint_as_float(x[i][j])));
 }
 // What tf32 leaves of the words is a tf32, too; the product of two such rests
 // does not count.
@@ -372,4 +435,77 @@ DL_FN void dl_mma_f16(float (&d)[4], const u32 (&a)[4], const u32 (&b)[2])
 		    : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
 		    : "r"(a[2 * i]), "r"(a[2 * i + 1]), "r"(b[i]));
 }
+#endif
+
+// ---- tensor cores of sm_90a ------------------------------------------
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+#define DL_WGMMA 1
+
+// 64 or more rows of 128 bytes, swizzled, from the step of 32 bytes number k
+// on: the address, 1024 bytes from 8 rows to the next, and the swizzle.
+DL_FN u64 dl_descriptor(const void *rows, int k)
+{
+	const u64 at = dl_shared_address(rows) + k * 32;
+
+	return (at & 0x3ffff) >> 4 | 1ull << 16 | 64ull << 32 | 1ull << 62;
+}
+DL_FN void dl_wgmma_fence()
+{
+	asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
+DL_FN void dl_wgmma_commit()
+{
+	asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+// All that was started has come; what this thread wrote to shared memory can be
+// read by the next.
+DL_FN void dl_wgmma_wait()
+{
+	asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+	asm volatile("fence.proxy.async;" ::: "memory");
+}
+
+#define DL_REG4(d, c, i) c(d[i][0]), c(d[i][1]), c(d[i][2]), c(d[i][3])
+#define DL_REG32(d, c) \
+	DL_REG4(d, c, 0), DL_REG4(d, c, 1), DL_REG4(d, c, 2), \
+	DL_REG4(d, c, 3), DL_REG4(d, c, 4), DL_REG4(d, c, 5), \
+	DL_REG4(d, c, 6), DL_REG4(d, c, 7)
+#define DL_REG64(d, c) DL_REG32(d, c), \
+	DL_REG4(d, c, 8), DL_REG4(d, c, 9), DL_REG4(d, c, 10), \
+	DL_REG4(d, c, 11), DL_REG4(d, c, 12), DL_REG4(d, c, 13), \
+	DL_REG4(d, c, 14), DL_REG4(d, c, 15)
+#define DL_LIST32 \
+	"%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, " \
+	"%15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, " \
+	"%28, %29, %30, %31"
+#define DL_LIST64 DL_LIST32 ", " \
+	"%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, " \
+	"%45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, " \
+	"%58, %59, %60, %61, %62, %63"
+#define DL_F(x) "+f"(x)
+#define DL_R(x) "+r"(x)
+// `end` are the scales and, of half floats, that no operand is transposed.
+#define DL_WGMMA_FN(name, type, k, types, c, end) \
+	DL_FN void dl_wgmma_##name(type (&d)[8][4], u64 a, u64 b) \
+	{ \
+		asm volatile("wgmma.mma_async.sync.aligned.m64n64" k "." \
+			     types " {" DL_LIST32 "}, %32, %33, " end ";" \
+			     : DL_REG32(d, c) : "l"(a), "l"(b)); \
+	} \
+	DL_FN void dl_wgmma_##name(type (&d)[16][4], u64 a, u64 b) \
+	{ \
+		asm volatile("wgmma.mma_async.sync.aligned.m64n128" k "." \
+			     types " {" DL_LIST64 "}, %64, %65, " end ";" \
+			     : DL_REG64(d, c) : "l"(a), "l"(b)); \
+	}
+DL_WGMMA_FN(f16, float, "k16", "f32.f16.f16", DL_F, "1, 1, 1, 0, 0")
+DL_WGMMA_FN(bf16, float, "k16", "f32.bf16.bf16", DL_F, "1, 1, 1, 0, 0")
+DL_WGMMA_FN(i8_i8, i32, "k32", "s32.s8.s8", DL_R, "1")
+DL_WGMMA_FN(i8_u8, i32, "k32", "s32.s8.u8", DL_R, "1")
+DL_WGMMA_FN(u8_i8, i32, "k32", "s32.u8.s8", DL_R, "1")
+DL_WGMMA_FN(u8_u8, i32, "k32", "s32.u8.u8", DL_R, "1")
+#else
+#define DL_WGMMA 0
+DL_FN void dl_wgmma_wait() {}
 #endif

@@ -248,14 +248,12 @@ static bool multiplies_narrow(const struct gemm *t)
 	       (ta == DT_F16 || (ta == DT_BF16 && mma));
 }
 
-/* Elements of k in shared memory at once. */
-static int64_t steps(const struct gemm *t)
+/* What goes to shared memory. */
+static struct value *stored(const struct gemm *t, unsigned i)
 {
-	bool narrow = multiplies_narrow(t);
+	struct value *v = t->factor[i];
 
-	if (narrow && t->fold->out[0].type->dtype == DT_I32)
-		return 64;
-	return narrow || t->fp32 ? 32 : t->mr == 128 ? 8 : 16;
+	return multiplies_narrow(t) ? v->def->in[0].val : v;
 }
 
 static int64_t tiles(const struct gemm *t, int64_t mr, int64_t nr)
@@ -290,7 +288,43 @@ static void choose_sizes(struct gemm *t)
 	if (t->fold->out[0].type->dtype == DT_F32 && !multiplies_narrow(t) &&
 	    t->ctx->target->gpu[0]->mma)
 		t->fp32 = t->ctx->fp32;
-	t->kr = steps(t);
+}
+
+/* ---- constants ------------------------------------------------------ */
+
+/* The elements of a tensor with its dims in another order. */
+static struct blob permuted(struct ctx *c, const struct type *t,
+			    struct blob data, const unsigned *order)
+{
+	int64_t n[MAX_RANK], step[MAX_RANK], at[MAX_RANK] = { 0 };
+	char *to = arena_alloc(&c->perm, data.size ? data.size : 1);
+	size_t from = 0, i = 0, count = 1;
+
+	for (unsigned d = 0; d < t->rank; d++) {
+		step[d] = 1;
+		expr_is_const(t->dim[order[d]], &n[d]);
+		for (unsigned k = order[d] + 1; k < t->rank; k++) {
+			int64_t m;
+
+			expr_is_const(t->dim[k], &m);
+			step[d] *= m;
+		}
+		count *= (size_t)n[d];
+	}
+	memset(to, 0, data.size);
+	while (i < count) {
+		unsigned d = t->rank;
+
+		element_copy(t->dtype, to, i++, data.data, from);
+		while (d-- > 0) {
+			from += (size_t)step[d];
+			if (++at[d] < n[d])
+				break;
+			from -= (size_t)(step[d] * n[d]);
+			at[d] = 0;
+		}
+	}
+	return (struct blob){ to, data.size };
 }
 
 /* ---- emission ------------------------------------------------------- */
@@ -369,15 +403,13 @@ static void emit_factor(struct gemm *t, struct op *op, unsigned i,
 	struct block *b = open_region(t, op, i);
 	const struct expr *at = block_add_iv(c, b, expr_const(c, size));
 	const struct expr *k = block_add_iv(c, b, t->sum.extent);
-	struct value *v = t->factor[i];
+	struct value *v;
 
 	bind_around(t, a);
 	count_side(t, s, expr_add(c, first, at));
 	count_side(t, &t->sum, k);
 	t->left = left_of(t, s, first, size, at);
-	if (multiplies_narrow(t))
-		v = v->def->in[0].val;
-	v = emit(t, v);
+	v = emit(t, stored(t, i));
 	build(&t->b, &(struct op_spec){ .code = OP_loop_yield, .n_in = 1,
 					.in = &v });
 }
@@ -458,6 +490,124 @@ static bool along_sum(struct gemm *t, unsigned i)
 		!steps_by_one(t, v->def, s->iv[s->n - 1]));
 }
 
+/* ---- loads ---------------------------------------------------------- */
+
+/* The load that the factor is, as it goes to shared memory; NULL when there is
+ * more to it. */
+static struct op *plain_load(const struct gemm *t, unsigned i)
+{
+	return def_of(stored(t, i), OP_nest_load);
+}
+
+/* Along what neighbours lie: the variable. */
+static const struct expr *neighbours(struct gemm *t, unsigned i)
+{
+	const struct side *s = i ? &t->cols : &t->rows;
+	const struct block *b = op_body(t->fold);
+
+	return along_sum(t, i) ? b->iv[b->n_iv - 1] : s->iv[s->n - 1];
+}
+
+/*
+ * Elements of 16 bytes that are loaded together: all that is added to the
+ * variable is a multiple, its extent is one, and the guards do not mention it.
+ */
+static int64_t vector(struct gemm *t, unsigned i)
+{
+	const struct op *load = plain_load(t, i);
+	const struct expr *iv = neighbours(t, i), *off;
+	const struct atom *a = expr_atom(iv);
+	int64_t v, n;
+	size_t count;
+
+	if (!load || !steps_by_one(t, load, iv) ||
+	    load->n_in > 2 || dtype_is_packed(load->out[0].type->dtype))
+		return 1;
+	v = 16 / (int64_t)dtype_size(load->out[0].type->dtype);
+	if (!expr_is_const(a->a, &n) || n % v)
+		return 1;
+	off = layout_offset(t->ctx, load->in[0].val,
+			    op_exprs(load, A_idx, &count));
+	for (uint32_t k = 0; k < off->n; k++) {
+		const struct term *term = &off->term[k];
+
+		if (!(term->n == 1 && term->atom[0] == a) && term->coef % v)
+			return 1;
+	}
+	const struct expr *const *guard = op_exprs(load, A_guard, &count);
+	union scalar other;
+
+	for (size_t k = 0; k < count; k++)
+		if (expr_uses(guard[k], a))
+			return 1;
+	/* Where a guard fails there are zeros. */
+	if (count && (!scalar_const(load->in[1].val, &other) || other.u))
+		return 1;
+	return v;
+}
+
+/* A constant whose neighbours are not those in k is turned: its dims that k
+ * walks become the last ones. */
+static void turn_constant(struct gemm *t, unsigned i)
+{
+	struct op *load = plain_load(t, i);
+	struct block *fold = op_body(t->fold);
+	const struct expr *dim[MAX_RANK], *idx[MAX_RANK];
+	unsigned order[MAX_RANK], n = 0, rank;
+	struct ctx *c = t->ctx;
+	struct blob data;
+	size_t n_idx;
+
+	if (!load || load->n_in != 1 || along_sum(t, i) ||
+	    !value_const(load->in[0].val, &data))
+		return;
+	const struct type *type = load->in[0].val->type;
+	const struct expr *const *at = op_exprs(load, A_idx, &n_idx);
+
+	rank = type->rank;
+	for (unsigned d = 0; d < rank; d++) {
+		bool sum = false;
+
+		for (unsigned k = 0; k < fold->n_iv; k++)
+			sum |= at[d] == fold->iv[k];
+		if (!sum)
+			order[n++] = d;
+	}
+	for (unsigned k = 0; k < fold->n_iv; k++)
+		for (unsigned d = 0; d < rank; d++)
+			if (at[d] == fold->iv[k])
+				order[n++] = d;
+	if (n != rank || n < 2 || at[order[n - 1]] != fold->iv[fold->n_iv - 1])
+		return;
+	for (unsigned d = 0; d < rank; d++) {
+		dim[d] = type->dim[order[d]];
+		idx[d] = at[order[d]];
+	}
+	struct builder b = { c, t->compute->parent, t->compute,
+			     t->compute->loc };
+	struct value *v = build_const(&b, type_tensor(c, type->dtype, rank,
+						      dim),
+				      permuted(c, type, data, order));
+
+	v->name = load->in[0].val->name;
+	op_set_in(load, 0, v);
+	op_set_exprs(c, load, A_idx, rank, idx);
+}
+
+/* Elements of k in shared memory at once: rows of 128 bytes where copies go
+ * there on the side, of 64 by way of registers. */
+static int64_t steps(struct gemm *t)
+{
+	int64_t size = (int64_t)dtype_size(stored(t, 0)->type->dtype);
+	bool copies = t->ctx->target->gpu[0]->mma;
+
+	if (!multiplies_narrow(t) && !t->fp32)
+		return t->mr == 128 ? 8 : 16;
+	for (unsigned i = 0; i < 2; i++)
+		copies = copies && along_sum(t, i) && vector(t, i) > 1;
+	return (copies ? 128 : 64) / size;
+}
+
 static void emit_kernel(struct gemm *t)
 {
 	struct ctx *c = t->ctx;
@@ -488,6 +638,8 @@ static void emit_kernel(struct gemm *t)
 		{ A_kr, attr_int(c, t->kr) },
 		{ A_a_along_k, attr_int(c, along_sum(t, 0)) },
 		{ A_b_along_k, attr_int(c, along_sum(t, 1)) },
+		{ A_a_vector, attr_int(c, vector(t, 0)) },
+		{ A_b_vector, attr_int(c, vector(t, 1)) },
 		{ A_fp32, attr_int(c, t->fp32) },
 	};
 	struct op *op = build(&t->b, &(struct op_spec){
@@ -513,6 +665,10 @@ bool lower_tile(struct ctx *c, struct op *op, struct value *into)
 	    op_body(op)->n_iv + 2 > MAX_RANK)
 		return false;
 	choose_sizes(&t);
+	/* Tensor cores read rows of k. */
+	for (unsigned i = 0; i < 2 && (multiplies_narrow(&t) || t.fp32); i++)
+		turn_constant(&t, i);
+	t.kr = steps(&t);
 	t.out = into ? into : new_buffer(&t.b, &op->out[0]);
 	emit_kernel(&t);
 	value_replace(&op->out[0], t.out);

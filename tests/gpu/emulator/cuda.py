@@ -38,10 +38,13 @@ class Driver:
         check(self.lib.cuModuleLoadData(byref(mod), c_char_p(ptx)))
         return mod
 
+    def unload(self, mod):
+        check(self.lib.cuModuleUnload(mod))
+
     def function(self, mod, name, shared=0):
         f = c_void_p()
         check(self.lib.cuModuleGetFunction(byref(f), mod, name.encode()))
-        if shared > 49152:
+        if shared > 40000:
             check(self.lib.cuFuncSetAttribute(f, 8, shared))
         return f
 
@@ -70,6 +73,7 @@ class Driver:
         held, values = [], []
         for a in args:
             if isinstance(a, np.ndarray):
+                assert a.flags.c_contiguous
                 held.append((self.put(a), a))
                 a = c_uint64(held[-1][0])
             values.append(a)

@@ -142,11 +142,8 @@ bool opnd_get(struct parser *p, const struct opnd *o, char width, uint32_t *op)
 			return false;
 		*op = const_get(p, v, width);
 		return width == 'q' || width == 'w';
-	case O_SINK:
-		*op = reg_new(p, width == 'x' ? 'q' : width);
-		return true;
-	default:
-		return false;
+	case O_SINK: *op = reg_new(p, width == 'x' ? 'q' : width); return true;
+	default: return false;
 	}
 }
 
@@ -164,9 +161,7 @@ bool address_get(struct parser *p, const struct opnd *o, struct insn *in, int i)
 		in->op[i] = o->v[0].slot;
 		in->addr = o->v[0].width == 'q' ? 8 : 4;
 		return o->v[0].width == 'q' || o->v[0].width == 'w';
-	case O_INT:
-		in->imm += (int64_t)o->v[0].bits;
-		return true;
+	case O_INT: in->imm += (int64_t)o->v[0].bits; return true;
 	case O_SYM:
 		if (!sym_value(p, &o->v[0], &v, &in->frame, &space))
 			return false;
@@ -174,8 +169,7 @@ bool address_get(struct parser *p, const struct opnd *o, struct insn *in, int i)
 		if (in->space == SP_PARAM && space == SP_LOCAL)
 			in->space = SP_LOCAL;
 		return true;
-	default:
-		return false;
+	default: return false;
 	}
 }
 
@@ -213,13 +207,13 @@ uint32_t *more_get(struct parser *p, const struct stmt *st, struct insn *in,
 	return in->more;
 }
 
-static const struct row *const tables[] = { rows_int,  rows_logic,
-					    rows_float, rows_half,
-					    rows_control };
+static const struct row *const tables[] = { rows_int, rows_logic, rows_float,
+					    rows_half, rows_control,
+					    rows_carry };
 static const struct special *const specials[] = {
-	specials_mem, specials_cvt, specials_cmp, specials_warp,	 specials_control,
-	specials_move,	  specials_mma,	 specials_bar,
-	specials_atom, specials_async, specials_hopper,
+	specials_mem,     specials_cvt,   specials_cmp,    specials_warp,
+	specials_control, specials_move,  specials_mma,    specials_bar,
+	specials_atom,    specials_async, specials_hopper, specials_wgmma,
 };
 
 #define N_HASH 4096
@@ -262,10 +256,11 @@ static uint8_t flag_of(const char *t)
 	static const struct {
 		const char *name;
 		uint8_t flag;
-	} flags[] = { { "ftz", F_FTZ }, { "sat", F_SAT },   { "rz", F_RZ },
-		      { "rm", F_RM },	{ "rp", F_RP },	    { "rn", F_RN },
-		      { "relu", F_RELU }, { "NaN", F_NAN }, { "satfinite",
-							      F_SAT } };
+	} flags[] = { { "ftz", F_FTZ },      { "sat", F_SAT },
+		      { "rz", F_RZ },        { "rm", F_RM },
+		      { "rp", F_RP },        { "rn", F_RN },
+		      { "relu", F_RELU },    { "NaN", F_NAN },
+		      { "satfinite", F_SAT } };
 
 	for (size_t i = 0; i < sizeof(flags) / sizeof(*flags); i++)
 		if (!strcmp(flags[i].name, t))
@@ -362,8 +357,8 @@ void decode_func(struct parser *p)
 		const struct stmt *st = &p->stmts[i];
 
 		if (!decode_stmt(p, st, &f->code[i])) {
-			note("ptx line %u: unknown instruction: %.*s",
-			     st->line, st->text_len, st->text);
+			note("ptx line %u: unknown instruction: %.*s", st->line,
+			     st->text_len, st->text);
 			p->n_errors++;
 		}
 	}

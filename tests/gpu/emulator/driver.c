@@ -38,9 +38,14 @@ static int optin_shared(void)
 {
 	switch (capability()) {
 	case 75: return 65536;
-	case 80: case 87: return 166912;
-	case 86: case 89: case 120: case 121: return 101376;
-	case 70: case 72: return 98304;
+	case 80:
+	case 87: return 166912;
+	case 86:
+	case 89:
+	case 120:
+	case 121: return 101376;
+	case 70:
+	case 72: return 98304;
 	default: return 232448;
 	}
 }
@@ -88,8 +93,8 @@ static int check_device(int device)
 {
 	if (!initialised)
 		return EMU_NOT_INITIALIZED;
-	return device < 0 || device >= device_count() ? EMU_INVALID_DEVICE :
-							EMU_OK;
+	return device < 0 || device >= device_count() ? EMU_INVALID_DEVICE
+						      : EMU_OK;
 }
 
 EXPORT int cuDeviceGet(int *device, int ordinal);
@@ -137,17 +142,17 @@ int cuDeviceGetUuid_v2(unsigned char *uuid, int device)
 static int attribute(int which)
 {
 	static const int table[][2] = {
-		{ 1, 1024 },	  { 2, 1024 },	   { 3, 1024 },
-		{ 4, 64 },	  { 5, INT32_MAX }, { 6, 65535 },
-		{ 7, 65535 },	  { 8, 49152 },	   { 9, 65536 },
-		{ 10, 32 },	  { 11, INT32_MAX }, { 12, 65536 },
-		{ 13, 1980000 },  { 14, 512 },	   { 15, 1 },
-		{ 16, 132 },	  { 19, 1 },	   { 31, 1 },
-		{ 36, 2619000 },  { 37, 5120 },	   { 38, 52428800 },
-		{ 39, 2048 },	  { 40, 3 },	   { 41, 1 },
-		{ 78, 1 },	  { 79, 1 },	   { 80, 1 },
-		{ 81, 233472 },	  { 82, 65536 },   { 83, 1 },
-		{ 95, 1 },	  { 106, 32 },	   { 111, 1024 },
+		{ 1, 1024 },     { 2, 1024 },       { 3, 1024 },
+		{ 4, 64 },       { 5, INT32_MAX },  { 6, 65535 },
+		{ 7, 65535 },    { 8, 49152 },      { 9, 65536 },
+		{ 10, 32 },      { 11, INT32_MAX }, { 12, 65536 },
+		{ 13, 1980000 }, { 14, 512 },       { 15, 1 },
+		{ 16, 132 },     { 19, 1 },         { 31, 1 },
+		{ 36, 2619000 }, { 37, 5120 },      { 38, 52428800 },
+		{ 39, 2048 },    { 40, 3 },         { 41, 1 },
+		{ 78, 1 },       { 79, 1 },         { 80, 1 },
+		{ 81, 233472 },  { 82, 65536 },     { 83, 1 },
+		{ 95, 1 },       { 106, 32 },       { 111, 1024 },
 	};
 
 	switch (which) {
@@ -296,6 +301,30 @@ static char *other_text(void)
 	return text;
 }
 
+/* The log of errors; 3 and 4 are the buffer for information and its size, 5
+ * and 6 those for errors. */
+static void give_logs(unsigned n, const int *options, void **values)
+{
+	char *log = NULL;
+	size_t size = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (options[i] == 3)
+			*(char *)values[i] = 0;
+		if (options[i] == 5)
+			log = values[i];
+		if (options[i] == 6)
+			size = (uintptr_t)values[i];
+	}
+	if (log && size)
+		snprintf(log, size, "%s", note_log);
+	for (unsigned i = 0; i < n; i++)
+		if (options[i] == 4 || options[i] == 6)
+			values[i] =
+				(void *)(options[i] == 6 && log ? strlen(log)
+								: 0);
+}
+
 EXPORT int cuModuleLoadDataEx(struct module **mod, const void *image,
 			      unsigned n, int *options, void **values);
 int cuModuleLoadDataEx(struct module **mod, const void *image, unsigned n,
@@ -306,9 +335,6 @@ int cuModuleLoadDataEx(struct module **mod, const void *image, unsigned n,
 	const char *text = image;
 	char *other;
 
-	for (unsigned i = 0; i < n; i++)
-		if (options[i] == 4 || options[i] == 6)
-			values[i] = NULL;
 	if (status)
 		return status;
 	if (!mod || !image)
@@ -318,6 +344,7 @@ int cuModuleLoadDataEx(struct module **mod, const void *image, unsigned n,
 	text += strspn(text, " \t\r\n");
 	if (strncmp(text, "//", 2) && strncmp(text, ".version", 8))
 		return EMU_INVALID_IMAGE;
+	note_log[0] = 0;
 	other = other_text();
 	status = module_load(other ? other : text, mod);
 	free(other);
@@ -325,10 +352,7 @@ int cuModuleLoadDataEx(struct module **mod, const void *image, unsigned n,
 		(*mod)->next = modules;
 		modules = *mod;
 	}
-	/* The text of the errors is on stderr. */
-	for (unsigned i = 0; status && i < n; i++)
-		if (options[i] == 5 && values[i])
-			strcpy(values[i], "");
+	give_logs(n, options, values);
 	return status;
 }
 
@@ -345,6 +369,15 @@ static struct module **module_place(const struct module *mod)
 	while (*m && *m != mod)
 		m = &(*m)->next;
 	return m;
+}
+
+bool func_is_live(const struct func *f)
+{
+	for (struct module *m = modules; m; m = m->next)
+		for (struct func *g = m->funcs; g; g = g->next)
+			if (f == g)
+				return true;
+	return false;
 }
 
 EXPORT int cuModuleUnload(struct module *mod);
@@ -411,10 +444,11 @@ int cuFuncSetAttribute(struct func *f, int which, int value)
 
 	if (status)
 		return status;
+	if (!func_is_live(f))
+		return EMU_INVALID_HANDLE;
 	if (which == 8) {
-		if (value < 0 ||
-		    (uint32_t)value + f->shared_bytes >
-			    (uint32_t)optin_shared())
+		if (value < 0 || (uint32_t)value + f->shared_bytes >
+					 (uint32_t)optin_shared())
 			return EMU_INVALID_VALUE;
 		f->dyn_limit = (uint32_t)value;
 	}
@@ -437,12 +471,15 @@ int cuFuncGetAttribute(int *value, int which, const struct func *f)
 
 	if (status)
 		return status;
+	if (!func_is_live(f))
+		return EMU_INVALID_HANDLE;
 	switch (which) {
 	case 0: *value = f->max_threads ? (int)f->max_threads : 1024; break;
 	case 1: *value = (int)f->shared_bytes; break;
 	case 3: *value = (int)f->local_bytes; break;
 	case 4: *value = 32; break;
-	case 5: case 6: *value = capability(); break;
+	case 5:
+	case 6: *value = capability(); break;
 	case 8: *value = f->dyn_limit ? (int)f->dyn_limit : 49152; break;
 	default: *value = 0;
 	}
@@ -541,8 +578,7 @@ static const struct {
 	{ 3, "CUDA_ERROR_NOT_INITIALIZED", "initialization error" },
 	{ 100, "CUDA_ERROR_NO_DEVICE", "no CUDA-capable device is detected" },
 	{ 101, "CUDA_ERROR_INVALID_DEVICE", "invalid device ordinal" },
-	{ 200, "CUDA_ERROR_INVALID_IMAGE",
-	  "device kernel image is invalid" },
+	{ 200, "CUDA_ERROR_INVALID_IMAGE", "device kernel image is invalid" },
 	{ 201, "CUDA_ERROR_INVALID_CONTEXT", "invalid device context" },
 	{ 209, "CUDA_ERROR_NO_BINARY_FOR_GPU",
 	  "no kernel image is available for execution on the device" },

@@ -9,12 +9,12 @@
 
 #include <pthread.h>
 
-#define EXPORT	__attribute__((visibility("default")))
+#define EXPORT __attribute__((visibility("default")))
 #define ILLEGAL_STATE 401
 
 struct context {
 	int retained;
-	int error;		/* of a kernel: all calls give it from then on */
+	int error; /* of a kernel: all calls give it from then on */
 };
 extern struct context primary;
 
@@ -38,9 +38,9 @@ struct graph {
 /* An instance holds its own copy of the nodes. */
 
 struct stream {
-	unsigned flags;		/* 1: does not wait for the NULL stream */
+	unsigned flags; /* 1: does not wait for the NULL stream */
 	bool capturing, invalid, is_origin;
-	int mode;		/* 0 global, 1 this thread, 2 relaxed */
+	int mode; /* 0 global, 1 this thread, 2 relaxed */
 	pthread_t thread;
 	struct graph *graph;
 	struct stream *origin;
@@ -69,7 +69,7 @@ int run_node(const struct node *n);
 int submit(struct stream *s, const struct node *n);
 void free_graph(struct graph *g);
 int copy_bytes(enum direction dir, uint64_t dst, uint64_t src, uint64_t n);
-int capture_blocks(bool is_copy);
+bool func_is_live(const struct func *f);
 int stream_check(const struct stream *s);
 
 #endif

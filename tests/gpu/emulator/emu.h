@@ -15,18 +15,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LANES	  32
-#define FULL	  0xffffffffu
+#define LANES 32
+#define FULL 0xffffffffu
 #define MAX_WARPS 32
-#define N_BARS	  16
-#define MAX_PC	  UINT32_MAX
+#define N_BARS 17 /* the last is that of the cluster */
+#define MAX_PC UINT32_MAX
 
 /* Where generic addresses of these spaces begin: no address that the host
  * can have. */
 #define SHARED_WIN 0x0100000000000000ull
-#define LOCAL_WIN  0x0200000000000000ull
-#define PARAM_WIN  0x0300000000000000ull
-#define WIN_MASK   0xff00000000000000ull
+#define LOCAL_WIN 0x0200000000000000ull
+#define PARAM_WIN 0x0300000000000000ull
+#define WIN_MASK 0xff00000000000000ull
 
 /* The driver's error codes, as its interface has them. */
 enum {
@@ -78,22 +78,23 @@ typedef void (*exec_fn)(struct warp *w, const struct insn *in, uint32_t m);
 struct insn {
 	exec_fn fn;
 	uint32_t op[6];
-	uint32_t *more;	  /* the elements of vectors, in order of the text */
-	uint32_t guard;	  /* a predicate, or 0 */
-	uint32_t line;	  /* of the PTX text */
-	int64_t imm;	  /* offset of an address, or of the row's choice */
-	uint32_t target;  /* of a branch */
+	uint32_t *more;  /* the elements of vectors, in order of the text */
+	uint32_t guard;  /* a predicate, or 0 */
+	uint32_t line;   /* of the PTX text */
+	int64_t imm;     /* offset of an address, or of the row's choice */
+	uint32_t target; /* of a branch */
 	bool guard_not;
 	uint8_t space;
-	uint8_t size;	  /* bytes of an element in memory */
-	uint8_t count;	  /* elements of a vector */
-	uint8_t width;	  /* bytes of the register: 4 or 8 */
-	uint8_t addr;	  /* bytes of the address register: 0, 4 or 8 */
+	uint8_t size;  /* bytes of an element in memory */
+	uint8_t count; /* elements of a vector */
+	uint8_t width; /* bytes of the register: 4 or 8 */
+	uint8_t addr;  /* bytes of the address register: 0, 4 or 8 */
 	bool is_signed;
-	bool frame;	  /* the address is relative to the frame's memory */
-	uint8_t kind;	  /* an operation, comparison or type: enums below */
+	bool cluster; /* the barrier of the cluster */
+	bool frame;   /* the address is relative to the frame's memory */
+	uint8_t kind; /* an operation, comparison or type: enums below */
 	uint8_t kind2;
-	uint8_t flags;	  /* F_* */
+	uint8_t flags; /* F_* */
 	const struct func *callee;
 	uint32_t *targets;
 };
@@ -121,17 +122,17 @@ struct func {
 	struct insn *code;
 	uint32_t n_code;
 	bool is_entry, is_defined;
-	uint32_t reg_bytes;	/* of a frame, for the 32 lanes */
+	uint32_t reg_bytes; /* of a frame, for the 32 lanes */
 	unsigned char *consts;
 	uint32_t const_bytes;
-	uint32_t shared_bytes;	/* static, with alignment */
-	uint32_t local_bytes;	/* per lane, with the parameters of calls */
-	uint32_t param_bytes;	/* of a kernel */
+	uint32_t shared_bytes; /* static, with alignment */
+	uint32_t local_bytes;  /* per lane, with the parameters of calls */
+	uint32_t param_bytes;  /* of a kernel */
 	struct param *params, ret;
 	uint32_t n_params;
-	uint32_t max_threads;	/* .maxntid or 0 */
-	uint32_t req[3];	/* .reqntid or 0 */
-	uint32_t dyn_limit;	/* set by cuFuncSetAttribute */
+	uint32_t max_threads; /* .maxntid or 0 */
+	uint32_t req[3];      /* .reqntid or 0 */
+	uint32_t dyn_limit;   /* set by cuFuncSetAttribute */
 	struct func *next;
 };
 
@@ -141,7 +142,7 @@ enum group_state { G_READY, G_PARKED, G_BAR, G_SPIN };
 struct group {
 	uint32_t pc, mask;
 	enum group_state state;
-	uint32_t need;		/* parked: until these lanes are there too */
+	uint32_t need; /* parked: until these lanes are there too */
 	int bar;
 };
 
@@ -149,8 +150,8 @@ struct group {
 struct frame {
 	const struct func *func;
 	unsigned char *regs;
-	uint32_t local_base;	/* of each lane */
-	uint32_t pc, mask;	/* of the caller's group, to go on with */
+	uint32_t local_base; /* of each lane */
+	uint32_t pc, mask;   /* of the caller's group, to go on with */
 	uint32_t stop;
 	struct group g[LANES];
 	int n_groups;
@@ -165,11 +166,11 @@ struct copy {
 };
 
 struct warp {
-	unsigned char *base[2];	/* registers and constants of the frame */
+	unsigned char *base[2]; /* registers and constants of the frame */
 	const struct insn *code;
 	uint32_t pc, next, mask, stop;
-	uint32_t live;		/* lanes that have not exited */
-	uint32_t bar_lanes;	/* lanes that wait at a barrier */
+	uint32_t live;      /* lanes that have not exited */
+	uint32_t bar_lanes; /* lanes that wait at a barrier */
 	struct block *blk;
 	struct frame *frame;
 	struct frame *spare;
@@ -177,12 +178,13 @@ struct warp {
 	uint32_t tid[3][LANES];
 	unsigned char *local;
 	uint32_t local_size, local_top;
-	uint64_t lo, span;	/* the allocation that was used last */
-	uint64_t delta;		/* from its addresses to its bytes */
+	uint64_t lo, span; /* the allocation that was used last */
+	uint64_t delta;    /* from its addresses to its bytes */
 	struct copy *copies;
 	uint32_t n_copies, cap_copies;
 	uint32_t open_group[LANES];
-	uint64_t steps;
+	uint8_t carry[LANES]; /* CC.CF */
+	uint64_t stalls;           /* polls that found nothing */
 	uint32_t clock[MAX_WARPS]; /* what of each warp is ordered before */
 	struct warp_hopper *hopper;
 };
@@ -206,13 +208,14 @@ struct bar {
 
 /* What is known of a word of shared memory, for the check of races. */
 struct shadow {
-	uint32_t clock;		/* of the last writer */
+	uint32_t clock; /* of the last writer */
 	uint8_t warp, lane;
 	bool is_atomic, in_flight;
+	uint8_t halves; /* of the word: 1 the lower, 2 the upper */
 	uint32_t line;
 };
 struct reader {
-	uint32_t clock, lanes;
+	uint32_t clock, lanes[2]; /* that read each half */
 };
 
 struct block {
@@ -222,13 +225,14 @@ struct block {
 	unsigned char *shared;
 	uint32_t shared_size;
 	struct shadow *shadow;
-	struct reader *readers;	/* [word][warp] */
+	struct reader *readers; /* [word][warp] */
 	bool races;
 	struct bar bar[N_BARS];
 	struct warp *warps;
 	uint32_t exited;
 	uint32_t clock_base;
 	bool progress;
+	uint32_t n_rests; /* of warps that ran for very long */
 };
 
 struct launch {
@@ -238,6 +242,7 @@ struct launch {
 	const unsigned char *params;
 	jmp_buf fault;
 	int status;
+	uint64_t steps; /* instructions of warps */
 	struct block blk;
 };
 
@@ -251,6 +256,7 @@ struct alloc {
 	bool is_host, is_module;
 };
 const struct alloc *mem_find(uint64_t addr);
+const struct alloc *mem_before(uint64_t addr);
 uint64_t mem_alloc(size_t size, bool is_module);
 void *mem_alloc_host(size_t size);
 bool mem_free(uint64_t addr, bool is_host);
@@ -267,6 +273,8 @@ void fault(struct warp *w, const struct insn *in, int lane, int status,
 void block_fault(struct block *blk, int status, const char *fmt, ...)
 	__attribute__((noreturn, format(printf, 3, 4)));
 const char *emu_env(const char *name, const char *otherwise);
+/* What has been said since it was cleared. */
+extern char note_log[8192];
 void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* launch.c: a kernel over its grid; the driver's status. */
@@ -281,6 +289,7 @@ void warp_park(struct warp *w, uint32_t m, uint32_t need);
 void warp_sync(struct warp *w);
 void warp_wait(struct warp *w, uint32_t m, int bar);
 bool warp_wake(struct warp *w, int bar);
+void warp_spin(struct warp *w, uint32_t m, bool goes_on);
 bool gather_lanes(struct warp *w, uint32_t m, uint32_t need);
 
 /* race.c */
@@ -288,6 +297,7 @@ void race_read(struct warp *w, const struct insn *in, int lane, uint32_t off,
 	       uint32_t size);
 void race_write(struct warp *w, const struct insn *in, int lane, uint32_t off,
 		uint32_t size, bool is_atomic);
+void race_stamp(struct warp *w, uint32_t off, uint32_t size, uint32_t clock);
 void race_flight(struct warp *w, uint32_t off, uint32_t size, bool in_flight);
 
 /* exec_mem.c */
@@ -322,11 +332,18 @@ static inline uint32_t pred(const struct warp *w, uint32_t op)
 	return *(const uint32_t *)reg(w, op);
 }
 
+/* Lanes do not depend on each other, though a result may be an operand. */
+#ifdef __clang__
+#define INDEPENDENT
+#else
+#define INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
 /* Runs a statement for each active lane `l`; the first form vectorizes. */
 #define EACH_LANE(m, stmt) \
 	do { \
 		if ((m) == FULL) { \
-			_Pragma("GCC ivdep") for (int l = 0; l < LANES; l++) \
+			INDEPENDENT for (int l = 0; l < LANES; l++) \
 			{ \
 				stmt; \
 			} \
@@ -344,14 +361,19 @@ struct row {
 	const char *name;
 	const char *sig;
 	exec_fn fn;
-	exec_fn slow;		/* with modifiers other than rn */
+	exec_fn slow; /* with modifiers other than rn */
 	uint8_t flags, kind;
 };
-#define ROW(n, s, f) { .name = n, .sig = s, .fn = f }
+#define ROW(n, s, f) \
+	{ \
+		.name = n, .sig = s, .fn = f \
+	}
 #define ROWF(n, s, f, slowly, mods, k) \
-	{ .name = n, .sig = s, .fn = f, .slow = slowly, .flags = mods, \
-	  .kind = k }
+	{ \
+		.name = n, .sig = s, .fn = f, .slow = slowly, .flags = mods, \
+		.kind = k \
+	}
 extern const struct row rows_int[], rows_logic[], rows_float[], rows_half[],
-	rows_control[];
+	rows_control[], rows_carry[];
 
 #endif

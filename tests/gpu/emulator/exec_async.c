@@ -13,8 +13,8 @@ static void add_copy(struct warp *w, const struct copy *c)
 {
 	if (w->n_copies == w->cap_copies) {
 		w->cap_copies = w->cap_copies ? 2 * w->cap_copies : 256;
-		w->copies = realloc(w->copies,
-				    w->cap_copies * sizeof(*w->copies));
+		w->copies =
+			realloc(w->copies, w->cap_copies * sizeof(*w->copies));
 	}
 	w->copies[w->n_copies++] = *c;
 }
@@ -32,7 +32,8 @@ static void cp_async(struct warp *w, const struct insn *in, uint32_t m)
 	addresses(w, &from, in->op[1], src);
 	for (uint32_t r = m; r; r &= r - 1) {
 		int l = __builtin_ctz(r);
-		struct copy c = { .lane = (uint8_t)l, .size = in->size,
+		struct copy c = { .lane = (uint8_t)l,
+				  .size = in->size,
 				  .group = w->open_group[l] };
 		uint32_t n = in->size;
 		unsigned char *d;
@@ -66,7 +67,8 @@ static void commit(struct warp *w, const struct insn *in, uint32_t m)
 }
 
 /* All but the last `imm` groups of a lane arrive; all, if it is negative. */
-static void wait(struct warp *w, const struct insn *in, uint32_t m)
+void exec_wait_copies(struct warp *w, const struct insn *in, uint32_t m);
+void exec_wait_copies(struct warp *w, const struct insn *in, uint32_t m)
 {
 	uint32_t kept = 0;
 
@@ -118,27 +120,27 @@ static bool decode_copy(struct parser *p, const struct stmt *st,
 }
 
 bool decode_bulk(struct parser *p, const struct stmt *st, struct mods *m,
-		 struct insn *in) __attribute__((weak));
+		 struct insn *in);
 
 static bool decode_cp(struct parser *p, const struct stmt *st, struct mods *m,
 		      struct insn *in)
 {
 	if (!mods_take(m, "async"))
 		return false;
-	if (m->n > 2 && (!strcmp(m->part[2], "bulk") ||
-			 !strcmp(m->part[2], "mbarrier")))
-		return decode_bulk && decode_bulk(p, st, m, in);
+	if (m->n > 2 &&
+	    (!strcmp(m->part[2], "bulk") || !strcmp(m->part[2], "mbarrier")))
+		return decode_bulk(p, st, m, in);
 	if (mods_take(m, "commit_group")) {
 		in->fn = commit;
 		return mods_done(m) && !st->n;
 	}
 	if (mods_take(m, "wait_all")) {
-		in->fn = wait;
+		in->fn = exec_wait_copies;
 		in->imm = -1;
 		return mods_done(m) && !st->n;
 	}
 	if (mods_take(m, "wait_group")) {
-		in->fn = wait;
+		in->fn = exec_wait_copies;
 		in->imm = (int64_t)st->o[0].bits;
 		return mods_done(m) && st->n == 1 && st->o[0].kind == O_INT;
 	}
@@ -147,8 +149,7 @@ static bool decode_cp(struct parser *p, const struct stmt *st, struct mods *m,
 	if (!mods_take(m, "shared") && !mods_take(m, "shared::cta"))
 		return false;
 	take_hints(m);
-	return mods_take(m, "global") && mods_done(m) &&
-	       decode_copy(p, st, in);
+	return mods_take(m, "global") && mods_done(m) && decode_copy(p, st, in);
 }
 
 const struct special specials_async[] = { { "cp", decode_cp }, { 0 } };

@@ -21,18 +21,16 @@ enum {
 	A_DEC,
 	N_OPS
 };
-static const char *const op_names[N_OPS] = { "add", "min",  "max", "and", "or",
-					     "xor", "exch", "cas", "inc",
-					     "dec" };
+static const char *const op_names[N_OPS] = {
+	"add", "min", "max", "and", "or", "xor", "exch", "cas", "inc", "dec"
+};
 enum { T_INT, T_F32, T_F64, T_F16, T_BF16 };
 
 static u64 add_float(const struct insn *in, u64 x, u64 y)
 {
 	switch (in->kind2) {
-	case T_F32:
-		return as_bits(as_float((u32)x) + as_float((u32)y));
-	case T_F64:
-		return as_bits64(as_double(x) + as_double(y));
+	case T_F32: return as_bits(as_float((u32)x) + as_float((u32)y));
+	case T_F64: return as_bits64(as_double(x) + as_double(y));
 	case T_F16:
 		return (u64)float_to_half(half_to_float(x >> 16 & 0xffff) +
 					  half_to_float(y >> 16 & 0xffff))
@@ -50,10 +48,9 @@ static u64 add_float(const struct insn *in, u64 x, u64 y)
 
 static u64 apply(const struct insn *in, u64 x, u64 b, u64 c)
 {
-	bool less = in->is_signed ?
-			    (in->size == 8 ? (s64)x < (s64)b :
-					     (s32)x < (s32)b) :
-			    x < b;
+	bool less = in->is_signed ? (in->size == 8 ? (s64)x < (s64)b
+						   : (s32)x < (s32)b)
+				  : x < b;
 
 	switch (in->kind) {
 	case A_ADD: return in->kind2 ? add_float(in, x, b) : x + b;
@@ -135,16 +132,16 @@ static bool take_type(struct mods *m, struct insn *in)
 {
 	const char *t = m->part[m->n - 1];
 
-	in->kind2 = !strcmp(t, "f32")	 ? T_F32 :
-		    !strcmp(t, "f64")	 ? T_F64 :
-		    !strcmp(t, "f16x2")	 ? T_F16 :
-		    !strcmp(t, "bf16x2") ? T_BF16 :
-					   T_INT;
+	in->kind2 = !strcmp(t, "f32")      ? T_F32
+		    : !strcmp(t, "f64")    ? T_F64
+		    : !strcmp(t, "f16x2")  ? T_F16
+		    : !strcmp(t, "bf16x2") ? T_BF16
+					   : T_INT;
 	return *t != 'f' || in->kind2 || false;
 }
 
-static bool decode_atom(struct parser *p, const struct stmt *st,
-			struct mods *m, struct insn *in)
+static bool decode_atom(struct parser *p, const struct stmt *st, struct mods *m,
+			struct insn *in)
 {
 	int i = m->part[0][0] == 'a', n;
 	char width;

@@ -18,7 +18,7 @@ static struct bar *bar_of(struct warp *w, const struct insn *in, uint32_t m)
 	uint32_t id = ((uint32_t *)reg(w, in->op[1]))[l], expected, count;
 	struct bar *b;
 
-	if (id >= N_BARS)
+	if (id + !in->cluster >= N_BARS)
 		fault(w, in, l, EMU_ILLEGAL_INSTRUCTION, "barrier %u", id);
 	b = &w->blk->bar[id];
 	expected = w->blk->n_threads;
@@ -49,8 +49,8 @@ static void give_results(struct bar *b)
 {
 	for (uint32_t i = 0; i < b->n_results; i++) {
 		struct bar_result *r = &b->result[i];
-		bool yes = r->kind == BAR_AND ? b->votes == b->voters :
-						b->votes > 0;
+		bool yes = r->kind == BAR_AND ? b->votes == b->voters
+					      : b->votes > 0;
 
 		if (r->kind != BAR_POPC) {
 			*r->reg = (*r->reg & ~r->mask) | (yes ? r->mask : 0);
@@ -87,8 +87,8 @@ static void vote(struct warp *w, const struct insn *in, uint32_t m,
 	b->votes += (uint32_t)__builtin_popcount(p & m);
 	b->voters += (uint32_t)__builtin_popcount(m);
 	if (b->n_results < 2 * MAX_WARPS)
-		b->result[b->n_results++] = (struct bar_result){
-			reg(w, in->op[0]), m, in->kind };
+		b->result[b->n_results++] =
+			(struct bar_result){ reg(w, in->op[0]), m, in->kind };
 }
 
 static void bar(struct warp *w, const struct insn *in, uint32_t m)
@@ -106,9 +106,8 @@ static void bar(struct warp *w, const struct insn *in, uint32_t m)
 	if (in->kind)
 		vote(w, in, m, b);
 	/* With a count whole warps are counted. */
-	b->arrived += in->count && in->op[2] ?
-			      LANES :
-			      (uint32_t)__builtin_popcount(m);
+	b->arrived += in->count && in->op[2] ? LANES
+					     : (uint32_t)__builtin_popcount(m);
 	if (b->arrived > b->expected)
 		fault(w, in, __builtin_ctz(m), EMU_LAUNCH_FAILED,
 		      "%u threads at barrier %d for %u", b->arrived, id,
@@ -125,15 +124,15 @@ static bool bar_operand(struct parser *p, const struct stmt *st, int i,
 	return i >= st->n || opnd_get(p, &st->o[i], 'w', &in->op[op]);
 }
 
-static bool decode_red(struct parser *p, const struct stmt *st,
-		       struct mods *m, struct insn *in)
+static bool decode_red(struct parser *p, const struct stmt *st, struct mods *m,
+		       struct insn *in)
 {
 	struct opnd v = st->o[st->n - 1];
 
-	in->kind = mods_take(m, "popc") ? BAR_POPC :
-		   mods_take(m, "and")	? BAR_AND :
-		   mods_take(m, "or")	? BAR_OR :
-					  0;
+	in->kind = mods_take(m, "popc")  ? BAR_POPC
+		   : mods_take(m, "and") ? BAR_AND
+		   : mods_take(m, "or")  ? BAR_OR
+					 : 0;
 	if (!in->kind || st->n < 3)
 		return false;
 	mods_take(m, "u32");
@@ -147,6 +146,13 @@ static bool decode_red(struct parser *p, const struct stmt *st,
 	       (st->n == 3 || bar_operand(p, st, 2, in, 2));
 }
 
+static void nothing(struct warp *w, const struct insn *in, uint32_t m)
+{
+	(void)w;
+	(void)in;
+	(void)m;
+}
+
 static void bar_warp(struct warp *w, const struct insn *in, uint32_t m)
 {
 	uint32_t need = ((uint32_t *)reg(w, in->op[0]))[__builtin_ctz(m)];
@@ -155,14 +161,30 @@ static void bar_warp(struct warp *w, const struct insn *in, uint32_t m)
 		warp_sync(w);
 }
 
-static bool decode_bar(struct parser *p, const struct stmt *st,
-		       struct mods *m, struct insn *in)
+/* Clusters are of one block: arrive does nothing and wait is a barrier. */
+static bool decode_cluster(struct parser *p, const struct stmt *st,
+			   struct mods *m, struct insn *in)
+{
+	take_hints(m);
+	in->count = mods_take(m, "aligned");
+	in->cluster = true;
+	in->op[1] = const_get(p, N_BARS - 1, 'w');
+	in->fn = mods_take(m, "arrive") ? nothing : bar;
+	if (in->fn == bar && !mods_take(m, "wait"))
+		return false;
+	return mods_done(m) && !st->n;
+}
+
+static bool decode_bar(struct parser *p, const struct stmt *st, struct mods *m,
+		       struct insn *in)
 {
 	if (mods_take(m, "warp")) {
 		in->fn = bar_warp;
 		return mods_take(m, "sync") && mods_done(m) &&
 		       bar_operand(p, st, 0, in, 0);
 	}
+	if (mods_take(m, "cluster"))
+		return decode_cluster(p, st, m, in);
 	mods_take(m, "cta");
 	in->fn = bar;
 	in->count = !strcmp(m->part[0], "bar") || mods_take(m, "aligned");

@@ -28,7 +28,7 @@ typedef uint32_t (*cmp_fn)(const void *a, const void *b, uint8_t flags);
 	}
 #define CMPS(x, T, A, B) \
 	CMP(eq_##x, T, A == B) \
-	CMP(ne_##x, T, A < B || A > B) \
+	CMP(ne_##x, T, A<B || A> B) \
 	CMP(lt_##x, T, A < B) \
 	CMP(le_##x, T, A <= B) \
 	CMP(gt_##x, T, A > B) \
@@ -49,20 +49,23 @@ CMPS(f16h, u32, half_to_float(a >> 16), half_to_float(b >> 16))
 CMPS(bf16h, u32, bf16_to_float(a >> 16), bf16_to_float(b >> 16))
 
 enum { EQ, NE, LT, LE, GT, GE, NUM, N_CMPS };
-#define ALL(x) { eq_##x, ne_##x, lt_##x, le_##x, gt_##x, ge_##x, num_##x }
+#define ALL(x) \
+	{ \
+		eq_##x, ne_##x, lt_##x, le_##x, gt_##x, ge_##x, num_##x \
+	}
 static const struct {
 	const char *name;
 	char width;
 	bool is_float;
 	cmp_fn fn[N_CMPS];
 } types[] = {
-	{ "u16", 'h', false, ALL(u16) }, { "b16", 'h', false, ALL(u16) },
-	{ "s16", 'h', false, ALL(s16) }, { "u32", 'w', false, ALL(u32) },
-	{ "b32", 'w', false, ALL(u32) }, { "s32", 'w', false, ALL(s32) },
-	{ "u64", 'q', false, ALL(u64) }, { "b64", 'q', false, ALL(u64) },
-	{ "s64", 'q', false, ALL(s64) }, { "f32", 'w', true, ALL(f32) },
-	{ "f64", 'q', true, ALL(f64) },	 { "f16", 'h', true, ALL(f16) },
-	{ "bf16", 'h', true, ALL(bf16) }, { "f16x2", 'w', true, ALL(f16) },
+	{ "u16", 'h', false, ALL(u16) },    { "b16", 'h', false, ALL(u16) },
+	{ "s16", 'h', false, ALL(s16) },    { "u32", 'w', false, ALL(u32) },
+	{ "b32", 'w', false, ALL(u32) },    { "s32", 'w', false, ALL(s32) },
+	{ "u64", 'q', false, ALL(u64) },    { "b64", 'q', false, ALL(u64) },
+	{ "s64", 'q', false, ALL(s64) },    { "f32", 'w', true, ALL(f32) },
+	{ "f64", 'q', true, ALL(f64) },     { "f16", 'h', true, ALL(f16) },
+	{ "bf16", 'h', true, ALL(bf16) },   { "f16x2", 'w', true, ALL(f16) },
 	{ "bf16x2", 'w', true, ALL(bf16) },
 };
 static const cmp_fn flushed[N_CMPS] = ALL(f32z);
@@ -74,12 +77,12 @@ static const struct {
 	uint8_t cmp;
 	bool is_not;
 } cmps[] = {
-	{ "eq", EQ, false },  { "ne", NE, false },  { "lt", LT, false },
-	{ "le", LE, false },  { "gt", GT, false },  { "ge", GE, false },
-	{ "lo", LT, false },  { "ls", LE, false },  { "hi", GT, false },
-	{ "hs", GE, false },  { "num", NUM, false }, { "nan", NUM, true },
-	{ "equ", NE, true },  { "neu", EQ, true },  { "ltu", GE, true },
-	{ "leu", GT, true },  { "gtu", LE, true },  { "geu", LT, true },
+	{ "eq", EQ, false }, { "ne", NE, false },   { "lt", LT, false },
+	{ "le", LE, false }, { "gt", GT, false },   { "ge", GE, false },
+	{ "lo", LT, false }, { "ls", LE, false },   { "hi", GT, false },
+	{ "hs", GE, false }, { "num", NUM, false }, { "nan", NUM, true },
+	{ "equ", NE, true }, { "neu", EQ, true },   { "ltu", GE, true },
+	{ "leu", GT, true }, { "gtu", LE, true },   { "geu", LT, true },
 };
 
 /*
@@ -148,8 +151,8 @@ static void set(struct warp *w, const struct insn *in, uint32_t m)
 	if (in->targets)
 		h = combine(w, in,
 			    compare(w, in, (cmp_fn)(intptr_t)in->targets));
-	EACH_LANE(m, d[l] = (r >> l & 1 ? yes : 0) |
-			    (h >> l & 1 ? yes << 16 : 0));
+	EACH_LANE(m,
+		  d[l] = (r >> l & 1 ? yes : 0) | (h >> l & 1 ? yes << 16 : 0));
 }
 
 static int take_cmp(struct mods *m)
@@ -182,16 +185,16 @@ static bool decode_common(struct parser *p, const struct stmt *st,
 	*type = take_type(m);
 	if (cmp < 0 || *type < 0)
 		return false;
-	in->kind2 = mods_take(m, "and") ? B_AND :
-		    mods_take(m, "or")  ? B_OR :
-		    mods_take(m, "xor") ? B_XOR :
-					  B_NONE;
-	in->imm = (intptr_t)(ftz && *type == 9 ?
-				     flushed :
-				     types[*type].fn)[cmps[cmp].cmp];
+	in->kind2 = mods_take(m, "and")   ? B_AND
+		    : mods_take(m, "or")  ? B_OR
+		    : mods_take(m, "xor") ? B_XOR
+					  : B_NONE;
+	in->imm =
+		(intptr_t)(ftz && *type == 9 ? flushed
+					     : types[*type].fn)[cmps[cmp].cmp];
 	if (*type >= 13)
-		in->targets = (uint32_t *)(intptr_t)
-			upper[*type - 13][cmps[cmp].cmp];
+		in->targets =
+			(uint32_t *)(intptr_t)upper[*type - 13][cmps[cmp].cmp];
 	in->flags = cmps[cmp].is_not ? NOT_CMP : 0;
 	if (in->kind2 != B_NONE) {
 		c = st->o[n++];
@@ -205,8 +208,8 @@ static bool decode_common(struct parser *p, const struct stmt *st,
 	       opnd_get(p, &st->o[2], types[*type].width, &in->op[3]);
 }
 
-static bool decode_setp(struct parser *p, const struct stmt *st,
-			struct mods *m, struct insn *in)
+static bool decode_setp(struct parser *p, const struct stmt *st, struct mods *m,
+			struct insn *in)
 {
 	struct opnd d = st->o[0];
 	int type;
@@ -225,18 +228,18 @@ static bool decode_setp(struct parser *p, const struct stmt *st,
 	return opnd_get(p, &d, 'p', &in->op[0]);
 }
 
-static bool decode_set(struct parser *p, const struct stmt *st,
-		       struct mods *m, struct insn *in)
+static bool decode_set(struct parser *p, const struct stmt *st, struct mods *m,
+		       struct insn *in)
 {
 	static const struct {
 		const char *name;
 		char width;
 		uint32_t yes;
 	} results[] = {
-		{ "u32", 'w', FULL },	{ "s32", 'w', FULL },
+		{ "u32", 'w', FULL },       { "s32", 'w', FULL },
 		{ "f32", 'w', 0x3f800000 }, { "f16", 'h', 0x3c00 },
-		{ "bf16", 'h', 0x3f80 }, { "u16", 'h', 0xffff },
-		{ "s16", 'h', 0xffff },	{ "f16x2", 'w', 0x3c00 },
+		{ "bf16", 'h', 0x3f80 },    { "u16", 'h', 0xffff },
+		{ "s16", 'h', 0xffff },     { "f16x2", 'w', 0x3c00 },
 		{ "bf16x2", 'w', 0x3f80 },
 	};
 	int type;
@@ -250,8 +253,8 @@ static bool decode_set(struct parser *p, const struct stmt *st,
 		in->target = results[i].yes;
 		if (in->targets && in->target == FULL)
 			in->target = 0xffff;
-		return mods_done(m) && opnd_get(p, &st->o[0], results[i].width,
-						&in->op[0]);
+		return mods_done(m) &&
+		       opnd_get(p, &st->o[0], results[i].width, &in->op[0]);
 	}
 	return false;
 }

@@ -36,8 +36,8 @@ static bool label_pc(struct parser *p, struct scope *s, const char *name,
 	return true;
 }
 
-static bool decode_bra(struct parser *p, const struct stmt *st,
-		       struct mods *m, struct insn *in)
+static bool decode_bra(struct parser *p, const struct stmt *st, struct mods *m,
+		       struct insn *in)
 {
 	mods_take(m, "uni");
 	in->fn = exec_bra;
@@ -45,8 +45,8 @@ static bool decode_bra(struct parser *p, const struct stmt *st,
 	       label_pc(p, st->o[0].scope, st->o[0].name, &in->target);
 }
 
-static bool decode_brx(struct parser *p, const struct stmt *st,
-		       struct mods *m, struct insn *in)
+static bool decode_brx(struct parser *p, const struct stmt *st, struct mods *m,
+		       struct insn *in)
 {
 	struct sym *y;
 
@@ -79,8 +79,8 @@ static bool place_of(struct parser *p, const struct opnd *o, uint32_t *at)
 }
 
 /* call (result), function, (arguments); */
-static bool decode_call(struct parser *p, const struct stmt *st,
-			struct mods *m, struct insn *in)
+static bool decode_call(struct parser *p, const struct stmt *st, struct mods *m,
+			struct insn *in)
 {
 	int i = st->o[0].kind == O_VEC;
 	const struct opnd *args = &st->o[i + 1];
@@ -107,8 +107,8 @@ static bool decode_call(struct parser *p, const struct stmt *st,
 	return true;
 }
 
-static bool decode_ret(struct parser *p, const struct stmt *st,
-		       struct mods *m, struct insn *in)
+static bool decode_ret(struct parser *p, const struct stmt *st, struct mods *m,
+		       struct insn *in)
 {
 	(void)p;
 	mods_take(m, "uni");

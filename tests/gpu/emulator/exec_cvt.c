@@ -28,9 +28,10 @@ enum type {
 	T_E5M2,
 	N_TYPES
 };
-static const char *const type_names[] = { "u8",	 "s8",	"u16", "s16",  "u32",
-					  "s32", "u64", "s64", "f16",  "bf16",
-					  "f32", "f64", "tf32", "e4m3", "e5m2" };
+static const char *const type_names[] = {
+	"u8",  "s8",   "u16", "s16", "u32",  "s32",  "u64", "s64",
+	"f16", "bf16", "f32", "f64", "tf32", "e4m3", "e5m2"
+};
 static const uint8_t type_bytes[] = { 1, 1, 2, 2, 4, 4, 8, 8,
 				      2, 2, 4, 8, 4, 1, 1 };
 
@@ -50,11 +51,11 @@ enum { C_NONE, C_RNI, C_RZI, C_RMI, C_RPI, C_RNA };
 
 static enum rounding mode_of(const struct insn *in)
 {
-	return in->flags & F_RZ ? RZ :
-	       in->flags & F_RM ? RM :
-	       in->flags & F_RP ? RP :
-	       in->size == C_RNA ? RNA :
-				  RN;
+	return in->flags & F_RZ    ? RZ
+	       : in->flags & F_RM  ? RM
+	       : in->flags & F_RP  ? RP
+	       : in->size == C_RNA ? RNA
+				   : RN;
 }
 
 static double float_of(uint64_t bits, int t)
@@ -93,8 +94,8 @@ static uint64_t float_to_int(double x, int from, int to)
 	if (to & 1) {
 		if (x >= lim)
 			return (1ull << (bits - 1)) - 1;
-		return (uint64_t)(x < -lim ? INT64_MIN >> (64 - bits) :
-					     (int64_t)x);
+		return (uint64_t)(x < -lim ? INT64_MIN >> (64 - bits)
+					   : (int64_t)x);
 	}
 	if (x >= lim)
 		return bits == 64 ? ~0ull : (1ull << bits) - 1;
@@ -144,8 +145,7 @@ static double odd_double(uint64_t v, bool is_signed)
 	uint64_t a = minus ? 0 - v : v;
 
 	if (a >> 53)
-		a = (a & ~0xfffull) | (a & 0xfff ? 0x1000 : 0) |
-		    (a & 0x1000);
+		a = (a & ~0xfffull) | (a & 0xfff ? 0x1000 : 0) | (a & 0x1000);
 	return minus ? -(double)a : (double)a;
 }
 
@@ -178,8 +178,7 @@ static uint64_t to_float(double x, const struct insn *in)
 		x = x > 0 ? x : 0;
 	if (in->kind == T_F64)
 		return as_bits64(x);
-	r = format_from(x, format_of(in->kind), mode_of(in),
-			in->flags & F_SAT);
+	r = format_from(x, format_of(in->kind), mode_of(in), in->flags & F_SAT);
 	if (in->kind == T_F32 && in->flags & F_FTZ && !(r & 0x7f800000))
 		r &= 0x80000000;
 	return in->kind == T_TF32 ? r << 13 : r;
@@ -271,40 +270,40 @@ OP1(bf16_f32, u32, float, float_to_bf16(a))
 OP1(f64_f32, double, float, a)
 OP1(f32_f64, float, double, a)
 OP1(s32_f32_rz, s32, float,
-    a >= 0x1p31f ? INT32_MAX : a >= -0x1p31f ? (s32)a :
-    a != a ? 0 : INT32_MIN)
+    a >= 0x1p31f    ? INT32_MAX
+    : a >= -0x1p31f ? (s32)a
+    : a != a        ? 0
+		    : INT32_MIN)
 OP1(f32_rni, float, float, __builtin_rintf(a))
 OP1(f32_rmi, float, float, __builtin_floorf(a))
 OP1(f32_rpi, float, float, __builtin_ceilf(a))
 OP1(f32_rzi, float, float, __builtin_truncf(a))
-OP2(f16x2_f32, u32, float, float,
-    float_to_half(a) << 16 | float_to_half(b))
-OP2(bf16x2_f32, u32, float, float,
-    float_to_bf16(a) << 16 | float_to_bf16(b))
+OP2(f16x2_f32, u32, float, float, float_to_half(a) << 16 | float_to_half(b))
+OP2(bf16x2_f32, u32, float, float, float_to_bf16(a) << 16 | float_to_bf16(b))
 
 static const struct {
 	uint8_t to, from, how;
 	exec_fn fn;
 } fast[] = {
-	{ T_S64, T_S32, 0, s64_s32 },	{ T_U64, T_S32, 0, s64_s32 },
-	{ T_S64, T_U32, 0, u64_u32 },	{ T_U64, T_U32, 0, u64_u32 },
-	{ T_U32, T_U64, 0, u32_u64 },	{ T_S32, T_S64, 0, u32_u64 },
-	{ T_U32, T_S64, 0, u32_u64 },	{ T_S32, T_U64, 0, u32_u64 },
-	{ T_U32, T_S32, 0, u32_u32 },	{ T_S32, T_U32, 0, u32_u32 },
-	{ T_U16, T_U32, 0, u16_u32 },	{ T_S16, T_S32, 0, u16_u32 },
-	{ T_U16, T_S32, 0, u16_u32 },	{ T_S16, T_U32, 0, u16_u32 },
-	{ T_U32, T_U16, 0, u16_u32 },	{ T_S32, T_U16, 0, u16_u32 },
-	{ T_S32, T_S16, 0, s32_s16 },	{ T_U32, T_S16, 0, s32_s16 },
-	{ T_U32, T_U8, 0, u32_u8 },	{ T_S32, T_U8, 0, u32_u8 },
-	{ T_U16, T_U8, 0, u32_u8 },	{ T_S16, T_U8, 0, u32_u8 },
-	{ T_S32, T_S8, 0, s32_s8 },	{ T_S16, T_S8, 0, s16_s8 },
-	{ T_F32, T_S32, 0, f32_s32 },	{ T_F32, T_U32, 0, f32_u32 },
-	{ T_F32, T_F16, 0, f32_f16 },	{ T_F32, T_BF16, 0, f32_bf16 },
-	{ T_F16, T_F32, 0, f16_f32 },	{ T_BF16, T_F32, 0, bf16_f32 },
-	{ T_F64, T_F32, 0, f64_f32 },	{ T_F32, T_F64, 0, f32_f64 },
-	{ T_S32, T_F32, C_RZI, s32_f32_rz },
-	{ T_F32, T_F32, C_RNI, f32_rni }, { T_F32, T_F32, C_RMI, f32_rmi },
-	{ T_F32, T_F32, C_RPI, f32_rpi }, { T_F32, T_F32, C_RZI, f32_rzi },
+	{ T_S64, T_S32, 0, s64_s32 },        { T_U64, T_S32, 0, s64_s32 },
+	{ T_S64, T_U32, 0, u64_u32 },        { T_U64, T_U32, 0, u64_u32 },
+	{ T_U32, T_U64, 0, u32_u64 },        { T_S32, T_S64, 0, u32_u64 },
+	{ T_U32, T_S64, 0, u32_u64 },        { T_S32, T_U64, 0, u32_u64 },
+	{ T_U32, T_S32, 0, u32_u32 },        { T_S32, T_U32, 0, u32_u32 },
+	{ T_U16, T_U32, 0, u16_u32 },        { T_S16, T_S32, 0, u16_u32 },
+	{ T_U16, T_S32, 0, u16_u32 },        { T_S16, T_U32, 0, u16_u32 },
+	{ T_U32, T_U16, 0, u16_u32 },        { T_S32, T_U16, 0, u16_u32 },
+	{ T_S32, T_S16, 0, s32_s16 },        { T_U32, T_S16, 0, s32_s16 },
+	{ T_U32, T_U8, 0, u32_u8 },          { T_S32, T_U8, 0, u32_u8 },
+	{ T_U16, T_U8, 0, u32_u8 },          { T_S16, T_U8, 0, u32_u8 },
+	{ T_S32, T_S8, 0, s32_s8 },          { T_S16, T_S8, 0, s16_s8 },
+	{ T_F32, T_S32, 0, f32_s32 },        { T_F32, T_U32, 0, f32_u32 },
+	{ T_F32, T_F16, 0, f32_f16 },        { T_F32, T_BF16, 0, f32_bf16 },
+	{ T_F16, T_F32, 0, f16_f32 },        { T_BF16, T_F32, 0, bf16_f32 },
+	{ T_F64, T_F32, 0, f64_f32 },        { T_F32, T_F64, 0, f32_f64 },
+	{ T_S32, T_F32, C_RZI, s32_f32_rz }, { T_F32, T_F32, C_RNI, f32_rni },
+	{ T_F32, T_F32, C_RMI, f32_rmi },    { T_F32, T_F32, C_RPI, f32_rpi },
+	{ T_F32, T_F32, C_RZI, f32_rzi },
 };
 
 static exec_fn fast_of(const struct insn *in)
@@ -345,12 +344,12 @@ static bool take_how(struct mods *m, struct insn *in)
 		const char *name;
 		uint8_t flag, how;
 	} words[] = {
-		{ "rn", F_RN, 0 },	{ "rz", F_RZ, 0 },
-		{ "rm", F_RM, 0 },	{ "rp", F_RP, 0 },
-		{ "rna", 0, C_RNA },	{ "rni", 0, C_RNI },
-		{ "rzi", 0, C_RZI },	{ "rmi", 0, C_RMI },
-		{ "rpi", 0, C_RPI },	{ "ftz", F_FTZ, 0 },
-		{ "sat", F_SAT, 0 },	{ "satfinite", F_SAT, 0 },
+		{ "rn", F_RN, 0 },     { "rz", F_RZ, 0 },
+		{ "rm", F_RM, 0 },     { "rp", F_RP, 0 },
+		{ "rna", 0, C_RNA },   { "rni", 0, C_RNI },
+		{ "rzi", 0, C_RZI },   { "rmi", 0, C_RMI },
+		{ "rpi", 0, C_RPI },   { "ftz", F_FTZ, 0 },
+		{ "sat", F_SAT, 0 },   { "satfinite", F_SAT, 0 },
 		{ "relu", F_RELU, 0 },
 	};
 
@@ -393,8 +392,8 @@ static bool decode_pairs(struct parser *p, const struct stmt *st,
 	       opnd_get(p, &st->o[2], 'w', &in->op[2]);
 }
 
-static bool decode_cvt(struct parser *p, const struct stmt *st,
-		       struct mods *m, struct insn *in)
+static bool decode_cvt(struct parser *p, const struct stmt *st, struct mods *m,
+		       struct insn *in)
 {
 	bool to_pair, from_pair;
 	int to, from;
@@ -426,9 +425,9 @@ static bool decode_cvt(struct parser *p, const struct stmt *st,
 		in->fn = cvt_any;
 	return opnd_get(p, &st->o[0], 'x', &in->op[0]) &&
 	       opnd_get(p, &st->o[1],
-			st->o[1].kind == O_REG	? 'x' :
-			type_bytes[from] == 8 ? 'q' :
-						 'w',
+			st->o[1].kind == O_REG  ? 'x'
+			: type_bytes[from] == 8 ? 'q'
+						: 'w',
 			&in->op[1]);
 }
 

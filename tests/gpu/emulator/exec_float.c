@@ -45,7 +45,7 @@ static inline f64 fmax64(f64 a, f64 b)
 
 OP2(add_f32, f32, f32, f32, a + b)
 OP2(sub_f32, f32, f32, f32, a - b)
-OP2(mul_f32, f32, f32, f32, a * b)
+OP2(mul_f32, f32, f32, f32, a *b)
 OP3(fma_f32, f32, f32, f32, f32, __builtin_fmaf(a, b, c))
 OP2(div_f32, f32, f32, f32, a / b)
 OP1(rcp_f32, f32, f32, 1.0f / a)
@@ -64,7 +64,7 @@ OP2(copysign_f32, u32, u32, u32, (a & 0x80000000) | (b & 0x7fffffff))
 
 OP2(add_f64, f64, f64, f64, a + b)
 OP2(sub_f64, f64, f64, f64, a - b)
-OP2(mul_f64, f64, f64, f64, a * b)
+OP2(mul_f64, f64, f64, f64, a *b)
 OP3(fma_f64, f64, f64, f64, f64, __builtin_fma(a, b, c))
 OP2(div_f64, f64, f64, f64, a / b)
 OP1(rcp_f64, f64, f64, 1.0 / a)
@@ -83,7 +83,7 @@ OP2(copysign_f64, u64, u64, u64, (a & 1ull << 63) | (b & ~(1ull << 63)))
 		const T *ra = reg(w, in->op[1]); \
 		for (int l = 0; l < LANES; l++) { \
 			T a = ra[l]; \
-			r |= (u32)!!(expr) << l; \
+			r |= (u32) !!(expr) << l; \
 		} \
 		*d = (*d & ~m) | (r & m); \
 	}

@@ -92,10 +92,10 @@ static uint32_t one_f16(const struct insn *in, uint32_t a, uint32_t b,
 		return a ^ 0x8000;
 	if (in->kind == K_ABS)
 		return a & 0x7fff;
-	return flush16(float_to_half(compute(in, half_to_float(a),
-					     half_to_float(b),
-					     half_to_float(c))),
-		       in->flags);
+	return flush16(
+		float_to_half(compute(in, half_to_float(a), half_to_float(b),
+				      half_to_float(c))),
+		in->flags);
 }
 
 static uint32_t one_bf16(const struct insn *in, uint32_t a, uint32_t b,
@@ -124,8 +124,8 @@ static uint32_t one_bf16(const struct insn *in, uint32_t a, uint32_t b,
 		const u32 *a = reg(w, in->op[1]), *b = reg(w, in->op[2]); \
 		const u32 *c = reg(w, in->op[3]); \
 		EACH_LANE(m, u32 lo = one(in, a[l], b[l], c[l]); \
-			  u32 hi = one(in, a[l] >> 16, b[l] >> 16, \
-				       c[l] >> 16); \
+			  u32 hi = \
+				  one(in, a[l] >> 16, b[l] >> 16, c[l] >> 16); \
 			  d[l] = hi << 16 | lo); \
 	}
 HALF(f16, one_f16)

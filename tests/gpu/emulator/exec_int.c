@@ -14,30 +14,30 @@ OP2(add_q, u64, u64, u64, a + b)
 OP2(sub_h, u32, u32, u32, U16(a - b))
 OP2(sub_w, u32, u32, u32, a - b)
 OP2(sub_q, u64, u64, u64, a - b)
-OP2(mul_h, u32, u32, u32, U16(a * b))
-OP2(mul_w, u32, u32, u32, a * b)
-OP2(mul_q, u64, u64, u64, a * b)
+OP2(mul_h, u32, u32, u32, U16(a *b))
+OP2(mul_w, u32, u32, u32, a *b)
+OP2(mul_q, u64, u64, u64, a *b)
 OP2(mulhi_u16, u32, u32, u32, U16(U16(a) * (u32)U16(b) >> 16))
 OP2(mulhi_s16, u32, u32, u32, U16((u32)(S16(a) * S16(b)) >> 16))
-OP2(mulhi_u32, u32, u32, u32, (u64)a * b >> 32)
-OP2(mulhi_s32, u32, s32, s32, (u64)((s64)a * b) >> 32)
-OP2(mulhi_u64, u64, u64, u64, (u128)a * b >> 64)
-OP2(mulhi_s64, u64, s64, s64, (u128)((s128)a * b) >> 64)
+OP2(mulhi_u32, u32, u32, u32, (u64)a *b >> 32)
+OP2(mulhi_s32, u32, s32, s32, (u64)((s64)a *b) >> 32)
+OP2(mulhi_u64, u64, u64, u64, (u128)a *b >> 64)
+OP2(mulhi_s64, u64, s64, s64, (u128)((s128)a *b) >> 64)
 OP2(mulwide_u16, u32, u32, u32, (u32)U16(a) * U16(b))
 OP2(mulwide_s16, u32, u32, u32, S16(a) * S16(b))
-OP2(mulwide_u32, u64, u32, u32, (u64)a * b)
-OP2(mulwide_s32, u64, s32, s32, (s64)a * b)
-OP3(mad_h, u32, u32, u32, u32, U16(a * b + c))
-OP3(mad_w, u32, u32, u32, u32, a * b + c)
-OP3(mad_q, u64, u64, u64, u64, a * b + c)
+OP2(mulwide_u32, u64, u32, u32, (u64)a *b)
+OP2(mulwide_s32, u64, s32, s32, (s64)a *b)
+OP3(mad_h, u32, u32, u32, u32, U16(a *b + c))
+OP3(mad_w, u32, u32, u32, u32, a *b + c)
+OP3(mad_q, u64, u64, u64, u64, a *b + c)
 OP3(madhi_u32, u32, u32, u32, u32, ((u64)a * b >> 32) + c)
 OP3(madhi_s32, u32, s32, s32, u32, ((u64)((s64)a * b) >> 32) + c)
 OP3(madhi_u64, u64, u64, u64, u64, ((u128)a * b >> 64) + c)
 OP3(madhi_s64, u64, s64, s64, u64, ((u128)((s128)a * b) >> 64) + c)
 OP3(madwide_u16, u32, u32, u32, u32, (u32)U16(a) * U16(b) + c)
 OP3(madwide_s16, u32, u32, u32, u32, (u32)(S16(a) * S16(b)) + c)
-OP3(madwide_u32, u64, u32, u32, u64, (u64)a * b + c)
-OP3(madwide_s32, u64, s32, s32, u64, (u64)((s64)a * b) + c)
+OP3(madwide_u32, u64, u32, u32, u64, (u64)a *b + c)
+OP3(madwide_s32, u64, s32, s32, u64, (u64)((s64)a *b) + c)
 #define S24(x) ((s32)((u32)(x) << 8) >> 8)
 OP2(mul24_u, u32, u32, u32, (a & 0xffffff) * (b & 0xffffff))
 OP2(mul24_s, u32, u32, u32, (u32)S24(a) * (u32)S24(b))
@@ -46,7 +46,7 @@ OP3(mad24_s, u32, u32, u32, u32, (u32)S24(a) * (u32)S24(b) + c)
 
 /* Division by zero gives all ones, as GPUs do; no lane may trap here. */
 #define UDIV(a, b, ones) ((b) ? (a) / (b) : (ones))
-#define UREM(a, b)	 ((b) ? (a) % (b) : (a))
+#define UREM(a, b) ((b) ? (a) % (b) : (a))
 #define SDIV(T, U, a, b) \
 	((b) == 0 ? (T)-1 : (b) == -1 ? (T)(0 - (U)(a)) : (a) / (b))
 #define SREM(T, a, b) ((b) == 0 ? (a) : (b) == -1 ? (T)0 : (a) % (b))
@@ -93,10 +93,8 @@ OP2(sub_sat, s32, s32, s32, clamp((s64)a - b))
 OP3(mad_sat, s32, s32, s32, s32, clamp(((s64)a * b >> 32) + c))
 
 OP3(sad_u32, u32, u32, u32, u32, c + (a > b ? a - b : b - a))
-OP3(sad_s32, u32, u32, u32, u32,
-    c + ((s32)a > (s32)b ? a - b : b - a))
-OP3(sad_u16, u32, u32, u32, u32,
-    U16(c + (U16(a) > U16(b) ? a - b : b - a)))
+OP3(sad_s32, u32, u32, u32, u32, c + ((s32)a > (s32)b ? a - b : b - a))
+OP3(sad_u16, u32, u32, u32, u32, U16(c + (U16(a) > U16(b) ? a - b : b - a)))
 
 static u32 dot4(u32 a, u32 b, u32 c, bool sa, bool sb)
 {
@@ -148,20 +146,31 @@ const struct row rows_int[] = {
 	ROW("mul.lo.u16", "hhh", mul_h), ROW("mul.lo.s16", "hhh", mul_h),
 	ROW("mul.lo.u32", "www", mul_w), ROW("mul.lo.s32", "www", mul_w),
 	ROW("mul.lo.u64", "qqq", mul_q), ROW("mul.lo.s64", "qqq", mul_q),
-	ROW("mul.hi.u16", "hhh", mulhi_u16), ROW("mul.hi.s16", "hhh", mulhi_s16),
-	ROW("mul.hi.u32", "www", mulhi_u32), ROW("mul.hi.s32", "www", mulhi_s32),
-	ROW("mul.hi.u64", "qqq", mulhi_u64), ROW("mul.hi.s64", "qqq", mulhi_s64),
-	ROW("mul.wide.u16", "whh", mulwide_u16), ROW("mul.wide.s16", "whh", mulwide_s16),
-	ROW("mul.wide.u32", "qww", mulwide_u32), ROW("mul.wide.s32", "qww", mulwide_s32),
+	ROW("mul.hi.u16", "hhh", mulhi_u16),
+	ROW("mul.hi.s16", "hhh", mulhi_s16),
+	ROW("mul.hi.u32", "www", mulhi_u32),
+	ROW("mul.hi.s32", "www", mulhi_s32),
+	ROW("mul.hi.u64", "qqq", mulhi_u64),
+	ROW("mul.hi.s64", "qqq", mulhi_s64),
+	ROW("mul.wide.u16", "whh", mulwide_u16),
+	ROW("mul.wide.s16", "whh", mulwide_s16),
+	ROW("mul.wide.u32", "qww", mulwide_u32),
+	ROW("mul.wide.s32", "qww", mulwide_s32),
 	ROW("mad.lo.u16", "hhhh", mad_h), ROW("mad.lo.s16", "hhhh", mad_h),
 	ROW("mad.lo.u32", "wwww", mad_w), ROW("mad.lo.s32", "wwww", mad_w),
 	ROW("mad.lo.u64", "qqqq", mad_q), ROW("mad.lo.s64", "qqqq", mad_q),
-	ROW("mad.hi.u32", "wwww", madhi_u32), ROW("mad.hi.s32", "wwww", madhi_s32),
-	ROW("mad.hi.u64", "qqqq", madhi_u64), ROW("mad.hi.s64", "qqqq", madhi_s64),
-	ROW("mad.wide.u16", "whhw", madwide_u16), ROW("mad.wide.s16", "whhw", madwide_s16),
-	ROW("mad.wide.u32", "qwwq", madwide_u32), ROW("mad.wide.s32", "qwwq", madwide_s32),
-	ROW("mul24.lo.u32", "www", mul24_u), ROW("mul24.lo.s32", "www", mul24_s),
-	ROW("mad24.lo.u32", "wwww", mad24_u), ROW("mad24.lo.s32", "wwww", mad24_s),
+	ROW("mad.hi.u32", "wwww", madhi_u32),
+	ROW("mad.hi.s32", "wwww", madhi_s32),
+	ROW("mad.hi.u64", "qqqq", madhi_u64),
+	ROW("mad.hi.s64", "qqqq", madhi_s64),
+	ROW("mad.wide.u16", "whhw", madwide_u16),
+	ROW("mad.wide.s16", "whhw", madwide_s16),
+	ROW("mad.wide.u32", "qwwq", madwide_u32),
+	ROW("mad.wide.s32", "qwwq", madwide_s32),
+	ROW("mul24.lo.u32", "www", mul24_u),
+	ROW("mul24.lo.s32", "www", mul24_s),
+	ROW("mad24.lo.u32", "wwww", mad24_u),
+	ROW("mad24.lo.s32", "wwww", mad24_s),
 	ROW("div.u16", "hhh", div_u16), ROW("div.s16", "hhh", div_s16),
 	ROW("div.u32", "www", div_u32), ROW("div.s32", "www", div_s32),
 	ROW("div.u64", "qqq", div_u64), ROW("div.s64", "qqq", div_s64),
@@ -182,12 +191,18 @@ const struct row rows_int[] = {
 	ROW("max.relu.s32", "www", max_s32_relu),
 	ROW("sad.u32", "wwww", sad_u32), ROW("sad.s32", "wwww", sad_s32),
 	ROW("sad.u16", "hhhh", sad_u16),
-	ROW("dp4a.u32.u32", "wwww", dp4a_uu), ROW("dp4a.u32.s32", "wwww", dp4a_us),
-	ROW("dp4a.s32.u32", "wwww", dp4a_su), ROW("dp4a.s32.s32", "wwww", dp4a_ss),
-	ROW("dp2a.lo.u32.u32", "wwww", dp2alo_uu), ROW("dp2a.lo.u32.s32", "wwww", dp2alo_us),
-	ROW("dp2a.lo.s32.u32", "wwww", dp2alo_su), ROW("dp2a.lo.s32.s32", "wwww", dp2alo_ss),
-	ROW("dp2a.hi.u32.u32", "wwww", dp2ahi_uu), ROW("dp2a.hi.u32.s32", "wwww", dp2ahi_us),
-	ROW("dp2a.hi.s32.u32", "wwww", dp2ahi_su), ROW("dp2a.hi.s32.s32", "wwww", dp2ahi_ss),
+	ROW("dp4a.u32.u32", "wwww", dp4a_uu),
+	ROW("dp4a.u32.s32", "wwww", dp4a_us),
+	ROW("dp4a.s32.u32", "wwww", dp4a_su),
+	ROW("dp4a.s32.s32", "wwww", dp4a_ss),
+	ROW("dp2a.lo.u32.u32", "wwww", dp2alo_uu),
+	ROW("dp2a.lo.u32.s32", "wwww", dp2alo_us),
+	ROW("dp2a.lo.s32.u32", "wwww", dp2alo_su),
+	ROW("dp2a.lo.s32.s32", "wwww", dp2alo_ss),
+	ROW("dp2a.hi.u32.u32", "wwww", dp2ahi_uu),
+	ROW("dp2a.hi.u32.s32", "wwww", dp2ahi_us),
+	ROW("dp2a.hi.s32.u32", "wwww", dp2ahi_su),
+	ROW("dp2a.hi.s32.s32", "wwww", dp2ahi_ss),
 	{ 0 },
 };
 /* clang-format on */

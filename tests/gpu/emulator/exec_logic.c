@@ -4,8 +4,8 @@
  */
 #include "lanes.h"
 
-OP2(and_w, u32, u32, u32, a & b)
-OP2(and_q, u64, u64, u64, a & b)
+OP2(and_w, u32, u32, u32, a &b)
+OP2(and_q, u64, u64, u64, a &b)
 OP2(or_w, u32, u32, u32, a | b)
 OP2(or_q, u64, u64, u64, a | b)
 OP2(xor_w, u32, u32, u32, a ^ b)
@@ -29,13 +29,10 @@ OP2(shr_u32, u32, u32, u32, b > 31 ? 0 : a >> b)
 OP2(shr_s32, s32, s32, u32, a >> (b > 31 ? 31 : b))
 OP2(shr_u64, u64, u64, u32, b > 63 ? 0 : a >> b)
 OP2(shr_s64, s64, s64, u32, a >> (b > 63 ? 63 : b))
-OP3(shf_l_wrap, u32, u32, u32, u32,
-    ((u64)b << 32 | a) << (c & 31) >> 32)
-OP3(shf_l_clamp, u32, u32, u32, u32,
-    c > 31 ? a : ((u64)b << 32 | a) << c >> 32)
+OP3(shf_l_wrap, u32, u32, u32, u32, ((u64)b << 32 | a) << (c & 31) >> 32)
+OP3(shf_l_clamp, u32, u32, u32, u32, c > 31 ? a : ((u64)b << 32 | a) << c >> 32)
 OP3(shf_r_wrap, u32, u32, u32, u32, ((u64)b << 32 | a) >> (c & 31))
-OP3(shf_r_clamp, u32, u32, u32, u32,
-    c > 31 ? b : ((u64)b << 32 | a) >> c)
+OP3(shf_r_clamp, u32, u32, u32, u32, c > 31 ? b : ((u64)b << 32 | a) >> c)
 
 OP1(popc_w, u32, u32, __builtin_popcount(a))
 OP1(popc_q, u32, u64, __builtin_popcountll(a))
@@ -104,8 +101,7 @@ static u64 insert(u64 a, u64 b, u32 pos, u32 len, u32 bits)
 }
 OP4(bfi_w, u32, u32, u32, u32, u32, insert(a, b, c, d, 32))
 OP4(bfi_q, u64, u64, u64, u32, u32, insert(a, b, c, d, 64))
-OP2(bmsk_clamp, u32, u32, u32,
-    a > 31 ? 0 : (b > 31 ? ~0u : (1u << b) - 1) << a)
+OP2(bmsk_clamp, u32, u32, u32, a > 31 ? 0 : (b > 31 ? ~0u : (1u << b) - 1) << a)
 OP2(bmsk_wrap, u32, u32, u32, ((1u << (b & 31)) - 1) << (a & 31))
 OP2(szext_clamp_u, u32, u32, u32, b > 31 ? a : a & ((1u << b) - 1))
 
@@ -130,11 +126,11 @@ static u32 byte_mode(u32 a, u32 b, u32 n, char mode)
 
 	n &= 3;
 	for (u32 i = 0; i < 4; i++) {
-		u32 k = mode == 'f' ? n + i :
-			mode == 'b' ? (n - i) & 7 :
-			mode == 'r' ? n :
-			mode == 'l' ? (i > n ? i : n) :
-				      (i < n ? i : n);
+		u32 k = mode == 'f'   ? n + i
+			: mode == 'b' ? (n - i) & 7
+			: mode == 'r' ? n
+			: mode == 'l' ? (i > n ? i : n)
+				      : (i < n ? i : n);
 		s |= k << 4 * i;
 	}
 	return byte_perm(a, b, mode == '1' ? rc16[n & 1] : s);
@@ -193,16 +189,16 @@ OP3(slct_q_f32, u64, u64, u64, float, c >= 0 ? a : b)
 	{ \
 		u32 *d = reg(w, in->op[0]); \
 		u32 a = pred(w, in->op[1]), b = pred(w, in->op[2]); \
-		*d = (*d & ~m) | ((expr) & m); \
+		*d = (*d & ~m) | ((expr)&m); \
 	}
 #define PRED1(name, expr) \
 	static void name(struct warp *w, const struct insn *in, uint32_t m) \
 	{ \
 		u32 *d = reg(w, in->op[0]); \
 		u32 a = pred(w, in->op[1]); \
-		*d = (*d & ~m) | ((expr) & m); \
+		*d = (*d & ~m) | ((expr)&m); \
 	}
-PRED2(and_p, a & b)
+PRED2(and_p, a &b)
 PRED2(or_p, a | b)
 PRED2(xor_p, a ^ b)
 PRED1(not_p, ~a)

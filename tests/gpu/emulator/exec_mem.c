@@ -11,8 +11,28 @@
 static void misaligned(struct warp *w, const struct insn *in, int lane,
 		       uint64_t addr, uint32_t size)
 {
-	fault(w, in, lane, EMU_MISALIGNED, "address 0x%llx is not aligned to %u",
-	      (unsigned long long)addr, size);
+	fault(w, in, lane, EMU_MISALIGNED,
+	      "address 0x%llx is not aligned to %u", (unsigned long long)addr,
+	      size);
+}
+
+static void not_allocated(struct warp *w, const struct insn *in, int lane,
+			  uint64_t addr, uint32_t size, bool is_write)
+{
+	const struct alloc *a = mem_before(addr);
+	const char *what = is_write ? "store" : "load";
+
+	/* Allocations are this far apart. */
+	if (!a || addr - a->addr > a->size + 65536)
+		fault(w, in, lane, EMU_ILLEGAL_ADDRESS,
+		      "%s of %u bytes at 0x%llx, where nothing is allocated",
+		      what, size, (unsigned long long)addr);
+	fault(w, in, lane, EMU_ILLEGAL_ADDRESS,
+	      "%s of %u bytes at 0x%llx, %llu past the end of an allocation "
+	      "of %llu",
+	      what, size, (unsigned long long)addr,
+	      (unsigned long long)(addr + size - a->addr - a->size),
+	      (unsigned long long)a->size);
 }
 
 static void *global_at(struct warp *w, const struct insn *in, int lane,
@@ -22,21 +42,8 @@ static void *global_at(struct warp *w, const struct insn *in, int lane,
 
 	if (addr - w->lo > w->span - size || w->span < size) {
 		a = mem_find(addr);
-		if (!a)
-			fault(w, in, lane, EMU_ILLEGAL_ADDRESS,
-			      "%s of %u bytes at 0x%llx, where nothing is "
-			      "allocated",
-			      is_write ? "store" : "load", size,
-			      (unsigned long long)addr);
-		if (addr + size > a->addr + a->size)
-			fault(w, in, lane, EMU_ILLEGAL_ADDRESS,
-			      "%s of %u bytes at 0x%llx, %llu past the end of "
-			      "an allocation of %llu",
-			      is_write ? "store" : "load", size,
-			      (unsigned long long)addr,
-			      (unsigned long long)(addr + size - a->addr -
-						   a->size),
-			      (unsigned long long)a->size);
+		if (!a || addr + size > a->addr + a->size)
+			not_allocated(w, in, lane, addr, size, is_write);
 		w->lo = a->addr;
 		w->span = a->size;
 		w->delta = (uintptr_t)a->host - a->addr;
@@ -66,10 +73,10 @@ void *mem_at(struct warp *w, const struct insn *in, int lane, uint64_t addr,
 	if (addr & (size - 1))
 		misaligned(w, in, lane, addr, size);
 	if (space == SP_GENERIC) {
-		space = (addr & WIN_MASK) == SHARED_WIN ? SP_SHARED :
-			(addr & WIN_MASK) == LOCAL_WIN	? SP_LOCAL :
-			(addr & WIN_MASK) == PARAM_WIN	? SP_PARAM :
-							  SP_GLOBAL;
+		space = (addr & WIN_MASK) == SHARED_WIN  ? SP_SHARED
+			: (addr & WIN_MASK) == LOCAL_WIN ? SP_LOCAL
+			: (addr & WIN_MASK) == PARAM_WIN ? SP_PARAM
+							 : SP_GLOBAL;
 		if (space != SP_GLOBAL)
 			addr &= ~WIN_MASK;
 	}
@@ -90,8 +97,7 @@ void *mem_at(struct warp *w, const struct insn *in, int lane, uint64_t addr,
 			      "%u bytes at 0x%llx of the parameters", size,
 			      (unsigned long long)addr);
 		return (void *)(w->blk->launch->params + addr);
-	default:
-		return global_at(w, in, lane, addr, size, is_write);
+	default: return global_at(w, in, lane, addr, size, is_write);
 	}
 }
 
@@ -128,7 +134,7 @@ static inline void load_one(const struct insn *in, void *d, const void *s,
 	case 1: v = in->is_signed ? *(int8_t *)s : *(uint8_t *)s; break;
 	case 2: v = in->is_signed ? *(int16_t *)s : *(uint16_t *)s; break;
 	case 4:
-		v = in->is_signed ? *(int32_t *)s : (int64_t)*(uint32_t *)s;
+		v = in->is_signed ? *(int32_t *)s : (int64_t) * (uint32_t *)s;
 		break;
 	default: v = *(int64_t *)s; break;
 	}
@@ -148,8 +154,8 @@ static void ld(struct warp *w, const struct insn *in, uint32_t m)
 	addresses(w, in, in->op[1], a);
 	for (uint32_t r = m; r; r &= r - 1) {
 		int l = __builtin_ctz(r);
-		unsigned char *s = mem_at(w, in, l, a[l], size, in->space,
-					  false);
+		unsigned char *s =
+			mem_at(w, in, l, a[l], size, in->space, false);
 
 		for (int i = 0; i < in->count; i++)
 			load_one(in, reg(w, in->more[i]), s + i * in->size, l);
@@ -160,9 +166,9 @@ static void ld(struct warp *w, const struct insn *in, uint32_t m)
 static void ld_param(struct warp *w, const struct insn *in, uint32_t m)
 {
 	int first = __builtin_ctz(m);
-	unsigned char *s = mem_at(w, in, first, (uint64_t)in->imm,
-				  (uint32_t)in->size * in->count, SP_PARAM,
-				  false);
+	unsigned char *s =
+		mem_at(w, in, first, (uint64_t)in->imm,
+		       (uint32_t)in->size * in->count, SP_PARAM, false);
 
 	for (int i = 0; i < in->count; i++) {
 		void *d = reg(w, in->more[i]);
@@ -224,8 +230,8 @@ static void st(struct warp *w, const struct insn *in, uint32_t m)
 	addresses(w, in, in->op[1], a);
 	for (uint32_t r = m; r; r &= r - 1) {
 		int l = __builtin_ctz(r);
-		unsigned char *d = mem_at(w, in, l, a[l], size, in->space,
-					  true);
+		unsigned char *d =
+			mem_at(w, in, l, a[l], size, in->space, true);
 
 		/* Little-endian: the low bytes of the register come first. */
 		for (int i = 0; i < in->count; i++) {
@@ -246,7 +252,7 @@ bool take_space(struct mods *m, struct insn *in)
 	} names[] = {
 		{ "global", SP_GLOBAL },      { "shared", SP_SHARED },
 		{ "shared::cta", SP_SHARED }, { "shared::cluster", SP_SHARED },
-		{ "local", SP_LOCAL },	      { "param", SP_PARAM },
+		{ "local", SP_LOCAL },        { "param", SP_PARAM },
 		{ "param::entry", SP_PARAM }, { "param::func", SP_LOCAL },
 		{ "const", SP_CONST },
 	};
@@ -285,9 +291,11 @@ bool take_element(struct mods *m, struct insn *in)
 void take_hints(struct mods *m)
 {
 	static const char *const words[] = {
-		"nc", "ca", "cg", "cs", "lu", "cv", "wb", "wt", "volatile",
-		"weak", "relaxed", "acquire", "release", "acq_rel", "cta",
-		"cluster", "gpu", "sys", "mmio", "noftz", "async", "sc",
+		"nc",      "ca",      "cg",      "cs",       "lu",
+		"cv",      "wb",      "wt",      "volatile", "weak",
+		"relaxed", "acquire", "release", "acq_rel",  "cta",
+		"cluster", "gpu",     "sys",     "mmio",     "noftz",
+		"async",   "sc",
 	};
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
@@ -314,9 +322,7 @@ static bool elements(struct parser *p, const struct opnd *o, struct insn *in,
 		char want = width == 8 ? 'q' : 'w';
 
 		if (e->kind == O_REG) {
-			width = e->width == 'q' ? 8 :
-				e->width == 'h' ? 2 :
-						  4;
+			width = e->width == 'q' ? 8 : e->width == 'h' ? 2 : 4;
 			want = 'x';
 		} else if (e->kind == O_SINK ? !is_load : is_load) {
 			return false;
@@ -388,11 +394,18 @@ static bool decode_nothing(struct parser *p, const struct stmt *st,
 }
 
 const struct special specials_mem[] = {
-	{ "ld", decode_ld },	       { "ldu", decode_ld },
-	{ "st", decode_st },	       { "prefetch", decode_nothing },
-	{ "prefetchu", decode_nothing }, { "membar", decode_nothing },
-	{ "fence", decode_nothing },   { "discard", decode_nothing },
+	{ "ld", decode_ld },
+	{ "ldu", decode_ld },
+	{ "st", decode_st },
+	{ "prefetch", decode_nothing },
+	{ "prefetchu", decode_nothing },
+	{ "membar", decode_nothing },
+	{ "fence", decode_nothing },
+	{ "discard", decode_nothing },
 	{ "applypriority", decode_nothing },
-	{ "nanosleep", decode_nothing }, { "pmevent", decode_nothing },
-	{ "griddepcontrol", decode_nothing }, { 0 },
+	{ "nanosleep", decode_nothing },
+	{ "pmevent", decode_nothing },
+	{ "griddepcontrol", decode_nothing },
+	{ "setmaxnreg", decode_nothing },
+	{ 0 },
 };

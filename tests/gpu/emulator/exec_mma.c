@@ -26,12 +26,11 @@ static bool whole_warp(struct warp *w, const struct insn *in, uint32_t m)
 
 /* The rows of a matrix, by the addresses of 8 lanes. */
 static void matrix_rows(struct warp *w, const struct insn *in, int i,
-			const uint64_t *a, bool is_write,
-			uint16_t *rows[8])
+			const uint64_t *a, bool is_write, uint16_t *rows[8])
 {
 	for (int r = 0; r < 8; r++)
-		rows[r] = mem_at(w, in, 8 * i + r, a[8 * i + r], 16,
-				 in->space, is_write);
+		rows[r] = mem_at(w, in, 8 * i + r, a[8 * i + r], 16, in->space,
+				 is_write);
 }
 
 static void ldmatrix(struct warp *w, const struct insn *in, uint32_t m)
@@ -49,10 +48,9 @@ static void ldmatrix(struct warp *w, const struct insn *in, uint32_t m)
 		for (int l = 0; l < LANES; l++) {
 			int g = l / 4, c = 2 * (l % 4);
 
-			d[l] = in->kind ? (u32)rows[c + 1][g] << 16 |
-						  rows[c][g] :
-					  (u32)rows[g][c + 1] << 16 |
-						  rows[g][c];
+			d[l] = in->kind
+				       ? (u32)rows[c + 1][g] << 16 | rows[c][g]
+				       : (u32)rows[g][c + 1] << 16 | rows[g][c];
 		}
 	}
 }
@@ -132,11 +130,12 @@ static int unpack(float *f, const u32 *r, int kind)
 		for (int i = 0; i < 4 * LANES; i++) {
 			u32 b = r[i / 4] >> 8 * (i % 4) & 255;
 
-			f[i] = kind == M_S8 ? (float)(int8_t)b :
-			       kind == M_U8 ? (float)b :
-			       (float)format_to(b, kind == M_E4M3 ?
-							   &fmt_e4m3 :
-							   &fmt_e5m2);
+			f[i] = kind == M_S8 ? (float)(int8_t)b
+			       : kind == M_U8
+				       ? (float)b
+				       : (float)format_to(
+						 b, kind == M_E4M3 ? &fmt_e4m3
+								   : &fmt_e5m2);
 		}
 		return 4;
 	}
@@ -280,8 +279,8 @@ static bool shape_is(const char *shape, int k)
 }
 
 /* mma.sync.aligned.shape.row.col{.satfinite}.d.a.b.c */
-static bool decode_mma(struct parser *p, const struct stmt *st,
-		       struct mods *m, struct insn *in)
+static bool decode_mma(struct parser *p, const struct stmt *st, struct mods *m,
+		       struct insn *in)
 {
 	static const int per_reg[] = { 2, 2, 1, 4, 4, 4, 4 };
 	const char *const *t = &m->part[m->n - 4];
@@ -289,9 +288,9 @@ static bool decode_mma(struct parser *p, const struct stmt *st,
 	bool is_int;
 
 	in->flags = mods_take(m, "satfinite");
-	if (m->n != 10 + in->flags || st->n != 4 || strcmp(m->part[1], "sync") ||
-	    strcmp(m->part[2], "aligned") || strcmp(m->part[4], "row") ||
-	    strcmp(m->part[5], "col"))
+	if (m->n != 10 + in->flags || st->n != 4 ||
+	    strcmp(m->part[1], "sync") || strcmp(m->part[2], "aligned") ||
+	    strcmp(m->part[4], "row") || strcmp(m->part[5], "col"))
 		return false;
 	a = kind_of(t[1]);
 	b = kind_of(t[2]);
@@ -303,8 +302,8 @@ static bool decode_mma(struct parser *p, const struct stmt *st,
 	in->kind2 = (uint8_t)b;
 	in->size = !strcmp(t[0], "f16") ? 2 : 4;
 	in->width = !strcmp(t[3], "f16") ? 2 : 4;
-	if (is_int ? strcmp(t[0], "s32") || strcmp(t[3], "s32") :
-		     (in->size == 4 && strcmp(t[0], "f32")) ||
+	if (is_int ? strcmp(t[0], "s32") || strcmp(t[3], "s32")
+		   : (in->size == 4 && strcmp(t[0], "f32")) ||
 			     (in->width == 4 && strcmp(t[3], "f32")))
 		return false;
 	if (st->o[0].n != in->size || st->o[3].n != in->width ||

@@ -34,7 +34,7 @@ enum sreg {
 static const struct {
 	const char *name;
 	uint8_t which;
-	bool axes;		/* has .x .y .z */
+	bool axes; /* has .x .y .z */
 } sregs[] = {
 	{ "%tid", S_TID, true },
 	{ "%ntid", S_NTID, true },
@@ -127,9 +127,9 @@ static void mov_sreg(struct warp *w, const struct insn *in, uint32_t m)
 	}
 	for (uint32_t r = m; r; r &= r - 1) {
 		int l = __builtin_ctz(r);
-		uint64_t v = s < S_NTID ? w->tid[s][l] :
-			     lanes	? per_lane(s, l) :
-					  u;
+		uint64_t v = s < S_NTID ? w->tid[s][l]
+			     : lanes    ? per_lane(s, l)
+					: u;
 
 		if (in->width == 4)
 			d[l] = (u32)v;
@@ -167,9 +167,9 @@ static void mov_frame(struct warp *w, const struct insn *in, uint32_t m)
 /* Little ends first: more[0] is the whole, then come the parts. */
 static u64 get_lane(const struct warp *w, uint32_t op, uint32_t bytes, int l)
 {
-	return bytes == 8 ? ((u64 *)reg(w, op))[l] :
-	       bytes == 4 ? ((u32 *)reg(w, op))[l] :
-			    ((u32 *)reg(w, op))[l] & 0xffff;
+	return bytes == 8   ? ((u64 *)reg(w, op))[l]
+	       : bytes == 4 ? ((u32 *)reg(w, op))[l]
+			    : ((u32 *)reg(w, op))[l] & 0xffff;
 }
 
 static void put_lane(struct warp *w, uint32_t op, uint32_t bytes, int l, u64 v)
@@ -250,16 +250,18 @@ static bool decode_vectors(struct parser *p, const struct stmt *st,
 		return false;
 	widths[!pack] = bytes == 16 ? 'o' : part_width(bytes);
 	widths[pack] = part_width(bytes / n);
-	in->fn = bytes == 16 ? (pack ? mov_pack128 : mov_unpack128) :
-		 pack	     ? mov_pack :
-			       mov_unpack;
+	in->fn = bytes == 16 ? (pack ? mov_pack128 : mov_unpack128)
+		 : pack      ? mov_pack
+			     : mov_unpack;
 	return more_get(p, st, in, widths);
 }
 
 static bool decode_frame_address(struct parser *p, const struct stmt *st,
 				 struct insn *in, uint64_t window)
 {
-	struct opnd o = { .kind = O_MEM, .n = 1, .v = (struct opnd *)&st->o[1] };
+	struct opnd o = { .kind = O_MEM,
+			  .n = 1,
+			  .v = (struct opnd *)&st->o[1] };
 
 	if (!address_get(p, &o, in, 1) || !in->frame)
 		return false;
@@ -295,11 +297,11 @@ static bool decode_mov(struct parser *p, const struct stmt *st, struct mods *m,
 		       struct insn *in)
 {
 	const char *t = m->part[m->n - 1];
-	uint32_t bytes = !strcmp(t, "pred")		       ? 1 :
-			 strstr(t, "128")		       ? 16 :
-			 strstr(t, "64")		       ? 8 :
-			 strstr(t, "32") || strstr(t, "16x2") ? 4 :
-								2;
+	uint32_t bytes = !strcmp(t, "pred")                     ? 1
+			 : strstr(t, "128")                     ? 16
+			 : strstr(t, "64")                      ? 8
+			 : strstr(t, "32") || strstr(t, "16x2") ? 4
+								: 2;
 	char width = bytes == 1 ? 'p' : part_width(bytes);
 	struct sym *y = NULL;
 
@@ -324,10 +326,10 @@ static bool decode_mov(struct parser *p, const struct stmt *st, struct mods *m,
 
 static uint64_t window_of(const char *space)
 {
-	return !strncmp(space, "shared", 6) ? SHARED_WIN :
-	       !strncmp(space, "local", 5)  ? LOCAL_WIN :
-	       !strncmp(space, "param", 5)  ? PARAM_WIN :
-					      0;
+	return !strncmp(space, "shared", 6)  ? SHARED_WIN
+	       : !strncmp(space, "local", 5) ? LOCAL_WIN
+	       : !strncmp(space, "param", 5) ? PARAM_WIN
+					     : 0;
 }
 
 static void add_imm(struct warp *w, const struct insn *in, uint32_t m)
@@ -338,8 +340,8 @@ static void add_imm(struct warp *w, const struct insn *in, uint32_t m)
 	EACH_LANE(m, d[l] = s[l] + add);
 }
 
-static bool decode_cvta(struct parser *p, const struct stmt *st,
-			struct mods *m, struct insn *in)
+static bool decode_cvta(struct parser *p, const struct stmt *st, struct mods *m,
+			struct insn *in)
 {
 	bool to = mods_take(m, "to");
 	uint64_t win;
@@ -378,7 +380,24 @@ static bool decode_isspacep(struct parser *p, const struct stmt *st,
 	       opnd_get(p, &st->o[1], 'q', &in->op[1]);
 }
 
+/* mapa: in a cluster of one block every address is its own. */
+static bool decode_mapa(struct parser *p, const struct stmt *st, struct mods *m,
+			struct insn *in)
+{
+	bool wide = mods_take(m, "u64");
+	char width = wide ? 'q' : 'w';
+
+	if (!wide && !mods_take(m, "u32"))
+		return false;
+	take_space(m, in);
+	in->fn = wide ? mov_row64 : mov_row;
+	return mods_done(m) && st->n == 3 &&
+	       opnd_get(p, &st->o[0], width, &in->op[0]) &&
+	       opnd_get(p, &st->o[1], width, &in->op[1]);
+}
+
 const struct special specials_move[] = {
+	{ "mapa", decode_mapa },
 	{ "mov", decode_mov },
 	{ "cvta", decode_cvta },
 	{ "isspacep", decode_isspacep },

@@ -14,10 +14,10 @@
 
 static int mode_of(uint8_t flags)
 {
-	return flags & F_RZ ? FE_TOWARDZERO :
-	       flags & F_RM ? FE_DOWNWARD :
-	       flags & F_RP ? FE_UPWARD :
-			      FE_TONEAREST;
+	return flags & F_RZ   ? FE_TOWARDZERO
+	       : flags & F_RM ? FE_DOWNWARD
+	       : flags & F_RP ? FE_UPWARD
+			      : FE_TONEAREST;
 }
 
 static float arith32(int kind, float x, float y, float z)
@@ -80,8 +80,8 @@ void slow32(struct warp *w, const struct insn *in, uint32_t m)
 		}
 		if (arith && mode != FE_TONEAREST)
 			fesetround(mode);
-		r = arith ? arith32(in->kind, v[0], v[1], v[2]) :
-			    other32(in->kind, v[0], v[1], in->flags & F_NAN);
+		r = arith ? arith32(in->kind, v[0], v[1], v[2])
+			  : other32(in->kind, v[0], v[1], in->flags & F_NAN);
 		if (arith && mode != FE_TONEAREST)
 			fesetround(FE_TONEAREST);
 		r = ftz ? flush(r) : r;

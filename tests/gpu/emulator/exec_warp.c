@@ -62,9 +62,7 @@ static void shfl(struct warp *w, const struct insn *in, uint32_t m)
 			j = l ^ b;
 			in_range = j <= max;
 			break;
-		default:
-			j = min | (b & ~seg);
-			in_range = j <= max;
+		default: j = min | (b & ~seg); in_range = j <= max;
 		}
 		if (!in_range)
 			j = l;
@@ -74,17 +72,17 @@ static void shfl(struct warp *w, const struct insn *in, uint32_t m)
 	*p = (*p & ~m) | ok;
 }
 
-static bool decode_shfl(struct parser *p, const struct stmt *st,
-			struct mods *m, struct insn *in)
+static bool decode_shfl(struct parser *p, const struct stmt *st, struct mods *m,
+			struct insn *in)
 {
 	struct opnd d = st->o[0];
 	bool ok;
 
 	in->fn = shfl;
-	in->kind = mods_take(m, "up")	? UP :
-		   mods_take(m, "down") ? DOWN :
-		   mods_take(m, "bfly") ? BFLY :
-					  IDX;
+	in->kind = mods_take(m, "up")     ? UP
+		   : mods_take(m, "down") ? DOWN
+		   : mods_take(m, "bfly") ? BFLY
+					  : IDX;
 	mods_take(m, "idx");
 	if (!mods_take(m, "sync") || !mods_take(m, "b32") || !mods_done(m) ||
 	    st->n != 5)
@@ -114,27 +112,26 @@ static void vote(struct warp *w, const struct insn *in, uint32_t m)
 		EACH_LANE(m, d[l] = p);
 		return;
 	}
-	yes = in->kind == ALL ? p == m :
-	      in->kind == ANY ? p != 0 :
-				p == m || !p;
+	yes = in->kind == ALL   ? p == m
+	      : in->kind == ANY ? p != 0
+				: p == m || !p;
 	*d = (*d & ~m) | (yes ? m : 0);
 }
 
-static bool decode_vote(struct parser *p, const struct stmt *st,
-			struct mods *m, struct insn *in)
+static bool decode_vote(struct parser *p, const struct stmt *st, struct mods *m,
+			struct insn *in)
 {
 	struct opnd v = st->o[1];
 
 	in->fn = vote;
-	in->kind = mods_take(m, "all") ? ALL :
-		   mods_take(m, "any") ? ANY :
-		   mods_take(m, "uni") ? UNI :
-					 BALLOT;
+	in->kind = mods_take(m, "all")   ? ALL
+		   : mods_take(m, "any") ? ANY
+		   : mods_take(m, "uni") ? UNI
+					 : BALLOT;
 	in->flags = v.is_not;
 	v.is_not = false;
-	if (in->kind == BALLOT ? !mods_take(m, "ballot") ||
-					 !mods_take(m, "b32") :
-				 !mods_take(m, "pred"))
+	if (in->kind == BALLOT ? !mods_take(m, "ballot") || !mods_take(m, "b32")
+			       : !mods_take(m, "pred"))
 		return false;
 	return mods_take(m, "sync") && mods_done(m) && st->n == 3 &&
 	       opnd_get(p, &st->o[0], in->kind == BALLOT ? 'w' : 'p',
@@ -173,8 +170,8 @@ static void match(struct warp *w, const struct insn *in, uint32_t m)
 
 		out[l] = 0;
 		for (int k = 0; k < LANES; k++)
-			if (m >> k & 1 && (in->size == 8 ? a64[k] == a64[l] :
-							   a[k] == a[l]))
+			if (m >> k & 1 &&
+			    (in->size == 8 ? a64[k] == a64[l] : a[k] == a[l]))
 				out[l] |= 1u << k;
 	}
 	for (uint32_t r = m; r; r &= r - 1) {
@@ -241,7 +238,7 @@ static bool decode_redux(struct parser *p, const struct stmt *st,
 			 struct mods *m, struct insn *in)
 {
 	static const char *const ops[] = { "add", "min", "max",
-					   "and", "or",	 "xor" };
+					   "and", "or",  "xor" };
 	bool found = false;
 
 	in->fn = redux;
@@ -287,8 +284,11 @@ static bool decode_elect(struct parser *p, const struct stmt *st,
 }
 
 const struct special specials_warp[] = {
-	{ "shfl", decode_shfl },   { "vote", decode_vote },
+	{ "shfl", decode_shfl },
+	{ "vote", decode_vote },
 	{ "activemask", decode_activemask },
-	{ "match", decode_match }, { "redux", decode_redux },
-	{ "elect", decode_elect }, { 0 },
+	{ "match", decode_match },
+	{ "redux", decode_redux },
+	{ "elect", decode_elect },
+	{ 0 },
 };

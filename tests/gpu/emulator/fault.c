@@ -7,6 +7,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+char note_log[8192];
 
 const char *emu_env(const char *name, const char *otherwise)
 {
@@ -17,13 +20,17 @@ const char *emu_env(const char *name, const char *otherwise)
 
 void note(const char *fmt, ...)
 {
+	size_t n = strlen(note_log);
 	va_list ap;
 
-	fprintf(stderr, "cuda emulator: ");
 	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
+	vsnprintf(note_log + n, sizeof(note_log) - n - 1, fmt, ap);
 	va_end(ap);
-	fprintf(stderr, "\n");
+	fprintf(stderr, "cuda emulator: %s\n", note_log + n);
+	strcat(note_log, "\n");
+	/* Room for what comes next; the first lines are worth the most. */
+	if (strlen(note_log) > sizeof(note_log) - 1024)
+		note_log[sizeof(note_log) - 1024] = 0;
 }
 
 static const char *kernel_name(const struct launch *la)

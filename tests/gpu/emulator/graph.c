@@ -70,8 +70,7 @@ static bool is_capturing(const struct stream *s)
 int copy_bytes(enum direction dir, uint64_t dst, uint64_t src, uint64_t n)
 {
 	void *d = dir == TO_HOST ? (void *)(uintptr_t)dst : mem_range(dst, n);
-	void *s = dir == TO_DEVICE ? (void *)(uintptr_t)src :
-				     mem_range(src, n);
+	void *s = dir == TO_DEVICE ? (void *)(uintptr_t)src : mem_range(src, n);
 
 	if (!n)
 		return EMU_OK;
@@ -104,8 +103,7 @@ int run_node(const struct node *n)
 		if (status)
 			primary.error = status;
 		return status;
-	case N_COPY:
-		return copy_bytes(n->dir, n->dst, n->src, n->size);
+	case N_COPY: return copy_bytes(n->dir, n->dst, n->src, n->size);
 	case N_SET:
 		d = mem_range(n->dst, n->size);
 		if (d)
@@ -311,14 +309,11 @@ int cuStreamIsCapturing(struct stream *s, int *state)
 	int status = stream_check(s);
 
 	if (!status)
-		*state = !is_capturing(s)   ? 0 :
-			 s->origin->invalid ? 2 :
-					      1;
+		*state = !is_capturing(s) ? 0 : s->origin->invalid ? 2 : 1;
 	return status;
 }
 
-EXPORT int cuStreamWaitEvent(struct stream *s, struct event *e,
-			     unsigned flags);
+EXPORT int cuStreamWaitEvent(struct stream *s, struct event *e, unsigned flags);
 int cuStreamWaitEvent(struct stream *s, struct event *e, unsigned flags)
 {
 	LOCKED;
@@ -453,12 +448,15 @@ int cuLaunchKernel(const struct func *f, unsigned gx, unsigned gy, unsigned gz,
 	LOCKED;
 	/* Aligned as the parameter space of the device is. */
 	_Alignas(64) unsigned char params[4352] = { 0 };
-	struct node n = { .kind = N_KERNEL, .func = f, .shared = shared,
-			  .grid = { gx, gy, gz }, .dim = { dx, dy, dz },
+	struct node n = { .kind = N_KERNEL,
+			  .func = f,
+			  .shared = shared,
+			  .grid = { gx, gy, gz },
+			  .dim = { dx, dy, dz },
 			  .params = params };
 	int status = ready();
 
-	if (!status && !f)
+	if (!status && !func_is_live(f))
 		status = EMU_INVALID_HANDLE;
 	if (!status)
 		status = check_launch(f, n.grid, n.dim, shared);
@@ -488,8 +486,9 @@ static int copy_async(enum direction dir, uint64_t dst, uint64_t src, size_t n,
 		      struct stream *s)
 {
 	LOCKED;
-	struct node node = { .kind = N_COPY, .dir = dir, .dst = dst,
-			     .src = src, .size = n };
+	struct node node = {
+		.kind = N_COPY, .dir = dir, .dst = dst, .src = src, .size = n
+	};
 	int status = ready();
 
 	return status ? status : submit(s, &node);
@@ -530,8 +529,7 @@ int cuMemcpyDtoHAsync_v2(void *dst, uint64_t src, size_t n, struct stream *s)
 
 EXPORT int cuMemcpyDtoDAsync_v2(uint64_t dst, uint64_t src, size_t n,
 				struct stream *s);
-int cuMemcpyDtoDAsync_v2(uint64_t dst, uint64_t src, size_t n,
-			 struct stream *s)
+int cuMemcpyDtoDAsync_v2(uint64_t dst, uint64_t src, size_t n, struct stream *s)
 {
 	return copy_async(ON_DEVICE, dst, src, n, s);
 }
@@ -542,8 +540,9 @@ int cuMemsetD8Async(uint64_t dst, unsigned char value, size_t n,
 		    struct stream *s)
 {
 	LOCKED;
-	struct node node = { .kind = N_SET, .dst = dst, .value = value,
-			     .size = n };
+	struct node node = {
+		.kind = N_SET, .dst = dst, .value = value, .size = n
+	};
 	int status = ready();
 
 	return status ? status : submit(s, &node);

@@ -38,13 +38,14 @@ uint32_t format_from(double x, const struct format *f, enum rounding mode,
 		     int sat)
 {
 	int m = f->mant_bits, bias = (1 << (f->exp_bits - 1)) - 1, e;
-	uint32_t sign = (uint32_t)!!signbit(x) << (f->exp_bits + m), bits;
+	uint32_t sign = (uint32_t) !!signbit(x) << (f->exp_bits + m), bits;
 	uint32_t all = (1u << (f->exp_bits + m)) - 1, top = top_of(f);
 	double q;
 
 	if (isnan(x))
-		return f->exp_bits == 5 && m == 2 ? 0x7f :
-		       f->exp_bits == 8 && m == 23 ? 0x7fffffff : all;
+		return f->exp_bits == 5 && m == 2    ? 0x7f
+		       : f->exp_bits == 8 && m == 23 ? 0x7fffffff
+						     : all;
 	/* A directed mode looks at the signed value, rounded at its unit. */
 	if (isinf(x))
 		return sign | (sat || f->finite ? (sat ? top : all) : top + 1);

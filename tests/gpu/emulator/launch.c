@@ -9,6 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+/* Until a block that goes on polling is given up, in times of 100000 backward
+ * branches of each of its warps. */
+#define MAX_RESTS 2000u
 
 /* Warps and shared memory are kept for the next launch. */
 static struct warp *warps;
@@ -35,9 +40,9 @@ static void read_order(void)
 {
 	const char *s = emu_env("DLCC_EMU_ORDER", "forward");
 
-	order = !strncmp(s, "reverse", 7) ? REVERSE :
-		!strncmp(s, "random", 6)  ? RANDOM :
-					    FORWARD;
+	order = !strncmp(s, "reverse", 7)  ? REVERSE
+		: !strncmp(s, "random", 6) ? RANDOM
+					   : FORWARD;
 	s = strchr(s, ':');
 	seed = s ? (uint32_t)strtoul(s + 1, NULL, 0) * 2654435761u + 1 : 1;
 	seed = seed ? seed : 1;
@@ -143,14 +148,20 @@ static void set_tids(struct warp *w, const struct launch *la)
 	}
 }
 
-static uint32_t highest_clock(const struct block *blk)
+/* What comes next is later than all that this block has done. */
+static void next_clock(const struct block *blk)
 {
-	uint32_t top = 0;
-
 	for (uint32_t i = 0; i < blk->n_warps; i++)
-		if (blk->warps[i].clock[i] > top)
-			top = blk->warps[i].clock[i];
-	return top;
+		if (blk->warps[i].clock[i] >= clocks)
+			clocks = blk->warps[i].clock[i] + 1;
+	/* Before the clock wraps all that it was compared with goes. */
+	if (clocks > 0xf0000000u) {
+		memset(shadow, 0, (shared_cap / 4 + 1) * sizeof(*shadow));
+		memset(readers, 0,
+		       (size_t)(shared_cap / 4 + 1) * MAX_WARPS *
+			       sizeof(*readers));
+		clocks = 1;
+	}
 }
 
 static void explain_deadlock(struct block *blk)
@@ -160,14 +171,14 @@ static void explain_deadlock(struct block *blk)
 
 		if (!bar->arrived)
 			continue;
-		block_fault(blk, EMU_LAUNCH_FAILED,
-			    blk->exited ?
-				    "deadlock: barrier %u (ptx line %u) has %u "
-				    "of %u threads, and %u have exited" :
-				    "deadlock: barrier %u (ptx line %u) has %u "
-				    "of %u threads",
-			    b, bar->line, bar->arrived, bar->expected,
-			    blk->exited);
+		block_fault(
+			blk, EMU_LAUNCH_FAILED,
+			blk->exited
+				? "deadlock: barrier %u (ptx line %u) has %u "
+				  "of %u threads, and %u have exited"
+				: "deadlock: barrier %u (ptx line %u) has %u "
+				  "of %u threads",
+			b, bar->line, bar->arrived, bar->expected, blk->exited);
 	}
 	for (uint32_t i = 0; i < blk->n_warps; i++) {
 		struct warp *w = &blk->warps[i];
@@ -175,6 +186,12 @@ static void explain_deadlock(struct block *blk)
 
 		if (!w->live || !f || !f->n_groups)
 			continue;
+		if (f->g[0].state == G_SPIN)
+			block_fault(blk, EMU_LAUNCH_FAILED,
+				    "deadlock: warp %u, lanes %08x wait at "
+				    "ptx line %u for an mbarrier",
+				    i, f->g[0].mask,
+				    f->func->code[f->g[0].pc].line);
 		block_fault(blk, EMU_LAUNCH_FAILED,
 			    "deadlock: warp %u, lanes %08x wait at ptx line %u "
 			    "for lanes %08x",
@@ -184,23 +201,21 @@ static void explain_deadlock(struct block *blk)
 	block_fault(blk, EMU_LAUNCH_FAILED, "deadlock");
 }
 
-void hopper_block_start(struct block *blk) __attribute__((weak));
-bool hopper_block_step(struct block *blk) __attribute__((weak));
+void hopper_block_start(struct block *blk);
+bool hopper_block_step(struct block *blk);
 
 static void run_block(struct launch *la)
 {
 	struct block *blk = &la->blk;
 	uint32_t seq[MAX_WARPS];
 	const struct func *f = la->func;
-	uint64_t idle = 0;
 	bool live = true;
 
 	memset(blk->shared, 0xff, blk->shared_size);
 	memset(blk->bar, 0, sizeof(blk->bar));
-	blk->exited = 0;
+	blk->exited = blk->n_rests = 0;
 	blk->clock_base = ++clocks;
-	if (hopper_block_start)
-		hopper_block_start(blk);
+	hopper_block_start(blk);
 	for (uint32_t i = 0; i < blk->n_warps; i++) {
 		struct warp *w = &warps[i];
 		uint32_t n = blk->n_threads - i * LANES;
@@ -224,30 +239,66 @@ static void run_block(struct launch *la)
 			warp_run(w);
 			live |= w->live != 0;
 		}
-		if (hopper_block_step && hopper_block_step(blk))
+		/* Copies arrive when nothing else can happen. */
+		if (live && !blk->progress && hopper_block_step(blk))
 			blk->progress = true;
-		if (live && (!blk->progress || ++idle > 100000))
+		if (live && !blk->progress)
 			explain_deadlock(blk);
+		if (blk->n_rests > MAX_RESTS * blk->n_warps)
+			block_fault(blk, EMU_TIMEOUT,
+				    "still running after %u backward "
+				    "branches of each warp",
+				    MAX_RESTS * 100000);
 	}
-	clocks = highest_clock(blk) + 1;
-	/* Before the clock wraps all that it was compared with goes. */
-	if (clocks > 0xf0000000u) {
-		memset(shadow, 0, (shared_cap / 4 + 1) * sizeof(*shadow));
-		memset(readers, 0,
-		       (size_t)(shared_cap / 4 + 1) * MAX_WARPS *
-			       sizeof(*readers));
-		clocks = 1;
-	}
+	next_clock(blk);
+}
+
+static uint64_t gcd(uint64_t a, uint64_t b)
+{
+	return b ? gcd(b, a % b) : a;
+}
+
+/* The block that comes i-th: in random order by a step that meets all. */
+static uint64_t nth_block(uint64_t i, uint64_t n, uint64_t first)
+{
+	uint64_t step = n / 2 + 1;
+
+	if (order != RANDOM)
+		return order == REVERSE ? n - 1 - i : i;
+	while (gcd(step, n) != 1)
+		step++;
+	return (first + i * step) % n;
+}
+
+static double seconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void report(const struct launch *la, double start)
+{
+	double t = seconds() - start, n = (double)la->steps * LANES;
+
+	note("%s: %u x %u x %u blocks, %.3g instructions of lanes in %.3g s, "
+	     "%.3g M/s",
+	     la->func->name, la->grid[0], la->grid[1], la->grid[2], n, t,
+	     n / t * 1e-6);
 }
 
 int launch_run(const struct func *f, const uint32_t grid[3],
 	       const uint32_t dim[3], uint32_t dyn_shared, const void *params)
 {
-	struct launch la = { .func = f, .params = params,
+	struct launch la = { .func = f,
+			     .params = params,
 			     .dyn_shared = dyn_shared };
 	uint64_t most = strtoull(emu_env("DLCC_EMU_BLOCKS", "0"), NULL, 0);
 	volatile uint64_t n = (uint64_t)grid[0] * grid[1] * grid[2];
 	struct block *blk = &la.blk;
+	double start = seconds();
+	uint64_t first;
 
 	memcpy(la.grid, grid, sizeof(la.grid));
 	/* Kernels that take one point after the other take fewer blocks. */
@@ -263,15 +314,20 @@ int launch_run(const struct func *f, const uint32_t grid[3],
 	warps_init(f, blk->n_warps);
 	blk->warps = warps;
 	shared_init(blk);
-	if (setjmp(la.fault))
+	first = order == RANDOM ? next_random() % n : 0;
+	if (setjmp(la.fault)) {
+		next_clock(blk);
 		return la.status;
+	}
 	for (uint64_t i = 0; i < n; i++) {
-		uint64_t k = order == REVERSE ? n - 1 - i : i;
+		uint64_t k = nth_block(i, n, first);
 
 		blk->ctaid[0] = (uint32_t)(k % la.grid[0]);
 		blk->ctaid[1] = (uint32_t)(k / la.grid[0] % grid[1]);
 		blk->ctaid[2] = (uint32_t)(k / la.grid[0] / grid[1]);
 		run_block(&la);
 	}
+	if (*emu_env("DLCC_EMU_STATS", "0") != '0')
+		report(&la, start);
 	return EMU_OK;
 }

@@ -10,8 +10,8 @@
 #include <sys/mman.h>
 
 #define RESERVED (1ull << 42)
-#define ALIGN	 512
-#define GUARD	 65536
+#define ALIGN 512
+#define GUARD 65536
 
 static struct alloc *allocs;
 static size_t n_allocs, cap_allocs, used;
@@ -40,6 +40,13 @@ const struct alloc *mem_find(uint64_t addr)
 	if (!i || addr - allocs[i - 1].addr >= allocs[i - 1].size)
 		return NULL;
 	return &allocs[i - 1];
+}
+
+const struct alloc *mem_before(uint64_t addr)
+{
+	size_t i = find(addr);
+
+	return i ? &allocs[i - 1] : NULL;
 }
 
 void *mem_range(uint64_t addr, uint64_t size)

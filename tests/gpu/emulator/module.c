@@ -69,12 +69,11 @@ static int head_number(const char *text, const char *directive)
 /* The newest PTX that a driver of this version takes. */
 static int newest_ptx(int driver)
 {
-	static const int table[][2] = { { 13000, 90 }, { 12090, 88 },
-					{ 12080, 87 }, { 12060, 85 },
-					{ 12050, 85 }, { 12040, 84 },
-					{ 12030, 83 }, { 12020, 82 },
-					{ 12010, 81 }, { 12000, 80 },
-					{ 11080, 78 } };
+	static const int table[][2] = {
+		{ 13000, 90 }, { 12090, 88 }, { 12080, 87 }, { 12060, 85 },
+		{ 12050, 85 }, { 12040, 84 }, { 12030, 83 }, { 12020, 82 },
+		{ 12010, 81 }, { 12000, 80 }, { 11080, 78 }
+	};
 
 	if (driver >= 13000)
 		return 90 + (driver - 13000) / 10;
@@ -97,9 +96,8 @@ static int check_head(const char *text)
 		return EMU_INVALID_PTX;
 	}
 	if (version > newest_ptx(driver)) {
-		note("PTX %d.%d is newer than driver %d.%d takes",
-		     version / 10, version % 10, driver / 1000,
-		     driver % 1000 / 10);
+		note("PTX %d.%d is newer than driver %d.%d takes", version / 10,
+		     version % 10, driver / 1000, driver % 1000 / 10);
 		return 222;
 	}
 	s += strlen(".target sm_");

@@ -22,16 +22,16 @@ enum opnd_kind {
 
 struct opnd {
 	enum opnd_kind kind;
-	char width;		/* of a register: p h w q o */
+	char width; /* of a register: p h w q o */
 	bool is_not;
-	uint32_t slot;		/* of a register */
-	uint64_t bits;		/* of a literal */
-	int64_t off;		/* O_MEM: base + off */
-	const char *name;	/* O_SYM, O_SREG */
+	uint32_t slot;    /* of a register */
+	uint64_t bits;    /* of a literal */
+	int64_t off;      /* O_MEM: base + off */
+	const char *name; /* O_SYM, O_SREG */
 	struct scope *scope;
-	struct opnd *v;		/* O_VEC: elements; O_MEM: base, coordinates */
+	struct opnd *v; /* O_VEC: elements; O_MEM: base, coordinates */
 	int n;
-	struct opnd *pair;	/* the second of p|q */
+	struct opnd *pair; /* the second of p|q */
 };
 
 #define MAX_OPNDS 12
@@ -53,10 +53,10 @@ struct sym {
 	char width;
 	enum space space;
 	uint32_t count;
-	uint64_t value;		/* slot, offset, address or pc */
+	uint64_t value; /* slot, offset, address or pc */
 	uint64_t size;
 	struct func *func;
-	const char **labels;	/* SYM_TARGETS */
+	const char **labels; /* SYM_TARGETS */
 	struct sym *next;
 };
 
@@ -101,8 +101,7 @@ bool mods_take(struct mods *m, const char *name);
 bool mods_done(const struct mods *m);
 uint32_t reg_new(struct parser *p, char width);
 uint32_t const_get(struct parser *p, uint64_t bits, char width);
-bool opnd_get(struct parser *p, const struct opnd *o, char width,
-	      uint32_t *op);
+bool opnd_get(struct parser *p, const struct opnd *o, char width, uint32_t *op);
 bool address_get(struct parser *p, const struct opnd *o, struct insn *in,
 		 int i);
 uint32_t vec_get(struct parser *p, const struct opnd *o, char width,
@@ -121,9 +120,9 @@ struct special {
 	const char *name;
 	decode_fn fn;
 };
-extern const struct special specials_mem[], specials_cvt[], specials_cmp[], specials_warp[],
-	specials_control[], specials_move[], specials_mma[],
-	specials_bar[], specials_atom[], specials_async[],
-	specials_hopper[];
+extern const struct special specials_mem[], specials_cvt[], specials_cmp[],
+	specials_warp[], specials_control[], specials_move[], specials_mma[],
+	specials_bar[], specials_atom[], specials_async[], specials_hopper[],
+	specials_wgmma[];
 
 #endif

@@ -200,7 +200,8 @@ static char type_width(const char *t, uint32_t *bytes)
 	bits = (uint32_t)atoi(t);
 	*bytes = bits / 8;
 	switch (bits) {
-	case 8: case 16: return 'h';
+	case 8:
+	case 16: return 'h';
 	case 32: return 'w';
 	case 64: return 'q';
 	case 128: return 'o';
@@ -221,8 +222,8 @@ static void declare_regs(struct parser *p)
 
 		if (accept(p, '<')) {
 			y = sym_add(p, name, SYM_REGS);
-			n = y->count = (uint32_t)strtoul(p->p, (char **)&p->p,
-							 10);
+			n = y->count =
+				(uint32_t)strtoul(p->p, (char **)&p->p, 10);
 			expect(p, '>');
 			y->value = reg_new(p, width);
 			p->reg_top += slot_bytes(width) * (n ? n - 1 : 0);
@@ -273,8 +274,8 @@ static uint64_t number(struct parser *p, enum opnd_kind *kind)
 }
 
 /* Initial values: numbers and addresses of variables, in nested braces. */
-static void initialise(struct parser *p, unsigned char **at,
-		       unsigned char *end, uint32_t bytes)
+static void initialise(struct parser *p, unsigned char **at, unsigned char *end,
+		       uint32_t bytes)
 {
 	if (accept(p, '{')) {
 		do
@@ -340,8 +341,8 @@ static void var_place(struct parser *p, struct sym *y, uint32_t align,
 			if (align > p->dyn_align)
 				p->dyn_align = align;
 		} else {
-			y->value = place(p->f ? &p->f->shared_bytes :
-						&p->top_shared,
+			y->value = place(p->f ? &p->f->shared_bytes
+					      : &p->top_shared,
 					 y->size, align);
 		}
 		return;
@@ -378,8 +379,7 @@ static void declare_vars(struct parser *p, enum space space, bool is_extern)
 			align = (uint32_t)number(p, &kind);
 		else if (!strcmp(t, ".v2") || !strcmp(t, ".v4"))
 			vec = (uint32_t)(t[2] - '0');
-		else if (!type_width(t, &bytes) &&
-			 strncmp(t, ".attribute", 10))
+		else if (!type_width(t, &bytes) && strncmp(t, ".attribute", 10))
 			parse_fail(p, "unknown type '%s'", t);
 	}
 	bytes *= vec;
@@ -394,7 +394,10 @@ static void declare_vars(struct parser *p, enum space space, bool is_extern)
 			if (p->p[-1] != ']')
 				expect(p, ']');
 		}
-		var_place(p, y, align ? align : bytes ? bytes : 1,
+		var_place(p, y,
+			  align   ? align
+			  : bytes ? bytes
+				  : 1,
 			  is_extern || !y->size);
 		if (accept(p, '=')) {
 			unsigned char *at = mem_range(y->value, y->size);
@@ -525,8 +528,7 @@ static struct stmt *stmt_new(struct parser *p)
 {
 	if (p->n_stmts == p->cap_stmts) {
 		p->cap_stmts = p->cap_stmts ? 2 * p->cap_stmts : 256;
-		p->stmts = realloc(p->stmts,
-				   p->cap_stmts * sizeof(*p->stmts));
+		p->stmts = realloc(p->stmts, p->cap_stmts * sizeof(*p->stmts));
 	}
 	struct stmt *st = &p->stmts[p->n_stmts++];
 
@@ -567,7 +569,7 @@ static void skip_to(struct parser *p, char c)
 static bool space_of(const char *t, enum space *s)
 {
 	static const char *const names[] = { ".generic", ".global", ".shared",
-					     ".local", ".param", ".const" };
+					     ".local",   ".param",  ".const" };
 
 	for (*s = SP_GLOBAL; *s <= SP_CONST; (*s)++)
 		if (!strcmp(t, names[*s]))
@@ -617,8 +619,7 @@ static void parse_line(struct parser *p)
 			} else if (!strncmp(p->p, ".callprototype", 14)) {
 				skip_to(p, ';');
 			} else {
-				sym_add(p, name, SYM_LABEL)->value =
-					p->n_stmts;
+				sym_add(p, name, SYM_LABEL)->value = p->n_stmts;
 			}
 			return;
 		}
@@ -687,8 +688,8 @@ static uint32_t parse_params(struct parser *p, struct param *out)
 			y->space = SP_LOCAL;
 			y->value = place(&p->f->local_bytes, y->size, 16);
 		}
-		out[n++] = (struct param){ (uint32_t)y->value,
-					   (uint32_t)y->size };
+		out[n++] =
+			(struct param){ (uint32_t)y->value, (uint32_t)y->size };
 		accept(p, ',');
 	}
 	return n;

@@ -14,8 +14,7 @@
 
 static void conflict(struct warp *w, const struct insn *in, int lane,
 		     uint32_t off, const char *what, int warp, int other,
-		     uint32_t line)
-	__attribute__((noreturn, cold));
+		     uint32_t line) __attribute__((noreturn, cold));
 static void conflict(struct warp *w, const struct insn *in, int lane,
 		     uint32_t off, const char *what, int warp, int other,
 		     uint32_t line)
@@ -39,25 +38,35 @@ static bool write_seen(const struct warp *w, const struct shadow *s, int lane)
 	return s->clock < w->clock[s->warp];
 }
 
-static void check_write(struct warp *w, const struct insn *in, int lane,
-			uint32_t off, const struct shadow *s, bool is_atomic,
-			const char *what)
+/* The halves of word `i` that an access touches.  Single bytes are not
+ * followed: neighbours in a word may belong to others. */
+static uint32_t halves_of(uint32_t off, uint32_t size)
 {
+	return size >= 4 ? 3 : size == 2 ? 1u << (off >> 1 & 1) : 0;
+}
+
+static void check_write(struct warp *w, const struct insn *in, int lane,
+			uint32_t off, uint32_t halves, bool is_atomic)
+{
+	const struct shadow *s = &w->blk->shadow[off / 4];
+
 	if (s->clock < w->blk->clock_base)
 		return;
 	if (s->in_flight)
 		fault(w, in, lane, EMU_LAUNCH_FAILED,
 		      "shared memory at %u is the target of a copy under way",
 		      off);
-	if (!write_seen(w, s, lane) && !(is_atomic && s->is_atomic))
-		conflict(w, in, lane, off, what, s->warp, s->lane, s->line);
+	if (s->halves & halves && !write_seen(w, s, lane) &&
+	    !(is_atomic && s->is_atomic))
+		conflict(w, in, lane, off, "written by", s->warp, s->lane,
+			 s->line);
 }
 
 void race_read(struct warp *w, const struct insn *in, int lane, uint32_t off,
 	       uint32_t size)
 {
 	struct block *b = w->blk;
-	uint32_t clock = w->clock[w->id];
+	uint32_t clock = w->clock[w->id], halves = halves_of(off, size);
 
 	if (!b->races)
 		return;
@@ -65,18 +74,24 @@ void race_read(struct warp *w, const struct insn *in, int lane, uint32_t off,
 		struct reader *r =
 			&b->readers[(size_t)i * b->n_warps + (uint32_t)w->id];
 
-		check_write(w, in, lane, 4 * i, &b->shadow[i], false,
-			    "written by");
+		check_write(w, in, lane, 4 * i, halves, false);
 		if (r->clock != clock) {
 			r->clock = clock;
-			r->lanes = 0;
+			r->lanes[0] = r->lanes[1] = 0;
 		}
-		r->lanes |= 1u << lane;
+		r->lanes[0] |= (halves & 1) << lane;
+		r->lanes[1] |= (halves >> 1) << lane;
 	}
 }
 
+/* The lanes of a warp whose reading the write would race with. */
+static uint32_t other_readers(const struct reader *r, uint32_t halves)
+{
+	return (halves & 1 ? r->lanes[0] : 0) | (halves & 2 ? r->lanes[1] : 0);
+}
+
 static void check_readers(struct warp *w, const struct insn *in, int lane,
-			  uint32_t word)
+			  uint32_t word, uint32_t halves)
 {
 	struct block *b = w->blk;
 	const struct reader *r = &b->readers[(size_t)word * b->n_warps];
@@ -84,16 +99,15 @@ static void check_readers(struct warp *w, const struct insn *in, int lane,
 
 	for (uint32_t v = 0; v < b->n_warps; v++)
 		bad |= (uint32_t)(r[v].clock >= w->clock[v]) << v;
-	/* What was read since the warp was last in step: by other lanes? */
-	if (bad >> w->id & 1 && !(r[w->id].lanes & ~(1u << lane)))
-		bad &= ~(1u << w->id);
-	if (bad) {
+	for (; bad; bad &= bad - 1) {
 		int v = __builtin_ctz(bad);
+		uint32_t lanes = other_readers(&r[v], halves);
 
-		conflict(w, in, lane, 4 * word, "read by", v,
-			 __builtin_ctz(r[v].lanes &
-				       ~(v == w->id ? 1u << lane : 0)),
-			 0);
+		if (v == w->id)
+			lanes &= ~(1u << lane);
+		if (lanes)
+			conflict(w, in, lane, 4 * word, "read by", v,
+				 __builtin_ctz(lanes), 0);
 	}
 }
 
@@ -101,23 +115,36 @@ void race_write(struct warp *w, const struct insn *in, int lane, uint32_t off,
 		uint32_t size, bool is_atomic)
 {
 	struct block *b = w->blk;
+	uint32_t halves = halves_of(off, size);
 
 	if (!b->races)
 		return;
 	for (uint32_t i = off / 4; i <= (off + size - 1) / 4; i++) {
 		struct shadow *s = &b->shadow[i];
 
-		/* Neighbours within a word may be written by two. */
-		if (size >= 4)
-			check_write(w, in, lane, 4 * i, s, is_atomic,
-				    "written by");
-		check_readers(w, in, lane, i);
+		check_write(w, in, lane, 4 * i, halves, is_atomic);
+		check_readers(w, in, lane, i, halves);
 		s->clock = w->clock[w->id];
 		s->warp = (uint8_t)w->id;
 		s->lane = (uint8_t)lane;
 		s->is_atomic = is_atomic;
 		s->in_flight = false;
+		s->halves = (uint8_t)halves;
 		s->line = in->line;
+	}
+}
+
+/* What has arrived was written by the warp before this clock. */
+void race_stamp(struct warp *w, uint32_t off, uint32_t size, uint32_t clock)
+{
+	struct block *b = w->blk;
+
+	if (!b->races)
+		return;
+	for (uint32_t i = off / 4; i <= (off + size - 1) / 4; i++) {
+		b->shadow[i].clock = clock;
+		b->shadow[i].warp = (uint8_t)w->id;
+		b->shadow[i].halves = 3;
 	}
 }
 

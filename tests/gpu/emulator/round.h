@@ -30,8 +30,7 @@ void slow64(struct warp *w, const struct insn *in, uint32_t m);
 
 static inline float flush(float f)
 {
-	return __builtin_fabsf(f) < 0x1p-126f ?
-		       __builtin_copysignf(0, f) : f;
+	return __builtin_fabsf(f) < 0x1p-126f ? __builtin_copysignf(0, f) : f;
 }
 
 #endif

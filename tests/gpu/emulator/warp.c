@@ -6,7 +6,7 @@
  * A collective waits (parks) until the lanes that it names are there, so that
  * code is right even where the text's order is not that of reconvergence.
  */
-#include "emu.h"
+#include "hopper.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -25,8 +25,7 @@ static void group_add(struct frame *f, uint32_t pc, uint32_t mask,
 			return;
 		}
 	}
-	f->g[f->n_groups++] =
-		(struct group){ pc, mask, state, need, bar };
+	f->g[f->n_groups++] = (struct group){ pc, mask, state, need, bar };
 }
 
 static void group_drop(struct frame *f, int i)
@@ -159,7 +158,6 @@ void warp_start(struct warp *w, const struct func *f, uint32_t lanes)
 	w->live = lanes;
 	w->local_top = 0;
 	w->mask = 0;
-	w->steps = 0;
 	w->bar_lanes = 0;
 	w->n_copies = 0;
 	memset(w->open_group, 0, sizeof(w->open_group));
@@ -189,7 +187,7 @@ static void rest(struct warp *w)
 {
 	struct frame *f = w->frame;
 
-	w->steps = 0;
+	w->blk->n_rests++;
 	if (w->mask && f->n_groups)
 		group_add(f, w->pc, w->mask, G_SPIN, 0, 0);
 	else if (w->mask)
@@ -209,7 +207,8 @@ static void wake_spinners(struct warp *w)
 /* Until all lanes have exited or wait. */
 void warp_run(struct warp *w)
 {
-	uint64_t steps = 0;
+	uint64_t steps = 0, n = 0;
+	bool progress;
 
 	w->mask = 0;
 	if (!pick(w)) {
@@ -217,11 +216,14 @@ void warp_run(struct warp *w)
 		if (!pick(w))
 			return;
 	}
+	progress = w->blk->progress;
+	w->stalls = 0;
 	w->blk->progress = true;
 	for (;;) {
 		const struct insn *in = &w->code[w->pc];
 		uint32_t m = w->mask;
 
+		n++;
 		if (in->guard) {
 			uint32_t p = pred(w, in->guard);
 
@@ -233,19 +235,23 @@ void warp_run(struct warp *w)
 		}
 		w->next = w->pc + 1;
 		in->fn(w, in, m);
-step:
+	step:
 		if (w->next >= w->stop) {
 			if (!resched(w))
-				return;
+				break;
 		} else {
 			if (w->next <= w->pc && ++steps > SPIN_STEPS) {
 				w->pc = w->next;
 				rest(w);
-				return;
+				break;
 			}
 			w->pc = w->next;
 		}
 	}
+	/* Polling alone is no progress, nor is the loop around it. */
+	if (w->stalls && n <= 4 * w->stalls && w->live)
+		w->blk->progress = progress;
+	w->blk->launch->steps += n;
 }
 
 /* Lanes `m` wait here until `need` are with them; the others go on. */
@@ -267,6 +273,19 @@ void warp_wait(struct warp *w, uint32_t m, int bar)
 	struct frame *f = w->frame;
 
 	group_add(f, w->pc + 1, m, G_BAR, 0, bar);
+	if (w->mask & ~m)
+		group_add(f, w->pc + 1, w->mask & ~m, G_READY, 0, 0);
+	w->mask = 0;
+	w->next = MAX_PC;
+}
+
+/* A poll that found nothing: again, or further, when others have run. */
+void warp_spin(struct warp *w, uint32_t m, bool goes_on)
+{
+	struct frame *f = w->frame;
+
+	w->stalls++;
+	group_add(f, w->pc + goes_on, m, G_SPIN, 0, 0);
 	if (w->mask & ~m)
 		group_add(f, w->pc + 1, w->mask & ~m, G_READY, 0, 0);
 	w->mask = 0;
@@ -311,6 +330,8 @@ void exec_exit(struct warp *w, const struct insn *in, uint32_t m)
 {
 	(void)in;
 	w->live &= ~m;
+	if (!w->live)
+		stores_finish(w);
 	w->blk->exited += (uint32_t)__builtin_popcount(m);
 	w->mask &= ~m;
 	if (w->mask)
@@ -326,8 +347,8 @@ static void give_result(struct warp *w, uint32_t m)
 	const struct insn *call = &up->func->code[up->pc - 1];
 
 	for (uint32_t r = f->func->ret.size ? m : 0; r; r &= r - 1) {
-		unsigned char *l = w->local +
-				   (size_t)__builtin_ctz(r) * w->local_size;
+		unsigned char *l =
+			w->local + (size_t)__builtin_ctz(r) * w->local_size;
 
 		memcpy(l + up->local_base + call->op[0],
 		       l + f->local_base + f->func->ret.offset,
@@ -401,8 +422,8 @@ void exec_call(struct warp *w, const struct insn *in, uint32_t m)
 	if (w->mask & ~m)
 		group_add(up, w->pc + 1, w->mask & ~m, G_READY, 0, 0);
 	for (uint32_t r = m; r; r &= r - 1) {
-		unsigned char *l = w->local +
-				   (size_t)__builtin_ctz(r) * w->local_size;
+		unsigned char *l =
+			w->local + (size_t)__builtin_ctz(r) * w->local_size;
 
 		for (uint32_t i = 0; i < f->n_params; i++)
 			memcpy(l + top + f->params[i].offset,

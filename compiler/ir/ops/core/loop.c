@@ -90,7 +90,9 @@ OP(kern_contract, .level = LEVEL_LOOP, .impure = true,
  * which they are loaded follows a_along_k, b_along_k: 1 where neighbours in k
  * are neighbours in memory.  a and b have the type of acc, or are half floats
  * where acc is f32, or bytes where it is i32: these go to tensor cores, and so
- * does f32 with another `fp32` than 0 (enum fp32_form).
+ * does f32 with another `fp32` than 0 (enum fp32_form).  a_vector or b_vector
+ * above 1: the region is one mem.load, and that many neighbours, 16 bytes, can
+ * be loaded at once.
  */
 OP(kern_tile, .level = LEVEL_LOOP, .impure = true,
 	.attr = {
@@ -99,5 +101,7 @@ OP(kern_tile, .level = LEVEL_LOOP, .impure = true,
 		ATTR(kr, AT_INT),
 		ATTR(a_along_k, AT_INT),
 		ATTR(b_along_k, AT_INT),
+		ATTR(a_vector, AT_INT, .i = 1),
+		ATTR(b_vector, AT_INT, .i = 1),
 		ATTR(fp32, AT_INT),
 	});

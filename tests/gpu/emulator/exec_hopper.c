@@ -1,3 +1,0 @@
-/* SPDX-License-Identifier: Apache-2.0 */
-#include "ptx.h"
-const struct special specials_hopper[] = { { 0 } };
