@@ -443,7 +443,7 @@ void cuda_put(FILE *f, const struct cuda_kernel *k)
 	}
 	if (k->nodes.n > MAX_NODES)
 		fprintf(f, "// and %zu more\n", k->nodes.n - MAX_NODES);
-	fprintf(f, "extern \"C\" __global__ void __launch_bounds__(%u)\n%s%s\n",
+	fprintf(f, "extern \"C\" __global__ void DL_BOUNDS(%u)\n%s%s\n",
 		k->row.threads, k->row.name, k->text);
 }
 

@@ -156,12 +156,15 @@ static bool take_image(struct nvrtc *n, nvrtc_program p, bool ptx,
 	return true;
 }
 
-bool nvrtc_compile(struct nvrtc *n, const char *text, const char *arch,
-		   struct blob *cubin, struct blob *ptx, char **log)
+/* NVRTC for the text; `room`: a block may take all the registers. */
+static bool compile_once(struct nvrtc *n, const char *text, const char *arch,
+			 bool room, struct blob *cubin, struct blob *ptx,
+			 char **log)
 {
 	char option[64];
 	const char *options[] = {
 		option, "--std=c++17", "--fmad=false", "--ptxas-options=-v",
+		"-DDL_ROOM",
 	};
 	nvrtc_program p;
 	bool ok;
@@ -172,10 +175,26 @@ bool nvrtc_compile(struct nvrtc *n, const char *text, const char *arch,
 		**log = 0;
 		return false;
 	}
-	ok = !n->compile(p, ARRAY_SIZE(options), options);
+	ok = !n->compile(p, (int)ARRAY_SIZE(options) - !room, options);
 	*log = take_log(n, p);
 	ok = ok && take_image(n, p, false, cubin) &&
 	     (!ptx || take_image(n, p, true, ptx));
 	n->destroy(&p);
 	return ok;
+}
+
+/* ptxas holds registers back for more blocks at a time: where that makes it
+ * spill, it may not. */
+bool nvrtc_compile(struct nvrtc *n, const char *text, const char *arch,
+		   struct blob *cubin, struct blob *ptx, char **log)
+{
+	if (!compile_once(n, text, arch, false, cubin, ptx, log))
+		return false;
+	if (!nvrtc_spills(*log))
+		return true;
+	free(*log);
+	free((void *)(uintptr_t)cubin->data);
+	if (ptx)
+		free((void *)(uintptr_t)ptx->data);
+	return compile_once(n, text, arch, true, cubin, ptx, log);
 }

@@ -18,6 +18,14 @@ extern __shared__ __align__(1024) u8 dl_dynamic[];
 // The start of a buffer: of the arena, of the weights, or the caller's.
 #define DL_ALIGNED(p) p = (decltype(p))__builtin_assume_aligned(p, 16)
 
+// Of a block: how many threads it has, and with DL_ROOM that it may take all
+// the registers.
+#ifdef DL_ROOM
+#define DL_BOUNDS(threads) __launch_bounds__(threads, 1)
+#else
+#define DL_BOUNDS(threads) __launch_bounds__(threads)
+#endif
+
 // ---- threads ---------------------------------------------------------
 
 DL_FN int dl_thread() { return (int)threadIdx.x; }
