@@ -129,7 +129,7 @@ check check-full: setup
 check-unit check-lit check-layers check-onnx check-models check-hostile \
 check-objects check-driver check-symbolic check-passes check-random \
 check-small check-quant check-integer check-exported check-aarch64 \
-check-shape check-accuracy: all
+check-shape check-accuracy check-gpu: all
 	$(Q)MAKE=$(MAKE) tests/run $(@:check-%=%)
 
 -include runtime/rules.mk tests/math/rules.mk tests/gpu/emulator/rules.mk
@@ -206,7 +206,7 @@ help:
 	@echo '  check         all tests; check-full: the long forms of them'
 	@echo '  check-SUITE   layers unit lit runtime math driver hostile'
 	@echo '                objects models onnx symbolic passes random aarch64'
-	@echo '                shape small quant integer exported accuracy'
+	@echo '                shape small quant integer exported accuracy gpu'
 	@echo '  bench         against ONNX Runtime on this machine'
 	@echo '  install       to DESTDIR and PREFIX; uninstall'
 	@echo '  clean         remove build/'
@@ -216,7 +216,7 @@ FORCE:
 	check-layers check-onnx check-models check-hostile check-objects \
 	check-driver check-symbolic check-passes check-random check-aarch64 \
 	check-small check-quant check-integer check-exported check-shape \
-	check-accuracy unit \
+	check-accuracy check-gpu unit \
 	demo demo-search bench install uninstall clean help
 
 -include $(OBJ:.o=.d) $(RT_OBJ:.o=.d) $(UNIT_OBJ:.o=.d)
