@@ -104,7 +104,7 @@ struct gpu_code {
 	VEC(struct gpu_kernel) kernel;
 	VEC(struct gpu_image) image;
 	unsigned min_driver;
-	bool spills;			/* a kernel lacks registers */
+	bool spills;			/* a kernel is slow, see nvrtc.c */
 };
 
 struct codegen_options {

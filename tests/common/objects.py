@@ -4,6 +4,8 @@
 Shared by the suites that hold compiled code to reference outputs.  See
 runner.c for the files that pass between the two.
 """
+import ctypes
+import glob
 import os
 import shlex
 import shutil
@@ -21,6 +23,32 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
 SUITE = os.path.join(ROOT, ".venv", "onnx-1.22.0", "onnx", "backend", "test",
                      "data")
 COMPILE_SECONDS = 600
+# NVRTC of the set-up, for code for GPUs.
+NVRTC = glob.glob(os.path.join(ROOT, ".venv", "lib", "python3*",
+                               "site-packages", "nvidia", "*", "lib",
+                               "libnvrtc.so.1?"))
+if NVRTC:
+    os.environ.setdefault("DLCC_NVRTC", NVRTC[0])
+
+
+def have_nvrtc():
+    """Is there the compiler library that code for GPUs needs?"""
+    for name in (os.environ.get("DLCC_NVRTC"), "libnvrtc.so.13",
+                 "libnvrtc.so.12", "/usr/local/cuda/lib64/libnvrtc.so.13",
+                 "/usr/local/cuda/lib/libnvrtc.so.13"):
+        try:
+            if name:
+                ctypes.CDLL(name)
+                return True
+        except OSError:
+            pass
+    return False
+
+
+def skip_nvrtc(n):
+    """Says that so many tests are skipped; returns how many that fails."""
+    print(f"SKIPPED: {n} tests, there is no NVRTC (libnvrtc.so)")
+    return n if os.environ.get("DLCC_REQUIRE_NVRTC") else 0
 
 
 def variant(dlcc):

@@ -251,7 +251,7 @@ static bool make_code(struct job *job, struct codegen_options *co,
 	if (ok && job->o->verbose)
 		fprintf(stderr, "dlcc: %zu kernels for %zu launches%s\n",
 			code.kernel.n, code.launch.n,
-			code.spills ? ", some of which spill registers" : "");
+			code.spills ? ", some of which lack registers" : "");
 	co->gpu = &code;
 	if (kind == CODEGEN_PTX || kind == CODEGEN_CUBIN)
 		ok = ok && take_image(job, &code, kind == CODEGEN_PTX);

@@ -102,7 +102,8 @@ unsigned nvrtc_min_driver(const struct nvrtc *n);
  * False when NVRTC refuses the text; its log, malloc'ed, comes in any case. */
 bool nvrtc_compile(struct nvrtc *n, const char *text, const char *arch,
 		   struct blob *cubin, struct blob *ptx, char **log);
-/* Does a kernel keep registers in memory, by that log? */
+/* Is a kernel slower than it should be, by that log: are registers kept in
+ * memory, matrix instructions waited for one by one? */
 bool nvrtc_spills(const char *log);
 
 extern const char gpu_prelude[];

@@ -444,7 +444,8 @@ static void put_start(struct tile_code *t)
 
 /*
  * A warpgroup has 64 rows and all columns: steps of 32 bytes along the rows,
- * to which descriptors point.  They run on until the next step of the loop.
+ * to which descriptors point.  They are waited for at once: sums that are in
+ * flight over the end of the loop make ptxas wait for each by itself (C7514).
  */
 static void put_wgmma(struct tile_code *t)
 {
@@ -457,6 +458,7 @@ static void put_wgmma(struct tile_code *t)
 		"dl_thread() / 128 * %lld, k), dl_descriptor(shared_b, k));",
 		mma_name(t) + strlen("dl_mma_"), 64 * row_elements(t, 0));
 	cu_line(k, "dl_wgmma_commit();");
+	cu_line(k, "dl_wgmma_wait();");
 }
 
 static void put_multiply(struct tile_code *t)
@@ -525,7 +527,7 @@ static void put_sum_staged(struct tile_code *t, const char *type,
 	k->depth++;
 	cu_line(k, "dl_copy_wait<%u>();", t->stages - 2);
 	if (t->wgmma)
-		cu_line(k, "dl_wgmma_wait();");
+		cu_line(k, "dl_proxy_fence();");
 	cu_line(k, "dl_barrier();");
 	cu_line(k, "const %s next = k0 + %lld;", type,
 		(t->stages - 1) * kr);
@@ -545,8 +547,6 @@ static void put_sum_staged(struct tile_code *t, const char *type,
 	k->depth--;
 	cu_line(k, "}");
 	cu_line(k, "dl_copy_wait<0>();");
-	if (t->wgmma)
-		cu_line(k, "dl_wgmma_wait();");
 	cu_line(k, "dl_barrier();");
 }
 

@@ -466,11 +466,13 @@ DL_FN void dl_wgmma_commit()
 {
 	asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
 }
-// All that was started has come; what this thread wrote to shared memory can be
-// read by the next.
 DL_FN void dl_wgmma_wait()
 {
 	asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+}
+// What this thread wrote to shared memory can be read by wgmma.
+DL_FN void dl_proxy_fence()
+{
 	asm volatile("fence.proxy.async;" ::: "memory");
 }
 
@@ -515,5 +517,5 @@ DL_WGMMA_FN(u8_i8, i32, "k32", "s32.u8.s8", DL_R, "1")
 DL_WGMMA_FN(u8_u8, i32, "k32", "s32.u8.u8", DL_R, "1")
 #else
 #define DL_WGMMA 0
-DL_FN void dl_wgmma_wait() {}
+DL_FN void dl_proxy_fence() {}
 #endif
