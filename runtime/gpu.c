@@ -260,10 +260,15 @@ static int32_t load_all(struct dlrt_gpu *g)
 		n += (size_t)g->model->outputs[i].rank;
 	g->n_out_dims = n;
 	g->out_dims = calloc(n + 1, sizeof(*g->out_dims));
-	for (int i = 0; i < MAX_GRAPHS; i++)
-		g->graph[i].dims = calloc(g->model->n_dims + n + 1,
-					  sizeof(*g->graph[i].dims));
-	if (!g->out_dims || !g->graph[MAX_GRAPHS - 1].dims) {
+	g->n_key = (size_t)g->model->n_dims + g->model->n_inputs +
+		   g->model->n_outputs;
+	for (int i = 0; i < MAX_GRAPHS; i++) {
+		struct graph *at = &g->graph[i];
+
+		at->key = calloc(g->n_key + n + 1, sizeof(*at->key));
+		at->out_dims = at->key ? at->key + g->n_key : NULL;
+	}
+	if (!g->out_dims || !g->graph[MAX_GRAPHS - 1].key) {
 		snprintf(g->message, sizeof(g->message), "out of memory");
 		return DLRT_MEMORY;
 	}
@@ -369,7 +374,7 @@ void dlrt_gpu_close(struct dlrt_gpu *g)
 		free_device(g);
 	driver_close(&g->d);
 	for (int i = 0; i < MAX_GRAPHS; i++)
-		free(g->graph[i].dims);
+		free(g->graph[i].key);
 	free(g->module);
 	free(g->function);
 	free(g->out_dims);

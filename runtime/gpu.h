@@ -14,7 +14,8 @@ enum { MAX_GRAPHS = 8, MESSAGE_BYTES = 256 };
 struct graph {
 	cu_exec exec;
 	uint64_t used;		/* number of the call that last did; 0: empty */
-	int64_t *dims;		/* n_dims, then all out_dims */
+	int64_t *key;		/* of n_key: the dims, inputs and outputs */
+	int64_t *out_dims;
 };
 
 /* Memory of the device or the host that only grows. */
@@ -39,7 +40,7 @@ struct dlrt_gpu {
 	struct pile staging;	/* of the host, pinned: inputs, outputs */
 	struct pile fetched;	/* of the host */
 	int64_t *out_dims;	/* of all outputs in a row */
-	size_t n_out_dims;
+	size_t n_out_dims, n_key;
 	struct graph graph[MAX_GRAPHS];
 	uint64_t n_calls;
 	size_t late_bytes;	/* of workspace for sizes of the run */

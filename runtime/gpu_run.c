@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Calls of a model on a GPU.  What a call launches depends on its dims alone:
- * it is captured once as a graph and replayed, unless the model reads on the
- * way what it computed.
+ * Calls of a model on a GPU.  What a call launches depends on its dims and
+ * addresses alone: it is captured once as a graph and replayed, unless the model
+ * reads on the way what it computed.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -96,13 +96,32 @@ void gpu_set_calls(struct dlrt_gpu *g)
 
 /* ---- graphs --------------------------------------------------------- */
 
-static struct graph *find_graph(struct dlrt_gpu *g, const int64_t *dims)
+/* One number of what the launches of a call depend on. */
+static int64_t key_part(const struct dlrt_model *m,
+			const struct dlrt_call *call, size_t i)
 {
-	size_t bytes = g->model->n_dims * sizeof(*dims);
+	if (i < m->n_dims)
+		return call->dims[i];
+	i -= m->n_dims;
+	if (i < m->n_inputs)
+		return (int64_t)(uintptr_t)call->inputs[i];
+	return (int64_t)(uintptr_t)call->outputs[i - m->n_inputs];
+}
 
+static bool is_for(const struct dlrt_gpu *g, const struct graph *graph,
+		   const struct dlrt_call *call)
+{
+	for (size_t i = 0; i < g->n_key; i++)
+		if (graph->key[i] != key_part(g->model, call, i))
+			return false;
+	return graph->used;
+}
+
+static struct graph *find_graph(struct dlrt_gpu *g,
+				const struct dlrt_call *call)
+{
 	for (int i = 0; i < MAX_GRAPHS; i++)
-		if (g->graph[i].used &&
-		    (!bytes || !memcmp(g->graph[i].dims, dims, bytes)))
+		if (is_for(g, &g->graph[i], call))
 			return &g->graph[i];
 	return NULL;
 }
@@ -122,30 +141,32 @@ static struct graph *free_graph(struct dlrt_gpu *g)
 }
 
 /* The call as a graph, or NULL: with the object's status in *ret when it made
- * none for that reason. */
+ * none for that reason.  The caller's stream stays out of it. */
 static struct graph *capture(struct dlrt_gpu *g, const struct dlrt_call *call,
 			     int32_t *ret)
 {
 	struct graph *at = free_graph(g);
+	cu_stream stream = g->stream;
 	cu_graph graph = NULL;
 
-	if (!gpu_ok(g, g->d.capture_begin(g->stream, CU_CAPTURE_THREAD_LOCAL),
+	if (!gpu_ok(g, g->d.capture_begin(g->own, CU_CAPTURE_THREAD_LOCAL),
 		    "capturing the model"))
 		return NULL;
+	g->stream = g->own;
 	g->capturing = true;
 	gpu_ok(g, g->d.fill(g->status, 0, sizeof(uint32_t), g->stream),
 	       "clearing memory");
 	*ret = g->model->invoke(call);
 	g->capturing = false;
-	gpu_ok(g, g->d.capture_end(g->stream, &graph), "capturing the model");
+	g->stream = stream;
+	gpu_ok(g, g->d.capture_end(g->own, &graph), "capturing the model");
 	if (!g->error && !*ret && !g->eager &&
 	    gpu_ok(g, g->d.instantiate(&at->exec, graph, 0),
 		   "making a graph")) {
 		at->used = g->n_calls;
-		if (g->model->n_dims)
-			memcpy(at->dims, call->dims,
-			       g->model->n_dims * sizeof(*call->dims));
-		memcpy(at->dims + g->model->n_dims, g->out_dims,
+		for (size_t i = 0; i < g->n_key; i++)
+			at->key[i] = key_part(g->model, call, i);
+		memcpy(at->out_dims, g->out_dims,
 		       g->n_out_dims * sizeof(*g->out_dims));
 	}
 	if (graph)
@@ -160,27 +181,23 @@ static int32_t run_eagerly(struct dlrt_gpu *g, const struct dlrt_call *call)
 	return g->error ? 0 : g->model->invoke(call);
 }
 
-/* Starts the call on g->stream: by a graph when its addresses are the same
- * each time.  Returns what the object says before any kernel has run. */
-static int32_t start(struct dlrt_gpu *g, const struct dlrt_call *call,
-		     bool same_addresses)
+/* Starts the call on g->stream, by a graph where the model allows one.  Returns
+ * what the object says before any kernel has run. */
+static int32_t start(struct dlrt_gpu *g, const struct dlrt_call *call)
 {
-	struct graph *graph = NULL;
+	struct graph *graph = g->eager ? NULL : find_graph(g, call);
 	int32_t ret = 0;
 
-	if (same_addresses && !g->eager) {
-		graph = find_graph(g, call->dims);
-		if (!graph)
-			graph = capture(g, call, &ret);
-		if (ret && !g->eager)
-			return ret;
-	}
+	if (!graph && !g->eager)
+		graph = capture(g, call, &ret);
+	if (ret && !g->eager)
+		return ret;
 	if (g->error)
 		return 0;
 	if (!graph)
 		return run_eagerly(g, call);
 	graph->used = g->n_calls;
-	memcpy(g->out_dims, graph->dims + g->model->n_dims,
+	memcpy(g->out_dims, graph->out_dims,
 	       g->n_out_dims * sizeof(*g->out_dims));
 	gpu_ok(g, g->d.exec_launch(graph->exec, g->stream),
 	       "starting the model");
@@ -352,8 +369,7 @@ static int32_t run_once(struct dlrt_gpu *g, const struct dlrt_call *call,
 	own.weights = (const void *)(uintptr_t)g->weights;
 	own.device = &g->base;
 	copy_in(g, call, l);
-	/* Offsets follow from the dims; so do all addresses. */
-	ret = start(g, &own, true);
+	ret = start(g, &own);
 	if (call->out_dims && !ret)
 		memcpy(call->out_dims, g->out_dims,
 		       g->n_out_dims * sizeof(*g->out_dims));
@@ -473,10 +489,14 @@ int32_t dlrt_gpu_run_device(struct dlrt_gpu *g, const struct dlrt_call *call,
 	}
 	own.workspace = (void *)(uintptr_t)g->arena.device;
 	own.workspace_bytes = g->arena.bytes;
+	own.out_dims = g->out_dims;
 	own.weights = (const void *)(uintptr_t)g->weights;
 	own.device = &g->base;
 	if (!g->error)
-		ret = start(g, &own, false);
+		ret = start(g, &own);
+	if (call->out_dims && !ret)
+		memcpy(call->out_dims, g->out_dims,
+		       g->n_out_dims * sizeof(*g->out_dims));
 	if (g->error)
 		ret = gpu_result(g);
 	g->d.pop(&old);
