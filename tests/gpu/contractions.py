@@ -15,7 +15,8 @@ RAGGED = (1, 7, 12, 31, 33, 64, 65, 100, 129, 257)
 TRIPLES = [(RAGGED[i], RAGGED[(3 * i + 1) % 10], RAGGED[(7 * i + 4) % 10])
            for i in range(10)] + [(257, 129, 65), (65, 257, 129),
                                   (129, 65, 257), (64, 64, 64)]
-FLOATS = {"tf32": np.float32, "tf32x3": np.float32, "f32": np.float32, "f64": np.float64, "f16": np.float16,
+FLOATS = {"tf32": np.float32, "tf32x3": np.float32,
+          "f32": np.float32, "f64": np.float64, "f16": np.float16,
           "bf16": ml_dtypes.bfloat16}
 # Half an ulp of the result, and of what sums it up.
 ROUNDING = {"tf32": (2**-24, 2**-13), "tf32x3": (2**-24, 2**-23),

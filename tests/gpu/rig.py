@@ -71,7 +71,8 @@ class Rig:
         self.cc("-shared", "-o", stem + ".so", stem + ".o",
                 "-include", stem + ".h", f"-DMODEL={name}_model",
                 f"-I{objects.ROOT}/runtime/include",
-                os.path.join(HERE, "export.c"), "-fPIC", "-Wl,--whole-archive", self.runtime(),
+                os.path.join(HERE, "export.c"), "-fPIC",
+                "-Wl,--whole-archive", self.runtime(),
                 "-Wl,--no-whole-archive", "-lpthread")
         return stem + ".so"
 
