@@ -199,7 +199,7 @@ static void fall_back(void)
 
 static void refused(struct dlrt_gpu *gpu)
 {
-	float x[K] = { 0 }, y[COLUMNS];
+	_Alignas(16) float x[K] = { 0 }, y[COLUMNS];
 	char why[256];
 	int32_t status;
 
@@ -208,6 +208,7 @@ static void refused(struct dlrt_gpu *gpu)
 	say(gpu_run(-1, x, y, gpu), dlrt_gpu_message(gpu));
 	say(gpu_run(INT64_MAX / 2, x, y, gpu), dlrt_gpu_message(gpu));
 	say(gpu_run_device(1, NULL, y, gpu, NULL), dlrt_gpu_message(gpu));
+	say(gpu_run_device(1, x + 1, y, gpu, NULL), dlrt_gpu_message(gpu));
 	dlrt_gpu_close(gpu);
 	gpu = dlrt_gpu_open(&cpu_model, 0, &status, why, sizeof(why));
 	say(status, why);

@@ -6,18 +6,21 @@ import ml_dtypes
 import numpy as np
 from onnx import helper, numpy_helper
 
+import nvrtc
 import objects
-from rig import make_model, tensor
+from rig import expect, kernels, make_model, tensor
 
 RAGGED = (1, 7, 12, 31, 33, 64, 65, 100, 129, 257)
 # Rows, columns and sums: each size on each side, then large ones together.
 TRIPLES = [(RAGGED[i], RAGGED[(3 * i + 1) % 10], RAGGED[(7 * i + 4) % 10])
            for i in range(10)] + [(257, 129, 65), (65, 257, 129),
                                   (129, 65, 257), (64, 64, 64)]
-FLOATS = {"f32": np.float32, "f64": np.float64, "f16": np.float16,
+FLOATS = {"tf32": np.float32, "tf32x3": np.float32,
+          "f32": np.float32, "f64": np.float64, "f16": np.float16,
           "bf16": ml_dtypes.bfloat16}
 # Half an ulp of the result, and of what sums it up.
-ROUNDING = {"f32": (2**-24, 2**-24), "f64": (2**-53, 2**-53),
+ROUNDING = {"tf32": (2**-24, 2**-13), "tf32x3": (2**-24, 2**-23),
+            "f32": (2**-24, 2**-24), "f64": (2**-53, 2**-53),
             "f16": (2**-11, 2**-24), "bf16": (2**-8, 2**-24)}
 
 
@@ -211,11 +214,12 @@ def sums(d):
         d.floats("Einsum", shapes, equation=equation)
 
 
-def static(rig, kind, part, number):
+def static(rig, kind, part, number, arch="sm_80"):
     d = Deck(kind, number)
     part(d)
-    name = f"{part.__name__}_{kind}"
-    lib = rig.library(d.model(), name)
+    name = f"{part.__name__}_{kind}_{arch}"
+    options = ["--fp32=" + kind] if kind.startswith("tf32") else []
+    lib = rig.library(d.model(), name, arch, options)
     rig.all_ways(lib, [(d.feeds, d.wanted)], d.check,
                  ("forward", "random:3"))
     return f"{len(d.nodes)} nodes"
@@ -241,6 +245,44 @@ def result_shape(op, shapes):
     if op == "Gemm":
         return (shapes[0][1], shapes[1][0])
     return (*shapes[0][:-1], shapes[1][-1])
+
+
+def copies(d):
+    """Both factors along k, of which there are several steps."""
+    for shapes in ([(33, 136), (70, 136)], [(129, 328), (65, 328)],
+                   [(64, 64), (12, 64)]):
+        d.floats("Gemm", shapes, transB=1)
+
+
+def large(d):
+    """Enough of the largest tiles: those of wgmma on sm_90a."""
+    d.floats("Einsum", [(36, 130, 136), (36, 140, 136)],
+             equation="bik,bjk->bij")
+
+
+def wide(rig, kind):
+    """The kernels with indices of 64 bits, in the place of those of 32 bits
+    that small tensors get."""
+    d = Deck(kind, 8)
+    shapes = ("M", "K"), ("K", "N")
+    held = [d.rng.standard_normal(s).astype(FLOATS[kind])
+            for s in ((65, 33), (33, 100))]
+    want, bound = reference("MatMul", held, kind)
+    for a, s in zip(held, shapes):
+        d.give(a, shape=s)
+    d.node("MatMul", list(d.feeds), want, bound, "MatMul", ("M", "N"))
+    lib = rig.library(d.model(), "wide_" + kind)
+    head, found = kernels(rig.cuda(d.model(), "wide_" + kind))
+    expect(len(found) == 2 and ("i64 p =" in found["k0"]) !=
+           ("i64 p =" in found["k1"]), f"kernels {sorted(found)}")
+    text = head + found["k0"].replace("\nk0(", "\nk1(") + \
+        found["k1"].replace("\nk1(", "\nk0(")
+    path = rig.path(f"wide_{kind}.ptx")
+    with open(path, "wb") as f:
+        f.write(nvrtc.compile(nvrtc.load(), text, "compute_80",
+                              ("--std=c++17", "--fmad=false")).rstrip(b"\0"))
+    rig.all_ways(lib, [(d.feeds, d.wanted)], d.check,
+                 ("forward", "random:3"), DLCC_EMU_PTX=path)
 
 
 def symbolic(rig, kind, full):
@@ -345,14 +387,30 @@ def whole(rig, name, make):
     return f"{len(d.nodes)} nodes"
 
 
+# Of the default run; the rest comes with --full.
+SHORT = {("matrices", k) for k in ("f32", "f64", "f16", "bf16", "tf32")} | \
+    {("gemms", "f32"), ("images", "f32"), ("images", "f16"), ("sums", "f32")}
+
+
 def cases(rig, full):
     for number, kind in enumerate(FLOATS):
         for part in (matrices, gemms, images, sums):
-            if full or part is matrices or kind in ("f32", "f16"):
+            if full or (part.__name__, kind) in SHORT:
                 yield f"{part.__name__}-{kind}", \
                     lambda k=kind, p=part, n=number: static(rig, k, p, n)
-        if full or kind in ("f32", "f16"):
-            yield f"symbolic-{kind}", lambda k=kind: symbolic(rig, k, full)
+    for kind in ("f32", "f64", "f16", "bf16") if full else ("f32",):
+        yield f"symbolic-{kind}", lambda k=kind: symbolic(rig, k, full)
+    for kind in ("f32", "f16"):
+        yield f"wide-{kind}", lambda k=kind: wide(rig, k)
+    for kind in ("f16", "bf16", "tf32"):
+        yield f"copies-{kind}", lambda k=kind: static(rig, k, copies, 9)
+    yield "matrices-f16-sm_75", lambda: static(rig, "f16", matrices, 2,
+                                               "sm_75")
+    if full:
+        yield "matrices-f16-sm_90a", lambda: static(rig, "f16", matrices, 2,
+                                                    "sm_90a")
+        yield "large-f16-sm_90a", lambda: static(rig, "f16", large, 2,
+                                                 "sm_90a")
     types = ((np.uint8, np.int8), (np.int8, np.int8), (np.uint8, np.uint8))
     for a, b in types if full else types[:1]:
         yield f"integers-{a.__name__}-{b.__name__}", \

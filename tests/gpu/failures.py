@@ -13,7 +13,7 @@ import objects
 from rig import GPU, expect, make_model, tensor
 
 # Cases that need no NVRTC.
-WITHOUT = ("failures-no-nvrtc", "facts-no-nvrtc")
+WITHOUT = ("failures-no-nvrtc",)
 DEVICE, MEMORY = 9, 10
 WEIGHTS = 40 * 24 * 4 + 24 * 4
 FINE = "0 \n0 wrong\n"
@@ -204,7 +204,7 @@ def cases(rig, full):
     yield "memory-weights", lambda: weights_too_large(p)
     yield "memory-tensors", lambda: tensors_too_large(p)
     yield "arguments", lambda: says(
-        p.run("wrong"), "1 \n1 \n1 \n8 \n1 \n7 the object is for a CPU\n")
+        p.run("wrong"), "1 \n1 \n1 \n8 \n1 \n1 \n7 the object is for a CPU\n")
     yield "host", lambda: says(p.run("host"), FINE * 3)
     yield "device", lambda: says(p.run("device"), FINE * 3)
     yield "libraries", lambda: no_library(p)

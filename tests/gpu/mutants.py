@@ -83,6 +83,14 @@ def product(kind, m, n, k, seed=1, batch=()):
     return d
 
 
+def copied(m, n, k, batch):
+    """Both factors have their k side by side."""
+    d = contractions.Deck("f16", 9)
+    d.floats("Einsum", [(batch, m, k), (batch, n, k)],
+             equation="bik,bjk->bij")
+    return d
+
+
 def window():
     d = contractions.Deck("f32", 2)
     d.floats("Conv", [(2, 5, 19, 23), (33, 5, 3, 3), (33,)],
@@ -163,6 +171,8 @@ SUBJECTS = {s.name: s for s in (
     Subject("f32", product("f32", 50, 70, 45)),
     Subject("f64", product("f64", 50, 70, 45)),
     Subject("wide", product("f32", 140, 150, 12, batch=(27,))),
+    Subject("stages", copied(50, 70, 264, 2)),
+    Subject("hopper", copied(130, 140, 136, 36), "sm_90a"),
     Subject("tf32x3", product("f32", 50, 70, 100),
             options=["--fp32=tf32x3"]),
     Subject("window", window()),
@@ -199,6 +209,29 @@ def guards(subject, rows, columns):
             f"+ {columns - 2}) >= 0 ?")
 
 
+def stages(subject):
+    """Copies on the side, three steps of k at a time."""
+    yield m(subject, "waits for one copy less", r"dl_copy_wait<1>",
+            "dl_copy_wait<2>")
+    yield m(subject, "no barrier between the steps",
+            BARRIER + r"(?=const int next)")
+    yield m(subject, "copies to the stage that is read",
+            r"load_a\(next, \(stage \+ 2\)", "load_a(next, (stage + 0)")
+    yield m(subject, "copies to the next stage",
+            r"load_b\(next, \(stage \+ 2\)", "load_b(next, (stage + 1)")
+    yield m(subject, "the first stage twice", r"load_b\(s \* 64, s\)",
+            "load_b(0, s)")
+    yield m(subject, "b is not swizzled", r"\^ row % 8;", ";", 1)
+    yield m(subject, "no row guard", r"(bool there = )\(row[^&]*>= 0 &&",
+            r"\1")
+    yield m(subject, "no column guard", r"(bool there = )\(row[^&]*>= 0 &&",
+            r"\1", 1)
+    yield m(subject, "no k guard", r"(bool there = .*) && k < \d+", r"\1")
+    yield m(subject, "zeros are copied", r"there \? 16 : 0", "16")
+    yield m(subject, "no column guard of the store",
+            r"(if \(\(m [^&]*>= 0) && \(n .*", r"\1)")
+
+
 def tiles(subject):
     yield m(subject, "no barrier behind the shares", BARRIER + r"(?=if \(k0)")
     yield m(subject, "no barrier behind the products",
@@ -207,9 +240,9 @@ def tiles(subject):
             r"if \(k0 \+ (\d+) < (\d+)\)", r"if (k0 + 2 * \1 < \2)")
     yield m(subject, "the same k again", r"load_b\(k0 \+ \d+\)",
             "load_b(k0)")
-    yield m(subject, "a row of shared memory too short",
-            r"shared_b\[(row|k) \* (\d+)", lambda x:
-            f"shared_b[{x[1]} * {int(x[2]) - 4}")
+    yield m(subject, "rows of shared memory too short",
+            r"(to = shared_b \+ .*)\b(40|36|132|80)\b", lambda x:
+            f"{x[1]}{int(x[2]) - 4}")
     yield m(subject, "tiles of another row", r"q /= \(u32\)(\d+)",
             lambda x: f"q /= (u32){int(x[1]) + 1}")
 
@@ -218,16 +251,28 @@ MUTANTS = [
     *guards("f16", 50, 70), *tiles("f16"),
     *guards("f32", 50, 70), *tiles("f32"),
     *tiles("wide"), *tiles("integers"),
-    m("f16", "a fragment eight rows off", r"a\[1\] = q\[8 \* row\]",
-      "a[1] = q[7 * row]"),
-    m("f16", "a fragment of another k", r"a\[2\] = q\[4\]", "a[2] = q[2]"),
+    *stages("stages"), *stages("hopper"),
+    # Blocks that take more than one tile.
+    m("stages", "no barrier behind the last step",
+      BARRIER + r"(?=#pragma unroll\s*for \(int r)"),
+    m("stages", "fragments are not swizzled", r"\(chunk \^ row % 8\)",
+      "chunk"),
+    m("hopper", "descriptor of another k", r"\+ k \* 32;", "+ k * 64;"),
+    m("hopper", "descriptor of other rows", r"64ull << 32", "32ull << 32"),
+    m("hopper", "descriptor without swizzle", r" \| 1ull << 62", ""),
+    m("hopper", "sums are not waited for",
+      r"dl_wgmma_commit\(\);\s*dl_wgmma_wait\(\);",
+      "dl_wgmma_commit();"),
+    m("hopper", "one tile of a for all",
+      r"shared_a \+ dl_thread\(\) / 128 \* \d+", "shared_a"),
+    m("hopper", "rows of results", r"dl_thread\(\) / 32 \* 16",
+      "dl_thread() / 32 * 8"),
+    m("f16", "a fragment eight rows off", r"lane % 16 \* row",
+      "lane % 8 * row"),
+    m("f16", "a fragment of another k", r"lane / 16 \* 4", "0"),
     m("f16", "two fragments swapped",
-      r"a\[1\] = q\[8 \* row\];\s*a\[2\] = q\[4\]",
-      "a[2] = q[8 * row]; a[1] = q[4]"),
-    m("f16", "b's second half is its first", r"b\[1\] = q\[4\]",
-      "b[1] = q[0]"),
-    m("f16", "lanes by columns", r"lane / 4 \* row \+ lane % 4",
-      "lane % 8 * row + lane / 8", 1),
+      r"\{%0, %1, %2, %3\}, \[%4\]", "{%0, %2, %1, %3}, [%4]"),
+    m("f16", "b's second half is its first", r"lane / 8 % 2 \* 4", "0"),
     m("f16", "mma: a swapped", r"\{%4, %5, %6, %7\}", "{%4, %6, %5, %7}"),
     m("f16", "mma: b swapped", r"\{%8, %9\}", "{%9, %8}"),
     m("f16", "mma: d swapped", r"\{%0, %1, %2, %3\}, \{%4",
@@ -346,7 +391,7 @@ def kill(rig, mutant):
 
 
 def cases(rig, full):
-    slow = () if full else ("wide", "f64")
+    slow = () if full else ("wide", "f64", "hopper")
     for name, subject in SUBJECTS.items():
         if name not in slow:
             yield "none-" + name, lambda s=subject: control(rig, s)

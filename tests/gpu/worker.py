@@ -3,7 +3,8 @@
 input, the answers on its standard output.  What the stand-in driver says is
 on its standard error.
 
-A job has the library and calls, which share one session: {feeds: {name: (shape, bytes)}, sizes: bytes of each output, how:
+A job has the library and calls, which share one session:
+{feeds: {name: (shape, bytes)}, sizes: bytes of each output, how:
 "host" or "device", env: {variable: value}}.  An answer is (status, message,
 outputs as bytes, their dims in a row).
 """

@@ -261,6 +261,15 @@ static void wait(struct warp *w, const struct insn *in, uint32_t m)
 	warp_sync(w);
 }
 
+/* Products that nobody has waited for have no results. */
+void wgmma_finish(struct warp *w, const struct insn *in, uint32_t m);
+void wgmma_finish(struct warp *w, const struct insn *in, uint32_t m)
+{
+	if (w->hopper && w->hopper->n_wgmmas)
+		fault(w, in, __builtin_ctz(m), EMU_LAUNCH_FAILED,
+		      "exit with a wgmma under way");
+}
+
 static void fence(struct warp *w, const struct insn *in, uint32_t m)
 {
 	whole_warp(w, in, m);

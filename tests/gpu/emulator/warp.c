@@ -323,12 +323,14 @@ void warp_sync(struct warp *w)
 }
 
 /* Control. */
+/* Products that nobody has waited for have no results. */
+void wgmma_finish(struct warp *w, const struct insn *in, uint32_t m);
 void exec_exit(struct warp *w, const struct insn *in, uint32_t m);
 void exec_ret(struct warp *w, const struct insn *in, uint32_t m);
 
 void exec_exit(struct warp *w, const struct insn *in, uint32_t m)
 {
-	(void)in;
+	wgmma_finish(w, in, m);
 	w->live &= ~m;
 	if (!w->live)
 		stores_finish(w);
