@@ -415,7 +415,9 @@ template <int N> DL_FN void dl_halves(const u32 (&x)[N], u32 (&hi)[N],
 				      u32 (&lo)[N])
 {
 	for (int i = 0; i < N; i++) {
-		const float v = __uint_as_float(x[i]), top = dl_tf32(v);
+		// Cut, not rounded: a number stays one.
+		const float v = __uint_as_float(x[i]);
+		const float top = v == v ? __uint_as_float(x[i] & ~0x1fffu) : v;
 
 		// inf - inf is no rest.
 		hi[i] = __float_as_uint(top);
