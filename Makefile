@@ -154,6 +154,13 @@ demo-search:
 bench: setup
 	$(Q)$(MAKE) -j$(JOBS) all
 	$(Q)tests/bench/run
+# On the GPU of this machine; without one they say so.
+gpu-check: setup
+	$(Q)$(MAKE) -j$(JOBS) all
+	$(Q)tests/gpu/run --device
+gpu-bench: setup
+	$(Q)$(MAKE) -j$(JOBS) all
+	$(Q)tests/gpu/bench
 
 install: all
 	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(libdir) \
@@ -208,6 +215,7 @@ help:
 	@echo '                objects models onnx symbolic passes random aarch64'
 	@echo '                shape small quant integer exported accuracy gpu'
 	@echo '  bench         against ONNX Runtime on this machine'
+	@echo '  gpu-check gpu-bench   on the NVIDIA GPU of this machine'
 	@echo '  install       to DESTDIR and PREFIX; uninstall'
 	@echo '  clean         remove build/'
 
@@ -217,6 +225,6 @@ FORCE:
 	check-driver check-symbolic check-passes check-random check-aarch64 \
 	check-small check-quant check-integer check-exported check-shape \
 	check-accuracy check-gpu unit \
-	demo demo-search bench install uninstall clean help
+	demo demo-search bench gpu-check gpu-bench install uninstall clean help
 
 -include $(OBJ:.o=.d) $(RT_OBJ:.o=.d) $(UNIT_OBJ:.o=.d)

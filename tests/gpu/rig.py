@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compiles models for a GPU and calls them on the stand-in driver."""
+import ctypes
 import os
 import pickle
 import re
@@ -30,6 +31,17 @@ def expect(true, why):
         raise Missed(why)
 
 
+def have_gpu():
+    """Has this machine a GPU, and its driver?"""
+    count = ctypes.c_int()
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return cuda.cuInit(0) == 0 and \
+        cuda.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+
+
 class Rig:
     def __init__(self, dlcc, out, driver):
         self.dlcc, self.out, self.driver = dlcc, out, driver
@@ -42,6 +54,8 @@ class Rig:
         memory that is not freed."""
         env = {k: v for k, v in os.environ.items()
                if not k.startswith("DLCC_EMU_")}
+        if not self.driver:
+            return env
         env["LD_LIBRARY_PATH"] = self.driver
         return {**env, "DLCC_EMU_LEAKS": "1", **more}
 
