@@ -20,35 +20,7 @@
  */
 #include <string.h>
 
-#include "codegen/ptx/cu.h"
-
-enum {
-	SQUARE = 4,		/* places of a thread that are neighbours */
-	STAGES = 3,		/* of copies, of which one is multiplied */
-	PAD = 4,		/* elements, or words, behind a row */
-	WORD = 4,		/* bytes */
-	MMA_WORDS = 8,		/* of k in one mma */
-	WARP = 32,
-};
-
-struct tile_code {
-	struct cu *k;
-	struct op *op;
-	int64_t mr, nr, kr;
-	enum dtype in[2], sum;	/* of the factors; of the sum */
-	enum fp32_form fp32;
-	bool mma;
-	unsigned threads;
-	/* By the thread: squares down and across; of a warp: mma tiles. */
-	unsigned down, across;
-	unsigned warps_n;	/* of mma: warps side by side */
-	long long vector[2];	/* elements that are loaded at once */
-	bool whole;		/* no step of k is cut */
-	unsigned stages;	/* of asynchronous copies; 0: by registers */
-	bool wgmma;		/* where the GPU has it */
-};
-
-static long long shared_elements(const struct tile_code *t, unsigned i);
+#include "codegen/ptx/tile_code.h"
 
 static struct tile_code describe(struct cu *k, struct op *op)
 {
@@ -97,218 +69,9 @@ unsigned cu_tile_threads(struct cu *k, struct op *op)
 	k->shared_bytes = 0;
 	for (unsigned i = 0; i < 2; i++)
 		k->shared_bytes += t.stages *
-				   (unsigned)(shared_elements(&t, i) *
+				   (unsigned)(tile_shared_elements(&t, i) *
 					      (long long)dtype_size(t.in[i]));
 	return t.threads;
-}
-
-/* ---- loading -------------------------------------------------------- */
-
-static const char *factor_name(unsigned i)
-{
-	return i ? "b" : "a";
-}
-
-static long long side(const struct tile_code *t, unsigned i)
-{
-	return i ? t->nr : t->mr;
-}
-
-/* The ops of a region, with its two variables named. */
-static void put_region(struct tile_code *t, unsigned i, const char *first,
-		       const char *second)
-{
-	struct cu *k = t->k;
-	struct block *b = t->op->region[i].block;
-
-	map_put(&k->atoms, expr_atom(b->iv[0])->serial,
-		(void *)(uintptr_t)first);
-	map_put(&k->atoms, expr_atom(b->iv[1])->serial,
-		(void *)(uintptr_t)second);
-	k->in_lanes = true;
-	for (struct op *op = b->first; op; op = op->next)
-		cu_op(k, op);
-	k->in_lanes = false;
-}
-
-/* Elements from one row of k to the next. */
-static long long row_elements(const struct tile_code *t, unsigned i)
-{
-	if (t->stages)
-		return t->kr;
-	return t->kr + PAD * WORD / (long long)dtype_size(t->in[i]);
-}
-
-static long long row_words(const struct tile_code *t)
-{
-	return row_elements(t, 0) * (long long)dtype_size(t->in[0]) / WORD;
-}
-
-/* Elements of a factor in shared memory, for one step. */
-static long long shared_elements(const struct tile_code *t, unsigned i)
-{
-	return t->mma ? side(t, i) * row_elements(t, i)
-		      : t->kr * (side(t, i) + PAD);
-}
-
-/* Groups of neighbours that each thread loads. */
-static long long loads(const struct tile_code *t, unsigned i)
-{
-	return side(t, i) * t->kr / t->threads / t->vector[i];
-}
-
-/* Names the place of group e: threads side by side take what lies side by
- * side. */
-static void put_place(struct tile_code *t, unsigned i, const char *k_type,
-		      const char *k0)
-{
-	struct cu *k = t->k;
-	bool along_k = op_int(t->op, i ? A_b_along_k : A_a_along_k);
-	long long v = t->vector[i];
-	long long line = (along_k ? t->kr : side(t, i)) / v;
-	const char *by = v > 1 ? arena_fmt(&k->c->temp, " * %lld", v) : "";
-
-	cu_line(k, "const int at = e * %u + dl_thread();", t->threads);
-	cu_line(k, "const int row = at %c %lld%s;", along_k ? '/' : '%', line,
-		along_k ? "" : by);
-	cu_line(k, "const %s k = %sat %c %lld%s;", k_type, k0,
-		along_k ? '%' : '/', line, along_k ? by : "");
-}
-
-/* "(16 bytes at the element that the region loads)", and in *cond when they
- * are there, or NULL. */
-static const char *vector_address(struct tile_code *t, unsigned i,
-				  const char **cond)
-{
-	struct cu *k = t->k;
-	struct block *b = t->op->region[i].block;
-
-	map_put(&k->atoms, expr_atom(b->iv[0])->serial, (void *)"row");
-	map_put(&k->atoms, expr_atom(b->iv[1])->serial, (void *)"k");
-	return cu_address(k, b->last->in[0].val->def, cond);
-}
-
-/*
- * load_a(k0): registers reg_a[] from memory; zeros beyond the last k and where
- * a guard fails.
- */
-static void put_load(struct tile_code *t, unsigned i)
-{
-	struct cu *k = t->k;
-	const char *name = factor_name(i), *type = k->wide ? "i64" : "int";
-	const struct block *b = t->op->region[i].block;
-	const struct expr *sum = expr_atom(b->iv[1])->a;
-	bool whole = t->whole, vector = t->vector[i] > 1;
-	const char *x, *cond;
-
-	cu_line(k, "%s reg_%s[%lld];",
-		vector ? "uint4" : cu_mem_type(t->in[i]), name, loads(t, i));
-	cu_line(k, "const auto load_%s = [&](%s k0) {", name, type);
-	k->depth++;
-	cu_line(k, "#pragma unroll");
-	cu_line(k, "for (int e = 0; e < %lld; e++) {", loads(t, i));
-	k->depth++;
-	put_place(t, i, type, "k0 + ");
-	cu_line(k, "reg_%s[e] = %s;", name, vector ? "uint4{}" : "0");
-	if (!whole) {
-		cu_line(k, "if (k < %s) {", cu_expr(k, t->op, sum));
-		k->depth++;
-	}
-	if (vector) {
-		x = vector_address(t, i, &cond);
-		if (cond)
-			cu_line(k, "if (%s)", cond);
-		cu_line(k, "%sreg_%s[e] = *(const uint4 *)%s;",
-			cond ? "\t" : "", name, x);
-	} else {
-		put_region(t, i, "row", "k");
-		x = cu_to_mem(k, t->in[i], cu_val(k, b->last->in[0].val));
-		cu_line(k, "reg_%s[e] = %s;", name, x);
-	}
-	for (int n = whole ? 2 : 3; n; n--) {
-		k->depth--;
-		cu_line(k, n == 1 ? "};" : "}");
-	}
-}
-
-/* Registers to shared memory: rows of k for the tensor cores, else columns. */
-static void put_share(struct tile_code *t, unsigned i)
-{
-	struct cu *k = t->k;
-	const char *name = factor_name(i), *type = cu_mem_type(t->in[i]);
-	bool along_k = op_int(t->op, i ? A_b_along_k : A_a_along_k);
-	long long v = t->vector[i];
-	long long row = t->mma ? row_elements(t, i) : 1;
-	long long step = t->mma ? 1 : side(t, i) + PAD;
-
-	cu_line(k, "#pragma unroll");
-	cu_line(k, "for (int e = 0; e < %lld; e++) {", loads(t, i));
-	k->depth++;
-	put_place(t, i, "int", "");
-	cu_line(k, "%s *const to = shared_%s + row * %lld + k * %lld;", type,
-		name, row, step);
-	if (v == 1) {
-		cu_line(k, "*to = reg_%s[e];", name);
-	} else if ((along_k ? step : row) == 1) {
-		cu_line(k, "*(uint4 *)to = reg_%s[e];", name);
-	} else {
-		cu_line(k, "#pragma unroll");
-		cu_line(k, "for (int i = 0; i < %lld; i++)", v);
-		cu_line(k, "\tto[i * %lld] = ((const %s *)&reg_%s[e])[i];",
-			along_k ? step : row, type, name);
-	}
-	k->depth--;
-	cu_line(k, "}");
-}
-
-static void put_shared(struct tile_code *t, unsigned i)
-{
-	const char *type = cu_mem_type(t->in[i]);
-
-	if (!t->stages) {
-		cu_line(t->k, "DL_SHARED_ALIGNED(%s, shared_%s, %lld);", type,
-			factor_name(i), shared_elements(t, i));
-		return;
-	}
-	cu_line(t->k, "%s *const all_%s = (%s *)(dl_dynamic + %lld);", type,
-		factor_name(i), type,
-		i ? t->stages * shared_elements(t, 0) *
-				(long long)dtype_size(t->in[0])
-		  : 0);
-}
-
-/* ---- loading on the side -------------------------------------------- */
-
-/* load_a(k0, stage): starts copies to shared memory. */
-static void put_copy(struct tile_code *t, unsigned i)
-{
-	struct cu *k = t->k;
-	const char *name = factor_name(i), *type = k->wide ? "i64" : "int";
-	const struct block *b = t->op->region[i].block;
-	const char *x, *cond;
-
-	cu_line(k, "const auto load_%s = [&](%s k0, int stage) {", name, type);
-	k->depth++;
-	cu_line(k, "#pragma unroll");
-	cu_line(k, "for (int e = 0; e < %lld; e++) {", loads(t, i));
-	k->depth++;
-	put_place(t, i, type, "k0 + ");
-	x = vector_address(t, i, &cond);
-	cu_line(k, "const bool there = %s%s%s;", cond ? cond : "",
-		cond && !t->whole ? " && " : "",
-		t->whole ? cond ? "" : "true"
-			 : arena_fmt(&k->c->temp, "k < %s",
-				     cu_expr(k, t->op,
-					     expr_atom(b->iv[1])->a)));
-	cu_line(k, "const int chunk = (int)(k - k0) / %lld ^ row %% 8;",
-		t->vector[i]);
-	cu_line(k, "dl_copy16(all_%s + stage * %lld + row * %lld + "
-		"chunk * %lld, %s, there);", name, shared_elements(t, i),
-		row_elements(t, i), t->vector[i], x);
-	k->depth--;
-	cu_line(k, "}");
-	k->depth--;
-	cu_line(k, "};");
 }
 
 /* ---- multiplying ---------------------------------------------------- */
@@ -319,12 +82,12 @@ static void put_places(struct tile_code *t, unsigned i, unsigned n)
 	struct cu *k = t->k;
 	int64_t rows = i ? t->nr : t->mr;
 
-	cu_line(k, "%s %s[%u];", cu_type(t->in[i]), factor_name(i),
+	cu_line(k, "%s %s[%u];", cu_type(t->in[i]), tile_factor(i),
 		n * SQUARE);
 	cu_line(k, "#pragma unroll");
 	cu_line(k, "for (int e = 0; e < %u; e++)", n * SQUARE);
 	cu_line(k, "\t%s[e] = shared_%s[k * %lld + %s * %d + e / %d * %lld + "
-		"e %% %d];", factor_name(i), factor_name(i),
+		"e %% %d];", tile_factor(i), tile_factor(i),
 		(long long)(rows + PAD), i ? "tx" : "ty", SQUARE, SQUARE,
 		(long long)(rows / n), SQUARE);
 }
@@ -369,7 +132,7 @@ static const char *mma_name(const struct tile_code *t)
 static void put_fragments(struct tile_code *t, unsigned i, unsigned n)
 {
 	struct cu *k = t->k;
-	const char *name = factor_name(i);
+	const char *name = tile_factor(i);
 	unsigned rows = i ? 8 : 16;
 
 	cu_line(k, "#pragma unroll");
@@ -382,7 +145,7 @@ static void put_fragments(struct tile_code *t, unsigned i, unsigned n)
 		cu_line(k, "\tdl_fragment_%s(%s[e], (const u32 *)shared_%s + "
 			"(warp_%s * %u + e * %u) * %lld + k, %lld);", name,
 			name, name, i ? "n" : "m", n * rows, rows,
-			row_words(t), row_words(t));
+			tile_row_words(t), tile_row_words(t));
 }
 
 static void put_mma(struct tile_code *t)
@@ -456,7 +219,7 @@ static void put_wgmma(struct tile_code *t)
 	cu_line(k, "for (int k = 0; k < 4; k++)");
 	cu_line(k, "\tdl_wgmma_%s(acc, dl_descriptor(shared_a + "
 		"dl_thread() / 128 * %lld, k), dl_descriptor(shared_b, k));",
-		mma_name(t) + strlen("dl_mma_"), 64 * row_elements(t, 0));
+		mma_name(t) + strlen("dl_mma_"), 64 * tile_row_elements(t, 0));
 	cu_line(k, "dl_wgmma_commit();");
 	cu_line(k, "dl_wgmma_wait();");
 }
@@ -488,8 +251,7 @@ static void put_sum(struct tile_code *t, const char *type, const char *extent)
 	cu_line(k, "for (%s k0 = 0; k0 < %s; k0 += %lld) {", type, extent,
 		(long long)t->kr);
 	k->depth++;
-	put_share(t, 0);
-	put_share(t, 1);
+	tile_share(t);
 	cu_line(k, "dl_barrier();");
 	cu_line(k, "if (k0 + %lld < %s) {", (long long)t->kr, extent);
 	cu_line(k, "\tload_a(k0 + %lld);", (long long)t->kr);
@@ -540,8 +302,8 @@ static void put_sum_staged(struct tile_code *t, const char *type,
 	cu_line(k, "dl_copy_commit();");
 	for (unsigned i = 0; i < 2; i++)
 		cu_line(k, "const %s *const shared_%s = all_%s + stage * %lld;",
-			cu_mem_type(t->in[i]), factor_name(i), factor_name(i),
-			shared_elements(t, i));
+			cu_mem_type(t->in[i]), tile_factor(i), tile_factor(i),
+			tile_shared_elements(t, i));
 	put_multiply(t);
 	cu_line(k, "stage = (stage + 1) %% %u;", t->stages);
 	k->depth--;
@@ -612,7 +374,7 @@ static void put_results(struct tile_code *t)
 	cu_indent(k);
 	fprintf(k->f, "const %s v%u = sum;\n", cu_type(t->sum),
 		cu_number(k, b->arg[0]));
-	put_region(t, 2, "m", "n");
+	tile_region(t, 2, "m", "n");
 	k->depth--;
 	cu_line(k, "}");
 }
@@ -624,14 +386,8 @@ void cu_tile(struct cu *k, struct op *op)
 	const char *extent = cu_expr(
 		k, op, expr_atom(op->region[0].block->iv[1])->a);
 
-	for (unsigned i = 0; i < 2; i++)
-		put_shared(&t, i);
 	put_start(&t);
-	for (unsigned i = 0; i < 2; i++)
-		if (t.stages)
-			put_copy(&t, i);
-		else
-			put_load(&t, i);
+	tile_loads(&t);
 	if (t.stages)
 		put_sum_staged(&t, type, extent);
 	else

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A kern.tile as it is printed: see cuda_tile.c. */
+#ifndef CODEGEN_PTX_TILE_CODE_H
+#define CODEGEN_PTX_TILE_CODE_H
+
+#include "codegen/ptx/cu.h"
+
+enum {
+	SQUARE = 4,		/* places of a thread that are neighbours */
+	STAGES = 3,		/* of copies, of which one is multiplied */
+	PAD = 4,		/* elements, or words, behind a row */
+	WORD = 4,		/* bytes */
+	MMA_WORDS = 8,		/* of k in one mma */
+	WARP = 32,
+};
+
+struct tile_code {
+	struct cu *k;
+	struct op *op;
+	int64_t mr, nr, kr;
+	enum dtype in[2], sum;	/* of the factors; of the sum */
+	enum fp32_form fp32;
+	bool mma;
+	unsigned threads;
+	/* By the thread: squares down and across; of a warp: mma tiles. */
+	unsigned down, across;
+	unsigned warps_n;	/* of mma: warps side by side */
+	long long vector[2];	/* elements that are loaded at once */
+	bool whole;		/* no step of k is cut */
+	unsigned stages;	/* of asynchronous copies; 0: by registers */
+	bool wgmma;		/* where the GPU has it */
+};
+
+/* "a" or "b" */
+const char *tile_factor(unsigned i);
+/* The ops of a region, with its two variables named. */
+void tile_region(struct tile_code *t, unsigned i, const char *first,
+		 const char *second);
+/* Elements and words from one row of k to the next, for tensor cores. */
+long long tile_row_elements(const struct tile_code *t, unsigned i);
+long long tile_row_words(const struct tile_code *t);
+/* Elements of a factor in shared memory, for one step. */
+long long tile_shared_elements(const struct tile_code *t, unsigned i);
+/* The shared memory of both factors, and load_a(), load_b(): by registers, as
+ * load_a(k0), or to a stage on the side, as load_a(k0, stage). */
+void tile_loads(struct tile_code *t);
+/* Registers to shared memory. */
+void tile_share(struct tile_code *t);
+
+#endif
