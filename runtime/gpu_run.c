@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Calls of a model on a GPU.  What a call launches depends on its dims and
- * addresses alone: it is captured once as a graph and replayed, unless the model
- * reads on the way what it computed.
+ * addresses alone: it is captured once as a graph and replayed, unless the
+ * model reads on the way what it computed.
  */
 #include <stdlib.h>
 #include <string.h>

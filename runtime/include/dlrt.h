@@ -176,9 +176,9 @@ DLRT_API void dlrt_gpu_close(struct dlrt_gpu *gpu);
  * dlrt_gpu_weights() first. */
 DLRT_API int32_t dlrt_gpu_run(struct dlrt_gpu *gpu,
 			      const struct dlrt_call *call);
-/* The same on memory of the device, aligned to 16 bytes.  `stream` is a CUstream of the device's
- * primary context, or NULL; the call waits for it only where it has to, and
- * its status comes with dlrt_gpu_wait(). */
+/* The same on memory of the device, aligned to 16 bytes.  `stream` is a
+ * CUstream of the device's primary context, or NULL; the call waits for it only
+ * where it has to, and its status comes with dlrt_gpu_wait(). */
 DLRT_API int32_t dlrt_gpu_run_device(struct dlrt_gpu *gpu,
 				     const struct dlrt_call *call,
 				     void *stream);

@@ -24,10 +24,14 @@ const char *cu_type(enum dtype t)
 	if (dtype_is_float(t))
 		return t == DT_F64 ? "double" : "float";
 	if (dtype_is_signed(t))
-		return bits <= 8 ? "i8" : bits == 16 ? "i16" : bits == 32 ? "i32"
-									 : "i64";
-	return bits <= 8 ? "u8" : bits == 16 ? "u16" : bits == 32 ? "u32"
-								 : "u64";
+		return bits <= 8    ? "i8"
+		       : bits == 16 ? "i16"
+		       : bits == 32 ? "i32"
+				    : "i64";
+	return bits <= 8    ? "u8"
+	       : bits == 16 ? "u16"
+	       : bits == 32 ? "u32"
+			    : "u64";
 }
 
 const char *cu_mem_type(enum dtype t)

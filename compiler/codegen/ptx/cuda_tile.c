@@ -9,8 +9,8 @@
  * cores: a warp has mma.m16n8 tiles of 32 bytes of k, whose fragments (PTX ISA,
  * "Matrix fragments for mma.m16n8k16" and its kin) are the same words for all
  * types when rows in shared memory are rows of k.  Rows are padded by four
- * words, so that the 32 lanes of a load fall into different banks.  Where copies
- * go on the side rows have 128 bytes, in which the 16 bytes number c of row r
+ * words, so that the 32 lanes of a load fall into different banks.  Where
+ * copies go on the side rows have 128 bytes, in which the 16 bytes number c of row r
  * are at c ^ r % 8: that is the swizzle of 128 bytes by which wgmma reads, too
  * (PTX ISA, "Shared memory matrix layout"), on GPUs that have it.
  *

@@ -89,11 +89,11 @@ struct nvrtc *nvrtc_open(struct ctx *c, const char *path)
 			return n;
 	}
 	diag_error(&c->diag, EXIT_IO, NULL,
-		   "code for a GPU needs NVIDIA's compiler library, and neither "
-		   "libnvrtc.so.13 nor libnvrtc.so.12 was found; install the "
-		   "package cuda-nvrtc, or the Python package nvidia-cuda-nvrtc "
-		   "and name its library with --nvrtc=PATH; --emit=cuda works "
-		   "without");
+		   "code for a GPU needs NVIDIA's compiler library, and "
+		   "neither libnvrtc.so.13 nor libnvrtc.so.12 was found; "
+		   "install the package cuda-nvrtc, or the Python package "
+		   "nvidia-cuda-nvrtc and name its library with --nvrtc=PATH; "
+		   "--emit=cuda works without");
 	return NULL;
 }
 
