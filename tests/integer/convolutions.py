@@ -124,6 +124,36 @@ def requantized_form(m, said, shape, weight, more, signs, ty, is_qdq):
            requantized(total, sx, column(sw, n), sy, zy, ty))
 
 
+# Channels on both sides of where a sum of 3x3 windows could leave 26 and 30
+# bits, which is when pass winograd has to leave it alone.
+LIMITS = ((np.uint8, np.int8, (114, 116, 1826, 1830)),
+          (np.int8, np.int8, (226, 228)), (np.uint8, np.uint8, (56, 58, 60)))
+
+
+def at_limits(full):
+    """ConvInteger with 3x3 windows and operands at the ends of their types."""
+    m = Cases(800)
+    m.is_short, m.evaluated = True, False
+    more = completed((1, 1, 6, 5), {"pads": [1, 1, 1, 0]})
+    for tx, tw, depths in LIMITS:
+        for depth in depths:
+            for how in ("high", "low", "ends"):
+                x = m.numbers_of(tx, (1, depth, 6, 5),
+                                 "high" if tx == np.uint8 else how)
+                w = m.numbers_of(tw, (9, depth, 3, 3), how)
+                zx = m.whole(tx)
+                # Where the bound is met, and a column of the other sign.
+                w[3] = m.numbers_of(tw, w[3].shape, "ends")
+                names = [m.input(x), m.constant(w), m.number(zx)]
+                m.call("ConvInteger", names, [np.int32], **more)
+                m.case(f"{depth} channels, {how}: {tx.__name__} "
+                       f"{tw.__name__}",
+                       wrapped(windows(x.astype(np.int64), int(zx),
+                                       w.astype(np.int64), more)))
+    yield "windows", m
+
+
 def models(full):
     yield from plain(full)
+    yield from at_limits(full)
     yield from requantized_forms(full)
