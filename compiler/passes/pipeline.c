@@ -49,7 +49,9 @@ static const char pipeline_o2[] =
 	"layout,"
 	"lower_loops,"
 	"check_bounds,"
-	"plan_memory";
+	"plan_memory,"
+	/* Other passes know panels as what they were. */
+	"chain";
 
 const char *pipeline_text(int level)
 {

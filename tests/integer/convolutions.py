@@ -47,10 +47,10 @@ def column(v, n):
     return np.reshape(v, (-1, *[1] * n)) if np.ndim(v) else v
 
 
-def operands(m, shape, weight, signs, zeros, per_channel):
+def operands(m, shape, weight, signs, zeros, per_channel, how="random"):
     """Two arrays and their zero points, as numbers and as arrays."""
     tx, tw = signs
-    x, w = m.numbers_of(tx, shape), m.numbers_of(tw, weight)
+    x, w = m.numbers_of(tx, shape), m.numbers_of(tw, weight, how)
     zx, given_x = m.zero_of(tx, zeros[0], 0)
     zw, given_w = m.zero_of(tw, "each" if per_channel else zeros[1],
                             weight[0])
@@ -59,14 +59,15 @@ def operands(m, shape, weight, signs, zeros, per_channel):
 
 def plain(full):
     """ConvInteger."""
-    for i in range(len(SIGNS)):
+    for i in range(len(SIGNS) + 2):
         m = Cases(600 + i, symbolic=i == 1)
         za, zb = m.deck(ZEROS), m.deck(ZEROS)
         is_constant = m.deck((True, True, False))
         for k, (said, shape, weight, more) in enumerate(FORMS):
             more, signs = completed(shape, more), SIGNS[(i + k) % 4]
             x, w, zx, given_x, zw, given_w = operands(
-                m, shape, weight, signs, (za(), zb()), m.maybe(0.2))
+                m, shape, weight, signs, (za(), zb()), m.maybe(0.2),
+                "random" if i < len(SIGNS) else "near")
             names = [m.input(x, OPEN[len(shape)]), m.given(w, is_constant())]
             if given_x is not None or given_w is not None:
                 names.append(m.number(given_x if given_x is not None

@@ -20,11 +20,14 @@
  * instruction wants (struct dot): u8 x with zero point z is i8 x - 128 with
  * z - 128.  Fusion takes that into the statement that makes them.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/vec.h"
+#include "ir/layout.h"
 #include "ir/target.h"
 #include "passes/nest/body.h"
+#include "passes/nest/chains.h"
 #include "passes/nest/contraction.h"
 #include "passes/nest/quantized.h"
 
@@ -298,48 +301,123 @@ static void convert_factor(const struct integer *t, struct factor *f,
 	op_erase(load);
 }
 
-/*
- * Pairs of weights, neighbours along the sum, that a saturating instruction
- * could not take, are rare enough for most panels to have none.
- */
-static bool mostly_fits(const struct integer *t, const struct contraction *con,
-			const struct op *w)
+/* How the weights of a column and a step of the sum lie in a constant. */
+struct weights {
+	const int8_t *data;
+	bool flip;			/* u8 */
+	int64_t base, col, step[MAX_RANK], extent[MAX_RANK], cols;
+	unsigned n, channel;
+};
+
+static bool find_weights(const struct integer *t, const struct contraction *con,
+			 const struct op *w, struct weights *s)
 {
+	struct ctx *c = t->c;
 	const struct block *kb = op_body(t->fold);
-	const struct type *type = w->in[0].val->type;
-	int64_t dim[MAX_RANK], stride = 1, n = 1, cols, bad = 0;
 	int at = contraction_channel_variable(con);
-	size_t n_idx;
-	const struct expr *const *idx = op_exprs(w, A_idx, &n_idx);
-	unsigned axis = 0;
+	struct cloner cl = { .ctx = c };
+	const struct expr *k, *e;
 	struct blob data;
+	size_t n;
 
-	if (!value_const(w->in[0].val, &data) || at < 0)
+	if (!value_const(w->in[0].val, &data) || at < 0 || !data.size)
 		return false;
-	while (axis < n_idx && !expr_uses(idx[axis], expr_atom(kb->iv[at])))
-		axis++;
-	for (unsigned i = type->rank; i-- > 0;) {
-		if (!expr_is_const(type->dim[i], &dim[i]))
+	for (uint32_t i = 0; i < t->body->n_iv; i++)
+		if (i != con->col)
+			clone_iv(&cl, t->body->iv[i], expr_const(c, 0));
+	e = clone_expr(&cl, layout_offset(c, w->in[0].val,
+					  op_exprs(w, A_idx, &n)));
+	cloner_free(&cl);
+	*s = (struct weights){ .data = data.data, .n = kb->n_iv,
+			       .flip = w->in[0].val->type->dtype == DT_U8,
+			       .channel = (unsigned)at };
+	const struct expr *col = t->body->iv[con->col];
+
+	if (!expr_is_const(expr_atom(col)->a, &s->cols) ||
+	    !expr_linear(c, e, expr_atom(col), &k, &e) ||
+	    !expr_is_const(k, &s->col))
+		return false;
+	for (unsigned i = 0; i < s->n; i++)
+		if (!expr_is_const(expr_atom(kb->iv[i])->a, &s->extent[i]) ||
+		    s->extent[i] < 1 ||
+		    !expr_linear(c, e, expr_atom(kb->iv[i]), &k, &e) ||
+		    !expr_is_const(k, &s->step[i]))
 			return false;
-		n *= dim[i];
-		if (i > axis)
-			stride *= dim[i];
+	return expr_is_const(e, &s->base);
+}
+
+/* The weight of a column in part q of a quad; step k of the others. */
+static int8_t weight_of(const struct weights *s, int64_t col, int64_t k,
+			int64_t q)
+{
+	int64_t at = s->base + col * s->col, channel = 0;
+
+	for (unsigned i = s->n; i-- > 0;) {
+		int64_t n = s->extent[i];
+
+		if (i == s->channel)
+			n = (n + 3) / 4;
+		if (i == s->channel)
+			channel = k % n * 4 + q;
+		else
+			at += k % n * s->step[i];
+		k /= n;
 	}
-	if (axis == n_idx ||
-	    !expr_is_const(expr_atom(t->body->iv[con->col])->a, &cols))
+	if (col >= s->cols || channel >= s->extent[s->channel])
+		return 0;
+	int8_t w = s->data[at + channel * s->step[s->channel]];
+
+	return s->flip ? (int8_t)(w ^ -128) : w;
+}
+
+/* Are the steps from one product to the next known in the row operand? */
+static bool knows_steps(const struct contraction *con)
+{
+	const struct block *kb = op_body(con->fold);
+	const struct type *t = con->a->in[0].val->type;
+	int64_t k;
+
+	for (uint32_t i = 0; i < kb->n_iv; i++)
+		if (con->window >> i & 1 &&
+		    !expr_is(expr_atom(kb->iv[i])->a, 1))
+			for (unsigned d = 1; d < t->rank; d++)
+				if (!expr_is_const(t->dim[d], &k))
+					return false;
+	return true;
+}
+
+/*
+ * Are the chains that an instruction which saturates needs for the weights
+ * cheaper than the other one?  The first panel and one in the middle stand for
+ * all.
+ */
+static bool chains_pay(const struct integer *t, const struct contraction *con,
+		       const struct op *w, const struct dot *other)
+{
+	unsigned cols = target_lanes(t->c->target, 32);
+	int64_t n = 1, cost = 0, panels;
+	struct weights s;
+
+	if (cols > MAX_CHAIN_COLS || !knows_steps(con) || !find_weights(t, con, w, &s))
 		return false;
-	bool flip = type->dtype == DT_U8;
+	for (unsigned i = 0; i < s.n; i++)
+		n *= i == s.channel ? (s.extent[i] + 3) / 4 : s.extent[i];
+	panels = (s.cols + cols - 1) / cols;
+	int8_t *quads = xrealloc(NULL, (size_t)n * cols * 4, 1);
 
-	for (int64_t i = 0; i + stride < n; i++) {
-		const int8_t *p = (const int8_t *)data.data + i;
-		int8_t x = p[0], y = p[stride];
+	for (int64_t part = 0; part < 2; part++) {
+		int64_t col = part * (panels / 2) * cols;
+		struct chains ch;
 
-		if (i / stride % dim[axis] & 1 ||
-		    i / stride % dim[axis] + 1 == dim[axis])
-			continue;
-		bad += !dot_pair_fits(flip ? x ^ -128 : x, flip ? y ^ -128 : y);
+		for (int64_t i = 0; i < n * cols * 4; i++)
+			quads[i] = weight_of(&s, col + i / 4 % cols,
+					     i / 4 / cols, i % 4);
+		chains_pack(quads, (size_t)n, cols, &ch);
+		cost += chains_cost(&ch);
+		chains_free(&ch);
 	}
-	return bad * target_lanes(t->c->target, 32) * 2 * 2 <= cols;
+	free(quads);
+	return cost * other->group < 2 * n * 4 * other->steps;
 }
 
 /* The instruction for these weights. */
@@ -351,7 +429,7 @@ static const struct dot *choose_dot(const struct integer *t,
 
 	return dot[0]->saturates && dot[1] &&
 			       !(contraction_match(t->c, t->compute, &con) &&
-				 mostly_fits(t, &con, w))
+				 chains_pay(t, &con, w, dot[1]))
 		       ? dot[1]
 		       : dot[0];
 }
