@@ -45,19 +45,28 @@ static void expect_fits(const struct chains *c, unsigned cols)
 				}
 				cr_assert(up <= INT16_MAX && down >= INT16_MIN);
 			}
-	cr_assert_eq(at, c->quad.n);
+	cr_assert_eq(at, c->first.n);
 	cr_assert_eq(at * 4 * cols, c->w.n);
 }
 
 static void expect_same(const struct chains *c, const int8_t *w, size_t n,
-			unsigned cols)
+			size_t run, unsigned cols)
 {
 	size_t quad = 4 * (size_t)cols;
 	int *sum = calloc(n * quad + 1, sizeof(*sum));
 
-	for (size_t i = 0; i < c->quad.n; i++)
-		for (size_t k = 0; k < quad; k++)
-			sum[c->quad.v[i] * quad + k] += c->w.v[i * quad + k];
+	for (size_t i = 0; i < c->first.n; i++) {
+		size_t at = c->first.v[i];
+
+		/* Within one run. */
+		cr_assert_eq(at / (4 * run), (at + 3) / (4 * run));
+		for (size_t k = 0; k < quad; k++) {
+			size_t byte = at + k % 4;
+
+			sum[byte / 4 * quad + k / 4 * 4 + byte % 4] +=
+				c->w.v[i * quad + k];
+		}
+	}
 	for (size_t i = 0; i < n * quad; i++)
 		cr_assert_eq(sum[i], w[i]);
 	free(sum);
@@ -70,17 +79,18 @@ Test(chains, are_exact)
 
 	for (unsigned i = 0; i < 300; i++) {
 		unsigned cols = columns[i % 3];
-		size_t n = i % 7 == 6 ? 700 : next(40);
+		size_t runs = next(4), run = i % 7 == 6 ? 300 : 1 + next(20);
+		size_t n = runs * run;
 		int8_t *w = malloc(n * 4 * cols + 1);
 		uint32_t spread = 1 + next(127), often = ends[i % 5];
 		struct chains a, b;
 
 		for (size_t k = 0; k < n * 4 * cols; k++)
 			w[k] = weight(spread, often);
-		chains_pack(w, n, cols, &a);
+		chains_pack(w, n, run, cols, &a);
 		expect_fits(&a, cols);
-		expect_same(&a, w, n, cols);
-		chains_pack(w, n, cols, &b);
+		expect_same(&a, w, n, run, cols);
+		chains_pack(w, n, run, cols, &b);
 		cr_assert(!memcmp(a.n, b.n, sizeof(a.n)));
 		cr_assert(a.w.n == b.w.n &&
 			  (!a.w.n || !memcmp(a.w.v, b.w.v, a.w.n)));
@@ -97,9 +107,9 @@ Test(chains, are_long_where_they_can)
 	struct chains c;
 
 	memset(w, 20, sizeof(w));
-	chains_pack(w, 9, 8, &c);
+	chains_pack(w, 9, 3, 8, &c);
 	cr_assert_eq(c.n[3], 3);
-	cr_assert_eq(c.quad.n, 9);
+	cr_assert_eq(c.first.n, 9);
 	cr_assert_eq(chains_cost(&c), 21);
 	chains_free(&c);
 }

@@ -7,7 +7,7 @@
  *	kern.contract(%a, %p, %chains) {group = 4, chains = 1}
  *
  * %chains has the weights of %p in the order of passes/nest/chains.h and, as
- * a chain may hold any quads of the sum, where in %a each is.  Its bytes are,
+ * a chain may hold quads from anywhere in the sum, where in %a each is.  Its bytes are,
  * in the machine's order:
  *
  *	struct { i32 offsets, quads, n[2], unused[4]; } panel[];
@@ -87,6 +87,9 @@ static bool pack_panels(const struct steps *s, const struct blob *p,
 {
 	VEC(struct chains) all = { 0 };
 	size_t quad = 4 * (size_t)cols, n = 1, n_quads = 0, at, first;
+	/* Steps through neighbours. */
+	size_t run = s->n && s->a[s->n - 1] == 4
+			     ? (size_t)s->extent[s->n - 1] : 1;
 	int64_t a, b;
 	bool fits;
 
@@ -102,9 +105,9 @@ static bool pack_panels(const struct steps *s, const struct blob *p,
 			memcpy(w + k * quad,
 			       (const char *)p->data + at + (size_t)b, quad);
 		}
-		chains_pack(w, n, cols, &ch);
+		chains_pack(w, n, run, cols, &ch);
 		vec_push(&all, ch);
-		n_quads += ch.quad.n;
+		n_quads += ch.first.n;
 	}
 	free(w);
 	first = (all.n * HEAD + n_quads) * sizeof(int32_t);
@@ -127,8 +130,9 @@ static bool pack_panels(const struct steps *s, const struct blob *p,
 			for (unsigned k = MIN_CHAIN; k <= MAX_CHAIN; k++)
 				word[i * HEAD + 2 + k - MIN_CHAIN] =
 					(int32_t)ch->n[k];
-			for (size_t k = 0; k < ch->quad.n; k++) {
-				step_at(s, ch->quad.v[k], &a, &b);
+			for (size_t k = 0; k < ch->first.n; k++) {
+				step_at(s, ch->first.v[k] / 4, &a, &b);
+				a += ch->first.v[k] % 4;
 				word[from + k] = (int32_t)a;
 				fits &= a == (int32_t)a;
 			}
@@ -136,7 +140,7 @@ static bool pack_panels(const struct steps *s, const struct blob *p,
 			       ch->w.n);
 			out->data = bytes;
 		}
-		n_quads += ch->quad.n;
+		n_quads += ch->first.n;
 		chains_free(ch);
 	}
 	vec_free(&all);

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Bins for quads: first fit, the largest first (Johnson 1973). */
+/* Quads for bytes: a shortest path.  Bins for quads: first fit, the largest
+ * first (Johnson 1973). */
 #include "passes/nest/chains.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* In 16 bits u8 times so much of one sign fits; what a split quad keeps. */
-enum { FULL = 128, KEPT = 64, WINDOW = 1024, LANES = 2 * MAX_CHAIN_COLS };
+#include "ir/target.h"
+
+/* In 16 bits u8 times so much of one sign fits. */
+enum { FULL = 128, WINDOW = 1024, LANES = 2 * MAX_CHAIN_COLS };
 
 /* What the pairs of each column add up to, at most, of both signs. */
 struct sums {
@@ -15,7 +18,7 @@ struct sums {
 
 struct item {
 	struct sums sums;
-	uint32_t quad, hard;
+	uint32_t first, hard;
 	int8_t w[4 * MAX_CHAIN_COLS];
 };
 
@@ -30,9 +33,9 @@ struct packing {
 	VEC(struct bin) bin;
 };
 
-static void add_item(struct packing *p, const int8_t *w, uint32_t quad)
+static void add_item(struct packing *p, const int8_t *w, uint32_t first)
 {
-	struct item it = { .quad = quad };
+	struct item it = { .first = first };
 
 	memcpy(it.w, w, 4 * (size_t)p->cols);
 	for (unsigned i = 0; i < 4 * p->cols; i++) {
@@ -47,47 +50,87 @@ static void add_item(struct packing *p, const int8_t *w, uint32_t quad)
 	vec_push(&p->item, it);
 }
 
-static int part(int w, unsigned sign)
+/* ---- which quads ---------------------------------------------------- */
+
+/* Bytes that lie behind one another in a row, and their weights. */
+struct run {
+	const int8_t *w;
+	unsigned cols;
+	uint32_t n;
+};
+
+static int8_t weight(const struct run *r, uint32_t at, unsigned col)
 {
-	return sign ? (w < 0 ? -w : 0) : (w > 0 ? w : 0);
+	return r->w[(at / 4 * r->cols + col) * 4 + at % 4];
 }
 
-/* Takes what is too much of one sign from a pair, the larger weight first, and
- * leaves it in `rest`. */
-static void clip(int8_t *w, int8_t *rest, unsigned sign, int most)
+/* Can the products of a byte and the next one be added in 16 bits? */
+static bool pair_fits(const struct run *r, uint32_t at)
 {
-	int all = part(w[0], sign) + part(w[1], sign), big, k;
+	for (unsigned i = 0; i < r->cols; i++)
+		if (!dot_pair_fits(weight(r, at, i), weight(r, at + 1, i)))
+			return false;
+	return true;
+}
 
-	/* The rest has to fit, too. */
-	if (all - FULL > most)
-		most = all - FULL;
-	for (int turn = 0; turn < 2 && all > most; turn++) {
-		big = part(w[1], sign) > part(w[0], sign);
-		k = part(w[big], sign);
-		k = all - most < k ? all - most : k;
-		w[big] = (int8_t)(sign ? w[big] + k : w[big] - k);
-		rest[big] = (int8_t)(sign ? -k : k);
-		all -= k;
+/* The first byte beyond those that a quad from `first` on can have, if it is
+ * to have none before `from`. */
+static uint32_t quad_end(const bool *fits, uint32_t first, uint32_t from)
+{
+	if (first >= from && !fits[first])
+		return first + 1;
+	return first + 2 >= from && !fits[first + 2] ? first + 3 : first + 4;
+}
+
+/* How all bytes up to one are had by the fewest quads: the last of these. */
+struct cover {
+	uint32_t n, first, from;
+};
+
+/*
+ * Quads may begin at any byte: where a pair does not fit, the next one is that
+ * of the following bytes.  They overlap then, with zeros.
+ */
+static void cover_run(const struct run *r, const bool *fits, struct cover *at)
+{
+	for (uint32_t i = 1; i <= r->n; i++)
+		at[i].n = UINT32_MAX;
+	at[0].n = 0;
+	for (uint32_t i = 0; i < r->n; i++)
+		for (uint32_t back = 0; back < 4 && back <= i; back++) {
+			uint32_t first = i - back, end;
+
+			if (at[i].n == UINT32_MAX || first + 4 > r->n)
+				continue;
+			end = quad_end(fits, first, i);
+			if (end > i && at[i].n + 1 < at[end].n)
+				at[end] = (struct cover){ at[i].n + 1, first,
+							  i };
+		}
+}
+
+/* `base` is the position of the run's first byte. */
+static void add_run(struct packing *p, const struct run *r, uint32_t base)
+{
+	struct cover *at = xrealloc(NULL, r->n + 1, sizeof(*at));
+	bool *fits = xrealloc(NULL, r->n + 1, sizeof(*fits));
+
+	for (uint32_t i = 0; i + 1 < r->n; i++)
+		fits[i] = pair_fits(r, i);
+	cover_run(r, fits, at);
+	for (uint32_t end = r->n; end; end = at[end].from) {
+		int8_t w[4 * MAX_CHAIN_COLS] = { 0 };
+
+		for (uint32_t k = at[end].from; k < end; k++)
+			for (unsigned i = 0; i < r->cols; i++)
+				w[i * 4 + k - at[end].first] = weight(r, k, i);
+		add_item(p, w, base + at[end].first);
 	}
+	free(fits);
+	free(at);
 }
 
-static void add_quad(struct packing *p, const int8_t *from, uint32_t quad)
-{
-	int8_t w[4 * MAX_CHAIN_COLS], rest[4 * MAX_CHAIN_COLS] = { 0 };
-	bool fits = true;
-
-	for (unsigned i = 0; i < 4 * p->cols; i += 2)
-		for (unsigned s = 0; s < 2; s++)
-			fits &= part(from[i], s) + part(from[i + 1], s) <=
-				FULL;
-	memcpy(w, from, 4 * (size_t)p->cols);
-	for (unsigned i = 0; !fits && i < 4 * p->cols; i += 2)
-		for (unsigned s = 0; s < 2; s++)
-			clip(w + i, rest + i, s, KEPT);
-	add_item(p, w, quad);
-	if (!fits)
-		add_item(p, rest, quad);
-}
+/* ---- which together ------------------------------------------------- */
 
 static bool put_into(struct bin *b, const struct item *it, uint32_t at)
 {
@@ -115,8 +158,8 @@ static int harder(const void *a, const void *b)
 
 	if (x->hard != y->hard)
 		return x->hard < y->hard ? 1 : -1;
-	if (x->quad != y->quad)
-		return x->quad > y->quad ? 1 : -1;
+	if (x->first != y->first)
+		return x->first > y->first ? 1 : -1;
 	return memcmp(x->w, y->w, sizeof(x->w));
 }
 
@@ -148,20 +191,24 @@ static void fill(struct packing *p)
 }
 
 static void put_item(struct chains *c, const int8_t *w, unsigned cols,
-		     uint32_t quad)
+		     uint32_t first)
 {
 	for (unsigned i = 0; i < 4 * cols; i++)
 		vec_push(&c->w, w ? w[i] : 0);
-	vec_push(&c->quad, quad);
+	vec_push(&c->first, first);
 }
 
-void chains_pack(const int8_t *w, size_t n, unsigned cols, struct chains *out)
+void chains_pack(const int8_t *w, size_t n, size_t run, unsigned cols,
+		 struct chains *out)
 {
 	struct packing p = { .cols = cols };
 
 	memset(out, 0, sizeof(*out));
-	for (size_t i = 0; i < n; i++)
-		add_quad(&p, w + i * 4 * cols, (uint32_t)i);
+	for (size_t i = 0; i < n; i += run) {
+		struct run r = { w + i * 4 * cols, cols, 4 * (uint32_t)run };
+
+		add_run(&p, &r, 4 * (uint32_t)i);
+	}
 	fill(&p);
 	for (unsigned len = MIN_CHAIN; len <= MAX_CHAIN; len++)
 		for (size_t k = 0; k < p.bin.n; k++) {
@@ -176,7 +223,7 @@ void chains_pack(const int8_t *w, size_t n, unsigned cols, struct chains *out)
 				put_item(out,
 					 i < b->n ? it[b->item[i]].w : NULL,
 					 cols, it[b->item[i < b->n ? i : 0]]
-						       .quad);
+						       .first);
 		}
 	vec_free(&p.item);
 	vec_free(&p.bin);
@@ -195,5 +242,5 @@ int64_t chains_cost(const struct chains *c)
 void chains_free(struct chains *c)
 {
 	vec_free(&c->w);
-	vec_free(&c->quad);
+	vec_free(&c->first);
 }

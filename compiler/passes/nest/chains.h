@@ -5,8 +5,8 @@
  * The instruction adds neighbouring products of u8 by i8 in 16 bits; struct
  * dot says that it saturates.  Quads of a panel's weights are put into chains
  * of a few whose products can be added in 16 bits whatever the bytes are, in
- * every column, before they are widened: once for a chain.  A quad that could
- * saturate by itself is the sum of two that cannot.
+ * every column, before they are widened: once for a chain.  Where two weights
+ * could saturate by themselves the quads from there on begin at other bytes.
  */
 #ifndef PASSES_NEST_CHAINS_H
 #define PASSES_NEST_CHAINS_H
@@ -16,16 +16,17 @@
 
 enum { MIN_CHAIN = 2, MAX_CHAIN = 3, MAX_CHAIN_COLS = 16 };
 
-/* Quads of all columns, and which each was: the chains of the shortest length
- * first. */
+/* Quads of all columns, and the position of the first byte of each: the chains
+ * of the shortest length first. */
 struct chains {
 	VEC(int8_t) w;
-	VEC(uint32_t) quad;
+	VEC(uint32_t) first;
 	uint32_t n[MAX_CHAIN + 1];	/* chains of each length */
 };
 
-/* w: n times `cols` columns of 4. */
-void chains_pack(const int8_t *w, size_t n, unsigned cols,
+/* w: n times `cols` columns of 4; of so many n the bytes lie behind one another
+ * in a row. */
+void chains_pack(const int8_t *w, size_t n, size_t run, unsigned cols,
 		 struct chains *out);
 /* Instructions for one row. */
 int64_t chains_cost(const struct chains *c);

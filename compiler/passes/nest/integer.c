@@ -346,23 +346,19 @@ static bool find_weights(const struct integer *t, const struct contraction *con,
 	return expr_is_const(e, &s->base);
 }
 
-/* The weight of a column in part q of a quad; step k of the others. */
+/* The weight of a column in part q of a quad: channels run in order. */
 static int8_t weight_of(const struct weights *s, int64_t col, int64_t k,
 			int64_t q)
 {
-	int64_t at = s->base + col * s->col, channel = 0;
+	int64_t quads = (s->extent[s->channel] + 3) / 4;
+	int64_t channel = k % quads * 4 + q, at = s->base + col * s->col;
 
-	for (unsigned i = s->n; i-- > 0;) {
-		int64_t n = s->extent[i];
-
-		if (i == s->channel)
-			n = (n + 3) / 4;
-		if (i == s->channel)
-			channel = k % n * 4 + q;
-		else
-			at += k % n * s->step[i];
-		k /= n;
-	}
+	k /= quads;
+	for (unsigned i = s->n; i-- > 0;)
+		if (i != s->channel) {
+			at += k % s->extent[i] * s->step[i];
+			k /= s->extent[i];
+		}
 	if (col >= s->cols || channel >= s->extent[s->channel])
 		return 0;
 	int8_t w = s->data[at + channel * s->step[s->channel]];
@@ -412,7 +408,8 @@ static bool chains_pay(const struct integer *t, const struct contraction *con,
 		for (int64_t i = 0; i < n * cols * 4; i++)
 			quads[i] = weight_of(&s, col + i / 4 % cols,
 					     i / 4 / cols, i % 4);
-		chains_pack(quads, (size_t)n, cols, &ch);
+		chains_pack(quads, (size_t)n,
+			    (size_t)(s.extent[s.channel] + 3) / 4, cols, &ch);
 		cost += chains_cost(&ch);
 		chains_free(&ch);
 	}
