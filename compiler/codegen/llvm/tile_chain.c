@@ -5,7 +5,7 @@
  */
 #include "codegen/llvm/tile.h"
 
-enum { HEAD_BYTES = 32, FIRST = 2, LAST = 3 };
+enum { HEAD_BYTES = 32, FIRST = 1, LAST = 3 };
 
 /* Where the offsets and the quads of the next chain are. */
 struct place {
@@ -125,5 +125,5 @@ void chain_sums(struct kern *kn, LLVMValueRef pa, LLVMValueRef panel)
 	at = word(g, head, 1);
 	p.quad = LLVMBuildGEP2(g->b, g->i8, all, &at, 1, "");
 	for (unsigned len = FIRST; len <= LAST; len++)
-		p = chain_loop(kn, pa, p, word(g, head, len), len);
+		p = chain_loop(kn, pa, p, word(g, head, 1 + len), len);
 }

@@ -10,12 +10,12 @@
  * a chain may hold quads from anywhere in the sum, where in %a each is.  Its bytes are,
  * in the machine's order:
  *
- *	struct { i32 offsets, quads, n[2], unused[4]; } panel[];
+ *	struct { i32 offsets, quads, n[3], unused[3]; } panel[];
  *	i32 offset[];			in %a, from the first element
  *	i8 quad[][columns][4];		at a multiple of 64
  *
- * with the first two of a panel in bytes, and then how many chains of 2 and 3
- * quads it has.  %p is not read by such a tile.
+ * with the first two of a panel in bytes, and then how many chains of 1, 2 and
+ * 3 quads it has.  %p is not read by such a tile.
  */
 #include <stdlib.h>
 #include <string.h>

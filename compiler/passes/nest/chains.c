@@ -190,12 +190,11 @@ static void fill(struct packing *p)
 	}
 }
 
-static void put_item(struct chains *c, const int8_t *w, unsigned cols,
-		     uint32_t first)
+static void put_item(struct chains *c, const struct item *it, unsigned cols)
 {
 	for (unsigned i = 0; i < 4 * cols; i++)
-		vec_push(&c->w, w ? w[i] : 0);
-	vec_push(&c->first, first);
+		vec_push(&c->w, it->w[i]);
+	vec_push(&c->first, it->first);
 }
 
 void chains_pack(const int8_t *w, size_t n, size_t run, unsigned cols,
@@ -215,15 +214,11 @@ void chains_pack(const int8_t *w, size_t n, size_t run, unsigned cols,
 			const struct bin *b = &p.bin.v[k];
 			const struct item *it = p.item.v;
 
-			/* One of its own goes with zeros. */
-			if ((b->n < MIN_CHAIN ? MIN_CHAIN : b->n) != len)
+			if (b->n != len)
 				continue;
 			out->n[len]++;
 			for (unsigned i = 0; i < len; i++)
-				put_item(out,
-					 i < b->n ? it[b->item[i]].w : NULL,
-					 cols, it[b->item[i < b->n ? i : 0]]
-						       .first);
+				put_item(out, &it[b->item[i]], cols);
 		}
 	vec_free(&p.item);
 	vec_free(&p.bin);

@@ -14,7 +14,7 @@
 #include "base/vec.h"
 #include "ir/ir.h"
 
-enum { MIN_CHAIN = 2, MAX_CHAIN = 3, MAX_CHAIN_COLS = 16 };
+enum { MIN_CHAIN = 1, MAX_CHAIN = 3, MAX_CHAIN_COLS = 16 };
 
 /* Quads of all columns, and the position of the first byte of each: the chains
  * of the shortest length first. */
