@@ -56,7 +56,7 @@ static const struct dot dots[] = {
 	  DT_I8, .steps = 1 },
 	{ "vpdpbusd", "x86_64", { "avxvnni" }, 256, DOT_VPDPBUSD, 4, DT_U8,
 	  DT_I8, .steps = 1 },
-	{ "pmaddubsw where pairs fit, else pmaddwd", "x86_64", { "ssse3" }, 0,
+	{ "pmaddubsw in chains, else pmaddwd", "x86_64", { "ssse3" }, 0,
 	  DOT_PMADDUBSW, 4, DT_U8, DT_I8, .steps = 3, .saturates = true },
 	{ "pmaddwd", "x86_64", { "sse2" }, 0, DOT_PMADDWD, 2, DT_I16, DT_I16,
 	  .steps = 2 },

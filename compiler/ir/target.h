@@ -23,8 +23,8 @@ enum { MAX_ROWS = 32, MAX_VECS = 8, MAX_SUMS = 64 };
 enum dot_kind {
 	DOT_WIDE,	/* none: both operands are widened */
 	DOT_PMADDWD,	/* pairs of i16 */
-	/* Pairs of u8 by i8, which saturate in 16 bits: for panels that are
-	 * proved not to; others widen both. */
+	/* Pairs of u8 by i8, which saturate in 16 bits: for constant panels as
+	 * chains that do not; others widen both. */
 	DOT_PMADDUBSW,
 	DOT_VPDPBUSD,	/* quads of u8 by i8 */
 	DOT_SDOT,	/* quads of i8 */
@@ -41,8 +41,9 @@ struct dot {
 	unsigned group;			/* products that a lane adds at once */
 	enum dtype rows, panel;		/* what it takes */
 	unsigned steps;			/* instructions for a group */
-	bool saturates;			/* for panels that are not proved to
-					 * fit, which are widened */
+	bool saturates;			/* unless chains keep it from that, or
+					 * the panel is proved to fit; else
+					 * both operands are widened */
 };
 
 /* One row per instruction set family. */

@@ -503,8 +503,13 @@ static bool contract(struct verifier *v, const struct op *op)
 	if (op->n_in < 2 || op->n_in > 4 || op->n_out || !is_tensor(a) ||
 	    !is_tensor(b))
 		return E("needs two to four buffers");
-	if (op->n_in > 2 && !decodes(v, op))
+	if (op_int(op, A_chains)) {
+		if (op->n_in != 3 || !is_tensor(in_type(op, 2)) ||
+		    in_type(op, 2)->dtype != DT_U8)
+			return E("has no chains as its third operand");
+	} else if (op->n_in > 2 && !decodes(v, op)) {
 		return false;
+	}
 	sum = is_small_int(a->dtype) ? DT_I32 : a->dtype;
 	if (sum == DT_I32 ? !is_small_int(b->dtype)
 			  : (sum != DT_F32 && sum != DT_F64) ||

@@ -50,7 +50,9 @@ static const char pipeline_o2[] =
 	"layout,"
 	"lower_loops,"
 	"check_bounds,"
-	"plan_memory";
+	"plan_memory,"
+	/* Other passes know panels as what they were. */
+	"chain";
 
 /* Without what is made for register tiles and caches of a CPU. */
 static const char pipeline_gpu[] =

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Usage: peer.py MODEL DATA RESULT THREADS
+"""Usage: peer.py MODEL DATA RESULT THREADS [KEY=VALUE...]
 
 ONNX Runtime as calls.c: runs MODEL on DATA/input_*.pb, stores the outputs as
-raw bytes, then answers each line `N` with the seconds of N calls.
+raw bytes, then answers each line `N` with the seconds of N calls.  The session
+is configured by the keys.
 """
 import os
 import sys
@@ -15,10 +16,12 @@ from onnx import numpy_helper
 
 
 def main():
-    model, data, result, threads = sys.argv[1:]
+    model, data, result, threads, *entries = sys.argv[1:]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = int(threads)
     options.inter_op_num_threads = 1
+    for entry in entries:
+        options.add_session_config_entry(*entry.split("=", 1))
     session = onnxruntime.InferenceSession(model, options,
                                            ["CPUExecutionProvider"])
     feeds = {}

@@ -47,10 +47,10 @@ def column(v, n):
     return np.reshape(v, (-1, *[1] * n)) if np.ndim(v) else v
 
 
-def operands(m, shape, weight, signs, zeros, per_channel):
+def operands(m, shape, weight, signs, zeros, per_channel, how="random"):
     """Two arrays and their zero points, as numbers and as arrays."""
     tx, tw = signs
-    x, w = m.numbers_of(tx, shape), m.numbers_of(tw, weight)
+    x, w = m.numbers_of(tx, shape), m.numbers_of(tw, weight, how)
     zx, given_x = m.zero_of(tx, zeros[0], 0)
     zw, given_w = m.zero_of(tw, "each" if per_channel else zeros[1],
                             weight[0])
@@ -59,14 +59,15 @@ def operands(m, shape, weight, signs, zeros, per_channel):
 
 def plain(full):
     """ConvInteger."""
-    for i in range(len(SIGNS)):
+    for i in range(len(SIGNS) + 2):
         m = Cases(600 + i, symbolic=i == 1)
         za, zb = m.deck(ZEROS), m.deck(ZEROS)
         is_constant = m.deck((True, True, False))
         for k, (said, shape, weight, more) in enumerate(FORMS):
             more, signs = completed(shape, more), SIGNS[(i + k) % 4]
             x, w, zx, given_x, zw, given_w = operands(
-                m, shape, weight, signs, (za(), zb()), m.maybe(0.2))
+                m, shape, weight, signs, (za(), zb()), m.maybe(0.2),
+                "random" if i < len(SIGNS) else "near")
             names = [m.input(x, OPEN[len(shape)]), m.given(w, is_constant())]
             if given_x is not None or given_w is not None:
                 names.append(m.number(given_x if given_x is not None
@@ -124,6 +125,36 @@ def requantized_form(m, said, shape, weight, more, signs, ty, is_qdq):
            requantized(total, sx, column(sw, n), sy, zy, ty))
 
 
+# Channels on both sides of where a sum of 3x3 windows could leave 26 and 30
+# bits, which is when pass winograd has to leave it alone.
+LIMITS = ((np.uint8, np.int8, (114, 116, 1826, 1830)),
+          (np.int8, np.int8, (226, 228)), (np.uint8, np.uint8, (56, 58, 60)))
+
+
+def at_limits(full):
+    """ConvInteger with 3x3 windows and operands at the ends of their types."""
+    m = Cases(800)
+    m.is_short, m.evaluated = True, False
+    more = completed((1, 1, 6, 5), {"pads": [1, 1, 1, 0]})
+    for tx, tw, depths in LIMITS:
+        for depth in depths:
+            for how in ("high", "low", "ends"):
+                x = m.numbers_of(tx, (1, depth, 6, 5),
+                                 "high" if tx == np.uint8 else how)
+                w = m.numbers_of(tw, (9, depth, 3, 3), how)
+                zx = m.whole(tx)
+                # Where the bound is met, and a column of the other sign.
+                w[3] = m.numbers_of(tw, w[3].shape, "ends")
+                names = [m.input(x), m.constant(w), m.number(zx)]
+                m.call("ConvInteger", names, [np.int32], **more)
+                m.case(f"{depth} channels, {how}: {tx.__name__} "
+                       f"{tw.__name__}",
+                       wrapped(windows(x.astype(np.int64), int(zx),
+                                       w.astype(np.int64), more)))
+    yield "windows", m
+
+
 def models(full):
     yield from plain(full)
+    yield from at_limits(full)
     yield from requantized_forms(full)

@@ -35,8 +35,13 @@ class Cases(Model):
         return Deck(cards, self.random)
 
     def numbers_of(self, dtype, shape, how="random"):
-        """Operands over all of the type, or at its ends."""
+        """Operands over all of the type, at its ends, or mostly near its
+        middle, as weights are."""
         info = np.iinfo(dtype)
+        if how == "near":
+            middle = (int(info.min) + int(info.max) + 1) // 2
+            w = np.rint(self.numbers.normal(middle, 22, shape))
+            return np.clip(w, info.min, info.max).astype(dtype)
         if how == "random":
             return self.whole(dtype, shape)
         if how == "ends":

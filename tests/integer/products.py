@@ -102,6 +102,61 @@ def long_sums(full):
     yield "long", m
 
 
+def put_large(m, b, i):
+    """Some of the largest weights: in the first and the last quad, at edges
+    of panels, in both pairs of a quad, in all columns of one."""
+    info = np.iinfo(b.dtype)
+    low, high = info.min, info.max
+    k, columns = b.shape
+    edges = {0, min(7, columns - 1), min(8, columns - 1), columns - 1}
+    for col in edges if k > 15 or i % 2 else ():
+        first = m.pick(((high, high), (low, low), (low, high)))
+        b[:2, col] = first[:min(2, k)]
+        b[max(0, k - 2):, col] = m.pick((high, low))
+    if k > 31:
+        b[4:8, i % columns] = (high, high, low, low)
+        b[8:10] = m.pick((high, low))
+    if k > 63 and i % 2:
+        b[20:24] = high
+        b[27:29] = low
+
+
+def chained(full):
+    """Weights that mostly, but not all, let an instruction not saturate."""
+    sizes, part = [*range(1, 68), 128, 260, 1024], 14
+    for i in range(0, len(sizes), part):
+        m = Cases(800 + i, symbolic=i // part % 2)
+        m.is_short = True
+        ch = Choices(m)
+        for k in sizes[i:i + part]:
+            (ta, tb), rows, columns = ch.signs(), ch.rows(), ch.columns()
+            a = m.numbers_of(ta, (rows, k), m.pick(("random", "high", "low",
+                                                    "ends")))
+            b = m.numbers_of(tb, (k, columns), "near")
+            put_large(m, b, k)
+            za = m.whole(ta)
+            # The middle of u8 is 128, as that of i8 is 0.
+            zb = tb(128 if tb == np.uint8 else 0)
+            m.call("MatMulInteger", [m.input(a), m.constant(b), m.number(za),
+                                     m.number(zb)], [np.int32])
+            m.case(f"{ta.__name__} {tb.__name__} {rows}x{k}x{columns}",
+                   wrapped((a.astype(np.int64) - int(za)) @
+                           (b.astype(np.int64) - int(zb))))
+        yield f"chained_{i}", m
+    k = 66304
+    m = Cases(890)
+    m.is_short, m.evaluated = True, full
+    for i, (ta, tb) in enumerate(SIGNS):
+        a = m.numbers_of(ta, (2, k), "low" if ta == np.int8 else "high")
+        b = m.numbers_of(tb, (k, 9), "near")
+        a[1] = m.numbers_of(ta, k)
+        put_large(m, b, i)
+        m.call("MatMulInteger", [m.input(a), m.constant(b)], [np.int32])
+        m.case(f"{ta.__name__} {tb.__name__}, {k} products",
+               wrapped(a.astype(np.int64) @ b.astype(np.int64)))
+    yield "chained_long", m
+
+
 def requantized_products(full):
     """QLinearMatMul, and the same between Q and DQ."""
     for i in range(6 if full else 2):
@@ -142,5 +197,6 @@ def requantized_product(m, ch, ty, k, is_qdq):
 
 
 def models(full):
-    for make in (depths, edges, ends, long_sums, requantized_products):
+    for make in (depths, edges, ends, long_sums, chained,
+                 requantized_products):
         yield from make(full)

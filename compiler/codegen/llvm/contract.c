@@ -310,6 +310,18 @@ static LLVMValueRef panels_that_fit(struct kern *kn, int64_t *size,
 	return v;
 }
 
+/* Elements of a panel whose extents are known. */
+static LLVMValueRef panel_size(struct kern *kn)
+{
+	struct block *b = op_body(kn->op);
+	int64_t size = kn->nr, k;
+
+	for (unsigned i = 2; i < b->n_iv; i++)
+		if (expr_is_const(expr_atom(b->iv[i])->a, &k))
+			size *= k;
+	return cg_int(kn->g, size);
+}
+
 static void sum_all(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
 		    LLVMValueRef ps)
 {
@@ -329,6 +341,12 @@ static void sum_panel(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
 	size_t yes = 0, no = 1;
 	int64_t size;
 
+	if (kn->chains) {
+		for (unsigned i = 0; i < kn->n_sum; i++)
+			kn->sum[i] = LLVMConstNull(kn->vec);
+		chain_sums(kn, pa, LLVMBuildSDiv(b, off, panel_size(kn), ""));
+		return;
+	}
 	if (kn->dot && kn->dot->saturates)
 		table = panels_that_fit(kn, &size, &yes, &no);
 	kn->fits = yes && !no;
@@ -425,7 +443,9 @@ void cg_contract(struct cg *g, struct op *op)
 	struct kern kn = { .g = g, .op = op, .dt = dt,
 			   .rows = op->in[0].val->type->dtype,
 			   .group = (unsigned)op_int(op, A_group),
-			   .d = { .on = op->n_in > 2, .zero = op->n_in > 3 },
+			   .chains = op_int(op, A_chains),
+			   .d = { .on = op->n_in > 2 && !op_int(op, A_chains),
+				  .zero = op->n_in > 3 },
 			   .panel = op->in[1].val->type->dtype,
 			   .mr = (unsigned)op_int(op, A_mr),
 			   .nr = (unsigned)op_int(op, A_nr) };

@@ -19,18 +19,23 @@ static LLVMValueRef pmaddwd(struct cg *g, unsigned bits, LLVMValueRef sum,
 	return LLVMBuildAdd(g->b, cg_machine_call(g, name, 2, in), sum, "");
 }
 
-/* For i16 lanes; each name is of one width. */
-static LLVMValueRef pmaddubsw(struct cg *g, unsigned bits, LLVMValueRef sum,
-			      LLVMValueRef a, LLVMValueRef b)
+/* Each name is of one width. */
+LLVMValueRef cg_dot_pairs(struct cg *g, LLVMValueRef a, LLVMValueRef b)
 {
+	unsigned bits = 32 * LLVMGetVectorSize(LLVMTypeOf(a));
 	LLVMValueRef in[] = { a, b };
 	const char *name = bits == 512   ? "llvm.x86.avx512.pmaddubs.w.512"
 			   : bits == 256 ? "llvm.x86.avx2.pmadd.ub.sw"
 					 : "llvm.x86.ssse3.pmadd.ub.sw.128";
-	LLVMValueRef pairs = cg_machine_call(g, name, 2, in);
 
-	return pmaddwd(g, bits, sum, pairs,
-		       cg_konst(pairs, LLVMInt16TypeInContext(g->lc), 1));
+	return LLVMBuildBitCast(g->b, cg_machine_call(g, name, 2, in),
+				LLVMVectorType(g->i16, bits / 16), "");
+}
+
+LLVMValueRef cg_add_pairs(struct cg *g, LLVMValueRef sum, LLVMValueRef pairs)
+{
+	return pmaddwd(g, 32 * LLVMGetVectorSize(LLVMTypeOf(sum)), sum, pairs,
+		       cg_konst(pairs, g->i16, 1));
 }
 
 /* The even bytes of both as i16, then the odd ones. */
@@ -97,7 +102,7 @@ LLVMValueRef cg_dot(struct cg *g, const struct dot *dot, LLVMValueRef sum,
 	case DOT_VPDPBUSD: return vpdpbusd(g, bits, sum, a, b);
 	case DOT_PMADDWD: return pmaddwd(g, bits, sum, a, b);
 	case DOT_PMADDUBSW:
-		return fits ? pmaddubsw(g, bits, sum, a, b)
+		return fits ? cg_add_pairs(g, sum, cg_dot_pairs(g, a, b))
 			    : widened(g, bits, sum, a, b);
 	case DOT_MMA: break;
 	case DOT_SDOT: return sdot(g, sum, a, b);

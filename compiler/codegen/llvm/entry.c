@@ -84,6 +84,10 @@ static LLVMValueRef weight_pointer(struct entry *e, const struct value *v)
 	int64_t off = (int64_t)(uintptr_t)map_get(
 			      &g->weight_at,
 			      (uint64_t)(uintptr_t)data.data) - 1;
+
+	/* Of a panel that its chains stand for nothing is read. */
+	off = off < 0 ? 0 : off;
+
 	LLVMValueRef k = cg_int(g, off);
 
 	return LLVMBuildGEP2(g->b, g->i8, e->weights, &k, 1, "");

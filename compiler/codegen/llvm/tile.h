@@ -46,6 +46,7 @@ struct kern {
 	unsigned n_sum;
 	const struct dot *dot;		/* of integers */
 	bool fits;			/* the panel, see cg_dot() */
+	bool chains;			/* the panel is given as chains */
 };
 
 /* ---- tile_step.c ---------------------------------------------------- */
@@ -67,6 +68,11 @@ void tile_multiply_add(struct kern *kn, unsigned r, unsigned v, LLVMValueRef a,
 /* One step of the innermost loop, that many elements ahead. */
 void tile_step(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
 	       int64_t a_ahead, int64_t b_ahead);
+
+/* ---- tile_chain.c --------------------------------------------------- */
+
+/* The sums along the panel of that number; rows begin at pa. */
+void chain_sums(struct kern *kn, LLVMValueRef pa, LLVMValueRef panel);
 
 /* ---- tile_decode.c -------------------------------------------------- */
 

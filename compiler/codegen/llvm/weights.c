@@ -30,12 +30,22 @@ static size_t padded(size_t n)
 	return ((n ? n : 1) + WEIGHT_ALIGN - 1) & ~(size_t)(WEIGHT_ALIGN - 1);
 }
 
+/* Is it read as chains only? */
+static bool only_chained(const struct value *v)
+{
+	for (const struct use *u = v->uses; u; u = u->next)
+		if (u->user->code != OP_kern_contract ||
+		    !op_int(u->user, A_chains) || u->user->in[1].val != v)
+			return false;
+	return true;
+}
+
 static void add_weight(void *arg, struct op *op)
 {
 	struct cg *g = arg;
 	struct blob b;
 
-	if (op->code != OP_core_const || !op->out[0].uses ||
+	if (op->code != OP_core_const || only_chained(&op->out[0]) ||
 	    !value_const(&op->out[0], &b) ||
 	    map_get(&g->weight_at, (uint64_t)(uintptr_t)b.data))
 		return;

@@ -163,6 +163,8 @@ static uint64_t hash_op(const struct op_spec *s)
 
 		if (a->kind == AT_FLOAT)
 			h = hash_bytes(h, &a->f, sizeof(a->f));
+		if (a->kind == AT_INT)
+			h = hash_bytes(h, &a->i, sizeof(a->i));
 		for (size_t k = 0; a->kind == AT_EXPRS && k < a->n; k++)
 			h = hash_bytes(h, &a->exprs[k]->serial,
 				       sizeof(a->exprs[k]->serial));
@@ -192,7 +194,10 @@ static struct value *put_op(struct jam *j, enum opcode code, unsigned n,
 
 static struct value *put_number(struct jam *j, const struct type *t, double v)
 {
-	struct named_attr a = { A_value, attr_float(j->ctx, v) };
+	struct named_attr a = { A_value,
+				dtype_is_float(t->dtype)
+					? attr_float(j->ctx, v)
+					: attr_int(j->ctx, (int64_t)v) };
 
 	return put(j, &(struct op_spec){ .code = OP_arith_const, .n_out = 1,
 					 .out = &t, .n_attr = 1, .attr = &a });
@@ -203,9 +208,9 @@ static bool is_number(const struct value *v, double *k)
 	const struct op *op = def_of(v, OP_arith_const);
 	const struct attr *a = op ? op_attr(op, A_value) : NULL;
 
-	if (!a || a->kind != AT_FLOAT || !dtype_is_float(v->type->dtype))
+	if (!a)
 		return false;
-	*k = a->f;
+	*k = a->kind == AT_FLOAT ? a->f : (double)a->i;
 	return true;
 }
 
@@ -219,9 +224,10 @@ static struct value *const_at(struct jam *j, const struct op *load)
 	int64_t at = 0, k, dim;
 	size_t n;
 	const struct expr *const *idx = op_exprs(load, A_idx, &n);
-	float f;
+	enum dtype dt = t->type->dtype;
 
-	if (load->n_in != 1 || t->type->dtype != DT_F32 ||
+	if (load->n_in != 1 ||
+	    (dt != DT_F32 && dt != DT_I16 && dt != DT_I32) ||
 	    !value_const(t, &data))
 		return NULL;
 	for (size_t i = 0; i < n; i++) {
@@ -231,8 +237,10 @@ static struct value *const_at(struct jam *j, const struct op *load)
 			return NULL;
 		at = at * dim + k;
 	}
-	memcpy(&f, (const char *)data.data + (size_t)at * sizeof(f), sizeof(f));
-	return put_number(j, load->out[0].type, (double)f);
+	union scalar x = scalar_get(dt, data.data, (size_t)at);
+
+	return put_number(j, load->out[0].type,
+			  dt == DT_F32 ? x.d : (double)x.i);
 }
 
 static struct value *load_at(struct jam *j, const struct op *op)

@@ -45,15 +45,27 @@ static bool can_jam(struct jam *j)
 	return jam_possible(j);
 }
 
+static void find_widest(void *arg, struct op *op)
+{
+	unsigned *bits = arg;
+
+	for (unsigned i = 0; i < op->n_out; i++)
+		if (dtype_info[op->out[i].type->dtype].bits > *bits)
+			*bits = dtype_info[op->out[i].type->dtype].bits;
+}
+
+/* A vector holds the widest of the scalars, of which there are many. */
 static void emit_block(struct jam *j)
 {
-	const struct block *body = op_body(j->op);
+	struct block *body = op_body(j->op);
 	const struct expr *iv;
 	struct block *inner;
-	unsigned size = (unsigned)dtype_size(j->op->out[0].type->dtype);
+	unsigned bits = 8;
+
+	block_walk(body, find_widest, &bits);
 	struct op *loop = build_for(&j->b, expr_atom(body->iv[j->lane_dim])->a,
-				    target_lanes(j->ctx->target, size * 8), 1,
-				    0, NULL, &iv);
+				    target_lanes(j->ctx->target, bits), 1, 0,
+				    NULL, &iv);
 
 	clone_iv(&j->cl, body->iv[j->lane_dim], iv);
 	inner = j->b.block;

@@ -86,6 +86,11 @@ int64_t contraction_width(const struct target *target, enum dtype t,
 	return best;
 }
 
+static bool reads_constants(struct op *load)
+{
+	return def_of(load->in[0].val, OP_core_const);
+}
+
 static int64_t choose_width(struct ctx *c, const struct contraction *con)
 {
 	const struct block *out = op_body(con->compute);
@@ -93,7 +98,11 @@ static int64_t choose_width(struct ctx *c, const struct contraction *con)
 	int64_t lanes = target_lanes(c->target, dtype_info[t].bits);
 	int64_t n = const_or(expr_atom(out->iv[con->col])->a, 0);
 	int64_t best = 4 * lanes;
+	const struct dot *dot = contraction_dot(c, con);
 
+	/* A vector of columns has chains of its own. */
+	if (dot && dot->saturates && reads_constants(con->b))
+		return lanes;
 	if (con->rows)
 		return contraction_width(c->target, t, rows_in_line(con), n,
 					 is_cold(c, con));
@@ -122,11 +131,6 @@ static struct value *const_of(struct builder *b, struct op *compute)
 	}
 	arena_free(&tmp);
 	return v;
-}
-
-static bool reads_constants(struct op *load)
-{
-	return def_of(load->in[0].val, OP_core_const);
 }
 
 /* Does one of the fold's own variables (a channel) run along the innermost

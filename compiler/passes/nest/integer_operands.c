@@ -5,8 +5,12 @@
  * what has no instruction for bytes reads 16 bits.  Fusion takes that into the
  * statement that makes the numbers.
  */
+#include <stdlib.h>
+
+#include "ir/layout.h"
 #include "ir/target.h"
 #include "passes/nest/body.h"
+#include "passes/nest/chains.h"
 #include "passes/nest/contraction.h"
 #include "passes/nest/integer.h"
 
@@ -112,70 +116,121 @@ static void convert_factor(const struct integer *t, struct factor *f,
 	op_erase(load);
 }
 
-/* The elements of a constant whose dim of that extent and stride is the
- * innermost one of a sum. */
+/* How the weights of a column and a step of the sum lie in a constant. */
 struct weights {
-	enum dtype dtype;
 	const int8_t *data;
-	int64_t n, extent, stride;
+	bool flip;			/* u8 */
+	int64_t base, col, step[MAX_RANK], extent[MAX_RANK], cols;
+	unsigned n, channel;
 };
 
-static bool read_weights(const struct integer *t, const struct contraction *con,
-			 const struct op *load, struct weights *w)
+static bool find_weights(const struct integer *t, const struct contraction *con,
+			 const struct op *w, struct weights *s)
 {
-	const struct type *type = load->in[0].val->type;
+	struct ctx *c = t->c;
+	const struct block *kb = op_body(t->fold);
 	int at = contraction_channel_variable(con);
-	size_t axis = 0, n_idx;
-	const struct expr *const *idx = op_exprs(load, A_idx, &n_idx);
+	struct cloner cl = { .ctx = c };
+	const struct expr *k, *e;
 	struct blob data;
+	size_t n;
 
-	if (!value_const(load->in[0].val, &data) || at < 0)
+	if (!value_const(w->in[0].val, &data) || at < 0 || !data.size)
 		return false;
-	while (axis < n_idx &&
-	       !expr_uses(idx[axis], expr_atom(op_body(t->fold)->iv[at])))
-		axis++;
-	*w = (struct weights){ type->dtype, data.data, 1, 1, 1 };
-	for (unsigned i = 0; i < type->rank; i++) {
-		int64_t d;
+	for (uint32_t i = 0; i < t->body->n_iv; i++)
+		if (i != con->col)
+			clone_iv(&cl, t->body->iv[i], expr_const(c, 0));
+	e = clone_expr(&cl, layout_offset(c, w->in[0].val,
+					  op_exprs(w, A_idx, &n)));
+	cloner_free(&cl);
+	*s = (struct weights){ .data = data.data, .n = kb->n_iv,
+			       .flip = w->in[0].val->type->dtype == DT_U8,
+			       .channel = (unsigned)at };
+	const struct expr *col = t->body->iv[con->col];
 
-		if (!expr_is_const(type->dim[i], &d))
+	if (!expr_is_const(expr_atom(col)->a, &s->cols) ||
+	    !expr_linear(c, e, expr_atom(col), &k, &e) ||
+	    !expr_is_const(k, &s->col))
+		return false;
+	for (unsigned i = 0; i < s->n; i++)
+		if (!expr_is_const(expr_atom(kb->iv[i])->a, &s->extent[i]) ||
+		    s->extent[i] < 1 ||
+		    !expr_linear(c, e, expr_atom(kb->iv[i]), &k, &e) ||
+		    !expr_is_const(k, &s->step[i]))
 			return false;
-		w->n *= d;
-		if (i == axis)
-			w->extent = d;
-		if (i > axis)
-			w->stride *= d;
-	}
-	return axis < n_idx;
+	return expr_is_const(e, &s->base);
 }
 
-/* How many pairs of neighbours along the sum a saturating instruction could
- * not take. */
-static int64_t count_misfits(const struct weights *w)
+/* The weight of a column in part q of a quad: channels run in order. */
+static int8_t weight_of(const struct weights *s, int64_t col, int64_t k,
+			int64_t q)
 {
-	int flip = w->dtype == DT_U8 ? -128 : 0;
-	int64_t n = 0;
+	int64_t quads = (s->extent[s->channel] + 3) / 4;
+	int64_t channel = k % quads * 4 + q, at = s->base + col * s->col;
 
-	for (int64_t i = 0; i + w->stride < w->n; i++) {
-		int64_t at = i / w->stride % w->extent;
+	k /= quads;
+	for (unsigned i = s->n; i-- > 0;)
+		if (i != s->channel) {
+			at += k % s->extent[i] * s->step[i];
+			k /= s->extent[i];
+		}
+	if (col >= s->cols || channel >= s->extent[s->channel])
+		return 0;
+	int8_t w = s->data[at + channel * s->step[s->channel]];
 
-		if (!(at & 1) && at + 1 < w->extent)
-			n += !dot_pair_fits(w->data[i] ^ flip,
-					    w->data[i + w->stride] ^ flip);
-	}
-	return n;
+	return s->flip ? (int8_t)(w ^ -128) : w;
 }
 
-/* Are these rare enough for most panels, of two vectors, to have none? */
-static bool mostly_fits(const struct integer *t, const struct contraction *con,
-			const struct op *load)
+/* Are the steps from one product to the next known in the row operand? */
+static bool knows_steps(const struct contraction *con)
 {
-	int64_t panel = 2 * target_lanes(t->c->target, 32), cols;
-	struct weights w;
+	const struct block *kb = op_body(con->fold);
+	const struct type *t = con->a->in[0].val->type;
+	int64_t k;
 
-	return read_weights(t, con, load, &w) &&
-	       expr_is_const(expr_atom(t->body->iv[con->col])->a, &cols) &&
-	       count_misfits(&w) * 2 * panel <= cols;
+	for (uint32_t i = 0; i < kb->n_iv; i++)
+		if (con->window >> i & 1 &&
+		    !expr_is(expr_atom(kb->iv[i])->a, 1))
+			for (unsigned d = 1; d < t->rank; d++)
+				if (!expr_is_const(t->dim[d], &k))
+					return false;
+	return true;
+}
+
+/*
+ * Are the chains that an instruction which saturates needs for the weights
+ * cheaper than the other one?  The first panel and one in the middle stand for
+ * all.
+ */
+static bool chains_pay(const struct integer *t, const struct contraction *con,
+		       const struct op *w, const struct dot *other)
+{
+	unsigned cols = target_lanes(t->c->target, 32);
+	int64_t n = 1, cost = 0, panels;
+	struct weights s;
+
+	if (cols > MAX_CHAIN_COLS || !knows_steps(con) ||
+	    !find_weights(t, con, w, &s))
+		return false;
+	for (unsigned i = 0; i < s.n; i++)
+		n *= i == s.channel ? (s.extent[i] + 3) / 4 : s.extent[i];
+	panels = (s.cols + cols - 1) / cols;
+	int8_t *quads = xrealloc(NULL, (size_t)n * cols * 4, 1);
+
+	for (int64_t part = 0; part < 2; part++) {
+		int64_t col = part * (panels / 2) * cols;
+		struct chains ch;
+
+		for (int64_t i = 0; i < n * cols * 4; i++)
+			quads[i] = weight_of(&s, col + i / 4 % cols,
+					     i / 4 / cols, i % 4);
+		chains_pack(quads, (size_t)n,
+			    (size_t)(s.extent[s.channel] + 3) / 4, cols, &ch);
+		cost += chains_cost(&ch);
+		chains_free(&ch);
+	}
+	free(quads);
+	return cost * other->group < 2 * n * 4 * other->steps;
 }
 
 /* The instruction for these weights. */
@@ -187,7 +242,7 @@ static const struct dot *choose_dot(const struct integer *t,
 
 	return dot[0]->saturates && dot[1] &&
 			       !(contraction_match(t->c, t->compute, &con) &&
-				 mostly_fits(t, &con, w))
+				 chains_pay(t, &con, w, dot[1]))
 		       ? dot[1]
 		       : dot[0];
 }

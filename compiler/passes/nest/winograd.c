@@ -19,6 +19,9 @@
  * window's sum follows the last one; guards of the row operand (padding) become
  * guards of the first statement's loads.
  *
+ * Of integers v and u are in 16 bits and z in 32, and f takes the exact sum;
+ * winograd_exact.c says when that is possible.
+ *
  * All three may be computed in strips of some lines of tiles, so that v and z
  * stay in cache (`strip`).  Where a window of x holds an infinity or a NaN, all
  * outputs of its tile may be NaN.
@@ -75,13 +78,14 @@ static bool guards_match(struct ctx *c, const struct windows *wn)
 {
 	const struct block *out = op_body(wn->con.compute);
 	const struct block *kb = op_body(wn->con.fold);
-	struct op *other = def_of(op_in(wn->con.a, 1), OP_arith_const);
 	const struct expr *x, *y, *rest;
+	union scalar other;
 	size_t n;
 	const struct expr *const *g = op_exprs(wn->con.a, A_guard, &n);
 
 	if (wn->con.a->n_in > 2 ||
-	    (n && (!other || op_attr(other, A_value)->f != 0)))
+	    (n && (!scalar_const(wn->con.a->in[1].val, &other) ||
+		   (!wn->dot && other.d != 0))))
 		return false;
 	for (size_t i = 0; i < n; i++)
 		for (unsigned d = 0; d < 2; d++)
@@ -140,6 +144,24 @@ static bool find_windows(struct ctx *c, struct windows *wn)
 	return true;
 }
 
+/* Sums of floats; of integers that pairs of i16 can be made of. */
+static bool types_match(struct ctx *c, struct windows *wn)
+{
+	const struct contraction *con = &wn->con;
+	enum dtype t = con->b->out[0].type->dtype;
+
+	wn->dot = NULL;
+	wn->elem = wn->sum = con->fold->out[0].type->dtype;
+	if (wn->sum == DT_F32)
+		return con->a->out[0].type->dtype == DT_F32 &&
+		       (t == DT_F32 || dtype_is_half(t));
+	wn->elem = DT_I16;
+	wn->dot = target_dot(c->target, wn->elem, wn->elem);
+	return wn->sum == DT_I32 && wn->dot && wn->dot->group > 1 &&
+	       (t == DT_U8 || t == DT_I8) &&
+	       winograd_row_range(con, &wn->rows);
+}
+
 static bool windows_match(struct ctx *c, struct op *op, struct windows *wn)
 {
 	if (!contraction_match(c, op, &wn->con))
@@ -147,11 +169,7 @@ static bool windows_match(struct ctx *c, struct op *op, struct windows *wn)
 	const struct block *out = op_body(op), *kb = op_body(wn->con.fold);
 	const struct contraction *con = &wn->con;
 
-	if (con->fold->out[0].type->dtype != DT_F32 ||
-	    con->a->out[0].type->dtype != DT_F32 ||
-	    (con->b->out[0].type->dtype != DT_F32 &&
-	     !dtype_is_half(con->b->out[0].type->dtype)) || con->batch ||
-	    op_has(op, A_idx) ||
+	if (!types_match(c, wn) || con->batch || op_has(op, A_idx) ||
 	    con->cols != 1u << con->col || kb->n_iv != 3 ||
 	    op_has(op, A_panel) || !def_of(con->b->in[0].val, OP_core_const) ||
 	    !find_windows(c, wn))
@@ -165,7 +183,9 @@ static bool windows_match(struct ctx *c, struct op *op, struct windows *wn)
 	return expr_is_const(expr_atom(kb->iv[wn->channel])->a, &wn->c_in) &&
 	       expr_is_const(expr_atom(out->iv[con->col])->a, &wn->c_out) &&
 	       wn->c_in > 0 && wn->c_out > 0 && wn->size[0] > 0 &&
-	       wn->size[1] > 0 && guards_match(c, wn) && weight_steps(c, wn);
+	       wn->size[1] > 0 &&
+	       (!wn->dot || wn->c_in % wn->dot->group == 0) &&
+	       guards_match(c, wn) && weight_steps(c, wn);
 }
 
 /* ---- sums of products with constant matrices ------------------------ */
@@ -204,18 +224,24 @@ static struct value *sum(struct lower *lo, struct sums *s, unsigned i)
 	return x;
 }
 
-static struct value *matrix(struct lower *lo, unsigned rows, unsigned cols,
+static struct value *matrix(struct lower *lo, enum dtype t, unsigned rows,
+			    unsigned cols,
 			    const double m[MAX_TAPS][MAX_TAPS])
 {
 	struct ctx *c = lo->b.ctx;
 	const struct expr *dim[] = { expr_const(c, rows), expr_const(c, cols) };
-	size_t size = rows * cols * sizeof(float);
-	float *data = arena_alloc(&c->perm, size);
+	size_t size = rows * cols * dtype_size(t);
+	void *data = arena_alloc(&c->perm, size);
 
 	for (unsigned i = 0; i < rows; i++)
-		for (unsigned k = 0; k < cols; k++)
-			data[i * cols + k] = (float)m[i][k];
-	return build_const(&lo->b, type_tensor(c, DT_F32, 2, dim),
+		for (unsigned k = 0; k < cols; k++) {
+			union scalar x = { .i = (int64_t)m[i][k] };
+
+			if (dtype_is_float(t))
+				x.d = m[i][k];
+			scalar_put(t, data, i * cols + k, x);
+		}
+	return build_const(&lo->b, type_tensor(c, t, 2, dim),
 			   (struct blob){ data, size });
 }
 
@@ -282,7 +308,14 @@ static struct value *load_window(struct lower *lo, struct sums *s,
 			g[ng++] = k;
 	}
 	cloner_free(&cl);
-	return nest_load_guarded(lo, s->from, e, ng, g, s->zero);
+
+	union scalar other = { .i = 0 };
+
+	if (wn->con.a->n_in > 1)
+		scalar_const(wn->con.a->in[1].val, &other);
+	return s_cast(lo, wn->elem,
+		      nest_load_guarded(lo, s->from, e, ng, g,
+					s_int(lo, t->dtype, other.i)));
 }
 
 /* Rows of channels as a contraction wants them. */
@@ -301,16 +334,16 @@ static struct value *transform_rows(struct ctx *c, struct windows *wn,
 	const struct expr *ch =
 		expr_atom(op_body(wn->con.fold)->iv[wn->channel])->a;
 	unsigned rank = tile_dims(c, wn, ch, dim);
-	const struct type *t = type_tensor(c, DT_F32, rank, dim);
-	struct sums s = { .mat = { matrix(lo, n, n, wn->f->s),
-				   matrix(lo, n, n, wn->f->r) },
+	const struct type *t = type_tensor(c, wn->elem, rank, dim);
+	struct sums s = { .mat = { matrix(lo, wn->elem, n, n, wn->f->s),
+				   matrix(lo, wn->elem, n, n, wn->f->r) },
 			  .leaf = load_window, .wn = wn,
 			  .from = wn->con.a->in[0].val };
 	struct nest nest = nest_begin(lo, 1, &t);
 	int64_t jam[MAX_RANK];
 	struct value *v;
 
-	s.zero = s_const(lo, DT_F32, 0);
+	s.zero = s_const(lo, wn->elem, 0);
 	s.row[0] = nest.iv[0];
 	s.row[1] = nest.iv[1];
 	s.iv = nest.iv;
@@ -328,27 +361,33 @@ static struct value *multiply(struct ctx *c, struct windows *wn,
 			      struct lower *lo, struct value *v, int64_t width)
 {
 	const struct block *out = op_body(wn->con.compute);
-	const struct expr *dim[MAX_RANK], *at[MAX_RANK], *ku[5];
-	const struct expr *ch =
-		expr_atom(op_body(wn->con.fold)->iv[wn->channel])->a;
+	const struct expr *dim[MAX_RANK], *at[MAX_RANK], *ku[6];
+	int64_t group = wn->dot ? wn->dot->group : 1;
+	const struct expr *ch[] = { expr_const(c, wn->c_in / group),
+				    expr_const(c, group) };
 	const struct expr *w = expr_const(c, width);
 	unsigned rank = tile_dims(
 		c, wn, expr_atom(out->iv[wn->con.col])->a, dim);
-	const struct type *t = type_tensor(c, DT_F32, rank, dim);
+	const struct type *t = type_tensor(c, wn->sum, rank, dim);
 	struct value *u = winograd_weights(&lo->b, wn, width);
 	struct nest nest = nest_begin(lo, 1, &t);
-	struct value *zero = s_const(lo, DT_F32, 0), *x, *y;
-	struct reduce r = nest_reduce_begin(lo, 1, &ch, 1, &zero);
+	struct value *zero = s_const(lo, wn->sum, 0), *x, *y;
+	struct reduce r = nest_reduce_begin(lo, 1 + (group > 1), ch, 1, &zero);
 
 	for (unsigned i = 0; i + 1 < rank; i++)
 		at[i] = nest.iv[i];
 	at[rank - 1] = ku[3] = r.iv[0];
+	if (group > 1) {
+		ku[5] = r.iv[1];
+		at[rank - 1] = expr_add(c, expr_scale(c, r.iv[0], group),
+					r.iv[1]);
+	}
 	ku[0] = nest.iv[0];
 	ku[1] = nest.iv[1];
 	ku[2] = expr_div(c, nest.iv[rank - 1], w);
 	ku[4] = expr_mod(c, nest.iv[rank - 1], w);
-	x = nest_load(lo, v, at);
-	y = nest_load(lo, u, ku);
+	x = s_cast(lo, wn->sum, nest_load(lo, v, at));
+	y = s_cast(lo, wn->sum, nest_load(lo, u, ku));
 	x = s_add(lo, r.acc[0], s_mul(lo, x, y));
 	nest_reduce_end(lo, &r, &x, &x);
 	nest_end(lo, &nest, 1, &x, &x);
@@ -384,8 +423,9 @@ static void transform_back(struct ctx *c, struct windows *wn,
 	struct op *op = wn->con.compute, *fold = wn->con.fold;
 	struct block *out = op_body(op);
 	unsigned m = wn->f->m;
-	struct sums s = { .mat = { matrix(lo, m, m + 2, wn->f->p),
-				   matrix(lo, m + 2, m + 2, wn->f->q) },
+	struct sums s = { .mat = { matrix(lo, wn->sum, m, m + 2, wn->f->p),
+				   matrix(lo, wn->sum, m + 2, m + 2,
+					  wn->f->q) },
 			  .leaf = load_product, .wn = wn, .from = z,
 			  .zero = fold->in[0].val };
 	struct lower in = { .b = { c, out, fold, fold->loc } };
@@ -393,7 +433,11 @@ static void transform_back(struct ctx *c, struct windows *wn,
 
 	for (unsigned d = 0; d < 2; d++)
 		s.row[d] = expr_mod(c, out->iv[wn->row[d]], expr_const(c, m));
-	value_replace(&fold->out[0], sum(&in, &s, 0));
+	struct value *y = sum(&in, &s, 0);
+
+	if (wn->dot)
+		y = winograd_unscaled(&in, wn->f, y);
+	value_replace(&fold->out[0], y);
 	op_erase(fold);
 	for (uint32_t i = 0; i < out->n_iv; i++)
 		jam[i] = i == wn->row[0] || i == wn->row[1] ? m : 1;
@@ -467,7 +511,7 @@ static void rewrite(struct ctx *c, struct windows *wn)
 		contraction_set_layout(c, &wn->con);
 	v = transform_rows(c, wn, &lo);
 	z = multiply(c, wn, &lo, v,
-		     contraction_width(c->target, DT_F32, s.tiles, wn->c_out,
+		     contraction_width(c->target, wn->sum, s.tiles, wn->c_out,
 				       cold));
 	transform_back(c, wn, &lo, z);
 	set_strips(c, v->def, &s, 2);
@@ -486,7 +530,7 @@ static void winograd_block(struct ctx *c, struct block *b, int m,
 		if (op->code != OP_nest_compute || !windows_match(c, op, &wn))
 			continue;
 		wn.f = m < 0 ? winograd_choose(c, &wn, c->fold_bytes)
-			     : winograd_form(m);
+			     : winograd_form(&wn, m);
 		int64_t bytes = wn.f ? winograd_bytes(wn.f, &wn) : INT64_MAX;
 
 		if (bytes > c->fold_bytes)

@@ -8,7 +8,8 @@
 /*
  * Toom and Cook's points 0, +-P, +-Q and infinity.  Rows of B' and columns of
  * A' for +P and -P are sums and differences of the same two halves.  Q = 0 stands
- * for no such pair.
+ * for no such pair.  Of integers each row of G is a multiple of the true one;
+ * the scale divided by that multiple has gone to p.
  */
 #define P2 (P * P)
 #define Q2 (Q * Q)
@@ -25,54 +26,99 @@ static const struct winograd f2 = {
 	.q = { { 1 }, { 0, 1, 1 }, { 0, 1, -1 }, { 0, 0, 0, 1 } },
 	.p = { { 1, 1 }, { 0, 0, P, 1 } },
 };
+
+static const struct winograd f2_integer = {
+	.m = 2,
+	.scale = 2,
+	.r = { { -P2, 0, 1 }, { 0, 0, 1 }, { 0, 1 }, { 0, -P2, 0, 1 } },
+	.s = { { 1 }, { 0, 1, P }, { 0, 1, -P }, { 0, 0, 0, 1 } },
+	.g = { { -1 }, { 1, 1, 1 }, { 1, -1, 1 }, { 0, 0, 1 } },
+	.q = { { 1 }, { 0, 1, 1 }, { 0, 1, -1 }, { 0, 0, 0, 1 } },
+	.p = { { 2, 1 }, { 0, 0, P, 2 } },
+};
 #undef P
+
+/* B' for four points and infinity. */
+#define R4                                                                  \
+	{ { P2 * Q2, 0, -P2 - Q2, 0, 1 },                                   \
+	  { 0, 0, -Q2, 0, 1 },                                              \
+	  { 0, -Q2, 0, 1 },                                                 \
+	  { 0, 0, -P2, 0, 1 },                                              \
+	  { 0, -P2, 0, 1 },                                                 \
+	  { 0, P2 * Q2, 0, -P2 - Q2, 0, 1 } }
+#define S4                                                                  \
+	{ { 1 },                                                            \
+	  { 0, 1, P },                                                      \
+	  { 0, 1, -P },                                                     \
+	  { 0, 0, 0, 1, Q },                                                \
+	  { 0, 0, 0, 1, -Q },                                               \
+	  { 0, 0, 0, 0, 0, 1 } }
+#define Q4                                                                  \
+	{ { 1 },                                                            \
+	  { 0, 1, 1 },                                                      \
+	  { 0, 1, -1 },                                                     \
+	  { 0, 0, 0, 1, 1 },                                                \
+	  { 0, 0, 0, 1, -1 },                                               \
+	  { 0, 0, 0, 0, 0, 1 } }
 
 #define P 0.625
 #define Q 1.5
 static const struct winograd f4 = {
 	.m = 4,
-	.r = { { P2 * Q2, 0, -P2 - Q2, 0, 1 },
-	       { 0, 0, -Q2, 0, 1 },
-	       { 0, -Q2, 0, 1 },
-	       { 0, 0, -P2, 0, 1 },
-	       { 0, -P2, 0, 1 },
-	       { 0, P2 * Q2, 0, -P2 - Q2, 0, 1 } },
-	.s = { { 1 },
-	       { 0, 1, P },
-	       { 0, 1, -P },
-	       { 0, 0, 0, 1, Q },
-	       { 0, 0, 0, 1, -Q },
-	       { 0, 0, 0, 0, 0, 1 } },
+	.r = R4,
+	.s = S4,
 	.g = { { 1 / (P2 * Q2) },
 	       { .5 / (P2 * (P2 - Q2)), .5 / (P * (P2 - Q2)), .5 / (P2 - Q2) },
 	       { .5 / (P2 * (P2 - Q2)), -.5 / (P * (P2 - Q2)), .5 / (P2 - Q2) },
 	       { .5 / (Q2 * (Q2 - P2)), .5 / (Q * (Q2 - P2)), .5 / (Q2 - P2) },
 	       { .5 / (Q2 * (Q2 - P2)), -.5 / (Q * (Q2 - P2)), .5 / (Q2 - P2) },
 	       { 0, 0, 1 } },
-	.q = { { 1 },
-	       { 0, 1, 1 },
-	       { 0, 1, -1 },
-	       { 0, 0, 0, 1, 1 },
-	       { 0, 0, 0, 1, -1 },
-	       { 0, 0, 0, 0, 0, 1 } },
+	.q = Q4,
 	.p = { { 1, 1, 0, 1 },
 	       { 0, 0, P, 0, Q },
 	       { 0, P2, 0, Q2 },
 	       { 0, 0, P *P2, 0, Q *Q2, 1 } },
 };
 
-const struct winograd *winograd_form(int m)
+#undef P
+#undef Q
+
+/* The scale is 24: rows of G are 4, -6, -6, 24, 24 and 1 times the true ones. */
+#define P 1
+#define Q 2
+static const struct winograd f4_integer = {
+	.m = 4,
+	.scale = 24,
+	.r = R4,
+	.s = S4,
+	.g = { { 1 },
+	       { 1, 1, 1 },
+	       { 1, -1, 1 },
+	       { 1, 2, 4 },
+	       { 1, -2, 4 },
+	       { 0, 0, 1 } },
+	.q = Q4,
+	.p = { { 6, -4, 0, 1 },
+	       { 0, 0, -4, 0, 2 },
+	       { 0, -4, 0, 4 },
+	       { 0, 0, -4, 0, 8, 24 } },
+};
+
+const struct winograd *winograd_form(const struct windows *wn, int m)
 {
-	return m == 4 ? &f4 : &f2;
+	const struct winograd *f = m == 4 ? wn->dot ? &f4_integer : &f4
+				   : wn->dot ? &f2_integer : &f2;
+
+	return !wn->dot || winograd_is_exact(f, wn) ? f : NULL;
 }
 
 /* ---- the choice ----------------------------------------------------- */
 
-static int64_t vectors(const struct ctx *c, int64_t channels)
+static double vectors(const struct ctx *c, int64_t channels, enum dtype t)
 {
-	int64_t lanes = target_lanes(c->target, 32);
+	int64_t lanes = target_lanes(c->target, dtype_info[t].bits);
 
-	return (channels + lanes - 1) / lanes;
+	return (double)((channels + lanes - 1) / lanes);
 }
 
 /* Images, where their number is known. */
@@ -90,9 +136,10 @@ static int64_t known_images(const struct windows *wn)
 
 /*
  * Issue slots, two a cycle, of `times` products of that many rows; their
- * weights come from memory.
+ * weights, of such a type, come from memory.
  */
 static double product_cost(struct ctx *c, const struct windows *wn,
+			   const struct dot *dot, enum dtype weights,
 			   double times, int64_t rows)
 {
 	const struct isa *isa = c->target->isa;
@@ -106,7 +153,10 @@ static double product_cost(struct ctx *c, const struct windows *wn,
 		       (double)((wn->c_out + width - 1) / width);
 		best = best > 0 && best < cost ? best : cost;
 	}
-	cost = (double)wn->c_out * sizeof(float) * 2 / isa->dram_bytes_cycle;
+	if (dot)
+		best *= (double)dot->steps / dot->group;
+	cost = (double)wn->c_out * (double)dtype_size(weights) * 2 /
+	       isa->dram_bytes_cycle;
 	best = best > cost ? best : cost;
 	return best * times * (double)wn->c_in;
 }
@@ -123,34 +173,37 @@ static double winograd_cost(struct ctx *c, const struct windows *wn,
 	int64_t tiles = known_images(wn) * ((wn->size[0] + m - 1) / m) *
 			((wn->size[1] + m - 1) / m);
 
-	return product_cost(c, wn, (double)n2, tiles) +
+	return product_cost(c, wn, wn->dot, wn->elem, (double)n2, tiles) +
 	       (double)tiles * (double)n2 *
-		       (double)(IN * vectors(c, wn->c_in) +
-				OUT * vectors(c, wn->c_out)) +
+		       (IN * vectors(c, wn->c_in, wn->elem) +
+			OUT * vectors(c, wn->c_out, wn->sum)) +
 	       LAUNCH;
 }
 
 const struct winograd *winograd_choose(struct ctx *c, const struct windows *wn,
 				       int64_t most_bytes)
 {
-	static const struct winograd *const form[] = { &f4, &f2 };
+	static const int form[] = { 4, 2 };
 	int64_t lanes = target_lanes(c->target, 32);
 	const struct winograd *best = NULL;
 
 	if (wn->size[0] > 1 << 20 || wn->size[1] > 1 << 20 ||
 	    wn->c_in < lanes || wn->c_out < lanes)
 		return NULL;
+	const struct dot *dot = contraction_dot(c, &wn->con);
+	enum dtype weights = dot ? dot->panel : wn->elem;
 	/* An estimate must promise something. */
-	double least = 0.9 * product_cost(c, wn, 9,
+	double least = 0.9 * product_cost(c, wn, dot, weights, 9,
 					  known_images(wn) * wn->size[0] *
 						  wn->size[1]);
 
 	for (unsigned i = 0; i < ARRAY_SIZE(form); i++) {
-		double cost = winograd_cost(c, wn, form[i]);
+		const struct winograd *f = winograd_form(wn, form[i]);
+		double cost = f ? winograd_cost(c, wn, f) : least;
 
-		if (cost < least && winograd_bytes(form[i], wn) <= most_bytes) {
+		if (cost < least && winograd_bytes(f, wn) <= most_bytes) {
 			least = cost;
-			best = form[i];
+			best = f;
 		}
 	}
 	return best;
@@ -164,7 +217,9 @@ int64_t winograd_tiles(const struct ctx *c, const struct windows *wn)
 {
 	enum { LEAST_TILES = 48 };
 	int64_t n = wn->f->m + 2;
-	int64_t bytes = n * n * (wn->c_in + wn->c_out) * (int64_t)sizeof(float);
+	int64_t bytes = n * n *
+			(wn->c_in * (int64_t)dtype_size(wn->elem) +
+			 wn->c_out * (int64_t)dtype_size(wn->sum));
 	int64_t tiles = c->target->isa->l2_bytes / 4 * 3 / bytes;
 
 	return tiles < LEAST_TILES ? LEAST_TILES : tiles;
@@ -201,31 +256,31 @@ int64_t winograd_bytes(const struct winograd *f, const struct windows *wn)
 	int64_t n = f->m + 2, k;
 
 	if (__builtin_mul_overflow(wn->c_in, wn->c_out, &k) ||
-	    __builtin_mul_overflow(k, n * n * (int64_t)sizeof(float), &k))
+	    __builtin_mul_overflow(k, n * n * (int64_t)dtype_size(wn->elem),
+				   &k))
 		return INT64_MAX;
 	return k;
 }
 
-/* u = G w G' for one pair of channels, at a distance of `plane`. */
-static void transform(const struct winograd *f, double w[3][3], float *u,
-		      size_t plane)
+/* u = G w G' for one pair of channels. */
+static void transform(const struct winograd *f, double w[3][3],
+		      double u[MAX_TAPS][MAX_TAPS])
 {
 	unsigned n = f->m + 2;
-	double t[MAX_TAPS][3];
+	double t[3];
 
-	for (unsigned a = 0; a < n; a++)
+	for (unsigned a = 0; a < n; a++) {
 		for (unsigned q = 0; q < 3; q++)
-			t[a][q] = f->g[a][0] * w[0][q] + f->g[a][1] * w[1][q] +
-				  f->g[a][2] * w[2][q];
-	for (unsigned a = 0; a < n; a++)
-		for (unsigned b = 0; b < n; b++, u += plane)
-			*u = (float)(t[a][0] * f->g[b][0] +
-				     t[a][1] * f->g[b][1] +
-				     t[a][2] * f->g[b][2]);
+			t[q] = f->g[a][0] * w[0][q] + f->g[a][1] * w[1][q] +
+			       f->g[a][2] * w[2][q];
+		for (unsigned b = 0; b < n; b++)
+			u[a][b] = t[0] * f->g[b][0] + t[1] * f->g[b][1] +
+				  t[2] * f->g[b][2];
+	}
 }
 
-static void weight_at(const struct windows *wn, const char *data, int64_t ci,
-		      int64_t co, double w[3][3])
+void winograd_taps(const struct windows *wn, const char *data, int64_t ci,
+		   int64_t co, double w[3][3])
 {
 	int64_t at = wn->base + co * wn->step[0] + ci * wn->step[1];
 	enum dtype t = wn->con.b->out[0].type->dtype;
@@ -233,8 +288,9 @@ static void weight_at(const struct windows *wn, const char *data, int64_t ci,
 	for (int y = 0; y < 3; y++)
 		for (int x = 0; x < 3; x++) {
 			int64_t i = at + y * wn->step[2] + x * wn->step[3];
+			union scalar k = scalar_get(t, data, (size_t)i);
 
-			w[y][x] = scalar_get(t, data, (size_t)i).d;
+			w[y][x] = wn->dot ? (double)k.i : k.d;
 		}
 }
 
@@ -243,28 +299,39 @@ struct value *winograd_weights(struct builder *b, const struct windows *wn,
 {
 	struct ctx *c = b->ctx;
 	int64_t n = wn->f->m + 2, panels = (wn->c_out + width - 1) / width;
+	int64_t group = wn->dot ? wn->dot->group : 1;
 	const struct expr *dim[] = { expr_const(c, n), expr_const(c, n),
 				     expr_const(c, panels),
-				     expr_const(c, wn->c_in),
-				     expr_const(c, width) };
+				     expr_const(c, wn->c_in / group),
+				     expr_const(c, width),
+				     expr_const(c, group) };
 	size_t plane = (size_t)(panels * wn->c_in * width);
-	size_t size = (size_t)(n * n) * plane * sizeof(float);
-	float *u = arena_alloc(&c->perm, size);
+	size_t size = (size_t)(n * n) * plane * dtype_size(wn->elem);
+	void *data = arena_alloc(&c->perm, size);
+	float *f32 = data;
+	int16_t *i16 = data;
 	struct blob from;
-	double w[3][3];
+	double w[3][3], u[MAX_TAPS][MAX_TAPS];
 
 	/* Columns beyond the last one stay 0. */
 	if (wn->c_out % width)
-		memset(u, 0, size);
+		memset(data, 0, size);
 	value_const(wn->con.b->in[0].val, &from);
 	for (int64_t co = 0; co < wn->c_out; co++)
 		for (int64_t ci = 0; ci < wn->c_in; ci++) {
-			weight_at(wn, from.data, ci, co, w);
-			transform(wn->f, w,
-				  u + (co / width * wn->c_in + ci) * width +
-					  co % width,
-				  plane);
+			size_t at = (size_t)(((co / width * wn->c_in + ci) /
+						      group * width +
+					      co % width) * group +
+					     ci % group);
+
+			winograd_taps(wn, from.data, ci, co, w);
+			transform(wn->f, w, u);
+			for (int64_t k = 0; k < n * n; k++, at += plane)
+				if (wn->dot)
+					i16[at] = (int16_t)u[k / n][k % n];
+				else
+					f32[at] = (float)u[k / n][k % n];
 		}
-	return build_const(b, type_tensor(c, DT_F32, 5, dim),
-			   (struct blob){ u, size });
+	return build_const(b, type_tensor(c, wn->elem, group > 1 ? 6 : 5, dim),
+			   (struct blob){ data, size });
 }

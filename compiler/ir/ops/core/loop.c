@@ -66,6 +66,9 @@ OP(mem_store, .level = LEVEL_LOOP, .impure = true,
  * (P - Z) * S, of which S and Z have one for each column and block of steps;
  * it is rounded to a half float where `round` names one.
  * A group are then the numbers in a lane of 32 bits of P.
+ *
+ * With `chains` the third operand has the numbers of P in another order; see
+ * pass chain.
  */
 OP(kern_contract, .level = LEVEL_LOOP, .impure = true,
 	.attr = {
@@ -77,6 +80,7 @@ OP(kern_contract, .level = LEVEL_LOOP, .impure = true,
 		ATTR(mr, AT_INT),
 		ATTR(nr, AT_INT),
 		ATTR(group, AT_INT, .i = 1),
+		ATTR(chains, AT_INT),
 	});
 
 /*
