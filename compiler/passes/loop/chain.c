@@ -6,9 +6,9 @@
  * ->
  *	kern.contract(%a, %p, %chains) {group = 4, chains = 1}
  *
- * %chains has the weights of %p in the order of passes/nest/chains.h and, as
- * a chain may hold quads from anywhere in the sum, where in %a each is.  Its bytes are,
- * in the machine's order:
+ * %chains has the weights of %p in the order of passes/nest/chains.h and, as a
+ * chain may hold quads from anywhere in the sum, where in %a each is.  Its
+ * bytes are, in the machine's order:
  *
  *	struct { i32 offsets, quads, n[3], unused[3]; } panel[];
  *	i32 offset[];			in %a, from the first element

@@ -4,10 +4,10 @@
  *
  * Their points are 0, +-1, +-2 and infinity, so that B' has integers only; the
  * rows of G are multiplied until theirs are, too, and A' makes up for that.  v
- * and u have to fit 16 bits.  All that follows is modulo 2^32 and comes to s * y
- * for a scale s = 2^k * odd.  A product with the inverse of the odd factor makes
- * that 2^k * y, and a shift y, if |y| < 2^(31-k), which the weights and the range
- * of the rows tell.
+ * and u have to fit 16 bits.  All that follows is modulo 2^32 and comes to
+ * s * y for a scale s = 2^k * odd.  A product with the inverse of the odd
+ * factor makes that 2^k * y, and a shift y, if |y| < 2^(31-k), which the
+ * weights and the range of the rows tell.
  */
 #include "passes/nest/winograd.h"
 

@@ -7,8 +7,8 @@
 
 /*
  * Toom and Cook's points 0, +-P, +-Q and infinity.  Rows of B' and columns of
- * A' for +P and -P are sums and differences of the same two halves.  Q = 0 stands
- * for no such pair.  Of integers each row of G is a multiple of the true one;
+ * A' for +P and -P are sums and differences of the same two halves.  Q = 0
+ * stands for no such pair.  Of integers each row of G is a multiple of the true one;
  * the scale divided by that multiple has gone to p.
  */
 #define P2 (P * P)
@@ -83,7 +83,8 @@ static const struct winograd f4 = {
 #undef P
 #undef Q
 
-/* The scale is 24: rows of G are 4, -6, -6, 24, 24 and 1 times the true ones. */
+/* The scale is 24: rows of G are 4, -6, -6, 24, 24 and 1 times the true
+ * ones. */
 #define P 1
 #define Q 2
 static const struct winograd f4_integer = {
