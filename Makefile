@@ -97,9 +97,9 @@ $(GEN)/onnx.pb-c.h $(GEN)/onnx.pb-c.c &: $(ONNX_PROTO)
 
 # The prelude of CUDA kernels as numbers.
 PRELUDE := compiler/codegen/ptx/prelude
-$(GEN)/prelude.inc: $(PRELUDE).cuh
+$(GEN)/prelude.inc: compiler/codegen/ptx/intrinsics.cuh $(PRELUDE).cuh
 	@mkdir -p $(@D)
-	$(Q)od -An -v -tu1 $< | sed 's/[0-9][0-9]*/&,/g' >$@
+	$(Q)cat $^ | od -An -v -tu1 | sed 's/[0-9][0-9]*/&,/g' >$@
 $(B)/$(PRELUDE).o: $(GEN)/prelude.inc
 
 $(B)/gen/onnx.pb-c.o: $(GEN)/onnx.pb-c.c
@@ -129,7 +129,7 @@ check check-full: setup
 check-unit check-lit check-layers check-onnx check-models check-hostile \
 check-objects check-driver check-symbolic check-passes check-random \
 check-small check-quant check-integer check-exported check-aarch64 \
-check-shape check-accuracy check-gpu: all
+check-shape check-accuracy check-gpu check-twin: all
 	$(Q)MAKE=$(MAKE) tests/run $(@:check-%=%)
 
 -include runtime/rules.mk tests/math/rules.mk tests/gpu/emulator/rules.mk

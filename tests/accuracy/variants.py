@@ -9,7 +9,7 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 
-ABI = 2         # DLRT_ABI_VERSION that the structures below are of
+ABI = 3         # DLRT_ABI_VERSION that the structures below are of
 
 
 class Tensor(ctypes.Structure):
@@ -28,7 +28,8 @@ class Call(ctypes.Structure):
                 ("workspace_bytes", ctypes.c_size_t),
                 ("output_bytes", ctypes.c_void_p),
                 ("out_dims", ctypes.c_void_p),
-                ("pool", ctypes.c_void_p), ("weights", ctypes.c_void_p)]
+                ("pool", ctypes.c_void_p), ("weights", ctypes.c_void_p),
+                ("device", ctypes.c_void_p)]
 
 
 class Table(ctypes.Structure):
@@ -46,7 +47,8 @@ class Table(ctypes.Structure):
                 ("workspace", ctypes.CFUNCTYPE(
                     ctypes.c_size_t, ctypes.POINTER(ctypes.c_int64))),
                 ("invoke", ctypes.CFUNCTYPE(
-                    ctypes.c_int32, ctypes.POINTER(Call)))]
+                    ctypes.c_int32, ctypes.POINTER(Call))),
+                ("gpu", ctypes.c_void_p)]
 
 
 class Failed(Exception):

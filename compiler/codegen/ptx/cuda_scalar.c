@@ -2,7 +2,7 @@
 /*
  * Scalars as CUDA C++, with the meaning that docs/ir.md gives them: integers
  * wrap, floats round once, what C leaves undefined is spelled out.  Names that
- * begin with dl_ are those of prelude.cuh.
+ * begin with dl_ are those of intrinsics.cuh and prelude.cuh.
  */
 #include <inttypes.h>
 #include <math.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* prelude.cuh as a string. */
+/* intrinsics.cuh and prelude.cuh as one string. */
 #include "codegen/ptx/cu.h"
 
 const char gpu_prelude[] = {

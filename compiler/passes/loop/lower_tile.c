@@ -30,6 +30,7 @@
 
 enum {
 	UNKNOWN = 128,		/* an extent that is a symbol */
+	BATCH = 8,		/* such a one around the tiles */
 	MIN_SIDE = 12,		/* rows and columns that are worth a tile */
 	MIN_SUM = 8,
 };
@@ -264,7 +265,7 @@ static int64_t tiles(const struct gemm *t, int64_t mr, int64_t nr)
 
 	for (unsigned i = 0; i < body->n_iv; i++)
 		if (!(t->tiled >> i & 1))
-			n = work_times(n, extent_or(body->iv[i], 1));
+			n = work_times(n, extent_or(body->iv[i], BATCH));
 	return n;
 }
 

@@ -280,6 +280,9 @@ void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* launch.c: a kernel over its grid; the driver's status. */
 int launch_run(const struct func *f, const uint32_t grid[3],
 	       const uint32_t dim[3], uint32_t dyn_shared, const void *params);
+/* twin.c: the same by a library. */
+int twin_run(const char *file, const struct func *f, const uint32_t grid[3],
+	     const uint32_t dim[3], uint32_t dyn_shared, const void *params);
 
 /* warp.c */
 void warp_start(struct warp *w, const struct func *f, uint32_t lanes);

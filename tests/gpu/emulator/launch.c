@@ -298,8 +298,11 @@ int launch_run(const struct func *f, const uint32_t grid[3],
 	volatile uint64_t n = (uint64_t)grid[0] * grid[1] * grid[2];
 	struct block *blk = &la.blk;
 	double start = seconds();
+	const char *twin = emu_env("DLCC_EMU_TWIN", "");
 	uint64_t first;
 
+	if (*twin)
+		return twin_run(twin, f, grid, dim, dyn_shared, params);
 	memcpy(la.grid, grid, sizeof(la.grid));
 	/* Kernels that take one point after the other take fewer blocks. */
 	if (most && n > most && grid[1] * grid[2] == 1)

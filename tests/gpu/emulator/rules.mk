@@ -19,7 +19,7 @@ $(EMU_OBJ): $(B)/%.o: %.c
 $(EMU_LIB): $(EMU_OBJ)
 	$(SAY) "LD      $@"
 	$(Q)$(CC) -shared -Wl,-soname,libcuda.so.1 -Wl,-z,defs -o $@ $^ \
-		-lpthread -lm
+		-lpthread -lm -ldl
 
 emulator: $(EMU_LIB)
 

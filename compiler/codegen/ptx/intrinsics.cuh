@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+// What kernels need of the machine: an instruction each, from the PTX ISA
+// manual.  What is C++ alone is in prelude.cuh, which comes behind this in the
+// text that dlcc prints, so that tests/gpu/twin/twin.h can take this one's
+// place.  Nothing is included: NVRTC knows the types and functions.
+typedef signed char i8;
+typedef unsigned char u8;
+typedef short i16;
+typedef unsigned short u16;
+typedef int i32;
+typedef unsigned int u32;
+typedef long long i64;
+typedef unsigned long long u64;
+
+#define DL_FN __device__ __forceinline__
+#define DL_SHARED(type, name, n) __shared__ type name[n]
+extern __shared__ __align__(1024) u8 dl_dynamic[];
+#define DL_SHARED_ALIGNED(type, name, n) __shared__ __align__(16) type name[n]
+
+// Copies on the side, and more forms of mma.
+#define DL_SM80 (__CUDA_ARCH__ >= 800)
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+#define DL_WGMMA 1
+#else
+#define DL_WGMMA 0
+#endif
+
+// ---- threads ---------------------------------------------------------
+
+DL_FN int dl_thread() { return (int)threadIdx.x; }
+DL_FN int dl_block() { return (int)blockIdx.x; }
+DL_FN int dl_blocks() { return (int)gridDim.x; }
+DL_FN void dl_barrier() { __syncthreads(); }
+
+// All 32 lanes of a warp come here together.
+DL_FN i32 dl_shuffle_xor(i32 x, int lanes)
+{
+	return __shfl_xor_sync(0xffffffffu, x, lanes);
+}
+DL_FN u32 dl_shuffle_xor(u32 x, int lanes)
+{
+	return __shfl_xor_sync(0xffffffffu, x, lanes);
+}
+DL_FN i64 dl_shuffle_xor(i64 x, int lanes)
+{
+	return __shfl_xor_sync(0xffffffffu, x, lanes);
+}
+DL_FN u64 dl_shuffle_xor(u64 x, int lanes)
+{
+	return __shfl_xor_sync(0xffffffffu, x, lanes);
+}
+DL_FN float dl_shuffle_xor(float x, int lanes)
+{
+	return __shfl_xor_sync(0xffffffffu, x, lanes);
+}
+DL_FN double dl_shuffle_xor(double x, int lanes)
+{
+	return __shfl_xor_sync(0xffffffffu, x, lanes);
+}
+
+// The largest status stays, whatever the order of the threads.
+DL_FN void dl_raise(u32 *status, u32 code) { atomicMax(status, code); }
+
+// ---- floats ----------------------------------------------------------
+
+DL_FN float dl_f32(u32 bits) { return __uint_as_float(bits); }
+DL_FN double dl_f64(u64 bits) { return __longlong_as_double((i64)bits); }
+DL_FN u32 dl_bits(float x) { return __float_as_uint(x); }
+
+DL_FN float dl_f16_value(u16 bits)
+{
+	float x;
+
+	asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
+	return x;
+}
+DL_FN u16 dl_f16_bits(float x)
+{
+	u16 bits;
+
+	asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+	return bits;
+}
+#if DL_SM80
+DL_FN float dl_tf32(float x)
+{
+	u32 bits;
+
+	asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+	return __uint_as_float(bits);
+}
+#endif
+
+// ---- tensor cores ----------------------------------------------------
+
+DL_FN u32 dl_shared_address(const void *p)
+{
+	return (u32)__cvta_generic_to_shared(p);
+}
+// Matrices of 8 rows by 4 words in shared memory: eight lanes in a row point
+// to the rows of each, lane l gets word l % 4 of row l / 4.
+DL_FN void dl_matrices(u32 (&x)[4], const u32 *row)
+{
+	asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 "
+		     "{%0, %1, %2, %3}, [%4];"
+		     : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
+		     : "r"(dl_shared_address(row)) : "memory");
+}
+DL_FN void dl_matrices(u32 (&x)[2], const u32 *row)
+{
+	asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 "
+		     "{%0, %1}, [%2];" : "=r"(x[0]), "=r"(x[1])
+		     : "r"(dl_shared_address(row)) : "memory");
+}
+
+// d += a * b, the sums in f32 ("f") or i32 ("r").
+#define DL_MMA(name, shape, d_type, types, reg) \
+	DL_FN void dl_mma_##name(d_type (&d)[4], const u32 (&a)[4], \
+				 const u32 (&b)[2]) \
+	{ \
+		asm("mma.sync.aligned." shape ".row.col." types " " \
+		    "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, " \
+		    "{%0, %1, %2, %3};" \
+		    : "+" reg(d[0]), "+" reg(d[1]), "+" reg(d[2]), \
+		      "+" reg(d[3]) \
+		    : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), \
+		      "r"(b[1])); \
+	}
+#if DL_SM80
+DL_MMA(f16, "m16n8k16", float, "f32.f16.f16.f32", "f")
+DL_MMA(bf16, "m16n8k16", float, "f32.bf16.bf16.f32", "f")
+DL_MMA(tf32, "m16n8k8", float, "f32.tf32.tf32.f32", "f")
+DL_MMA(i8_i8, "m16n8k32", i32, "s32.s8.s8.s32", "r")
+DL_MMA(i8_u8, "m16n8k32", i32, "s32.s8.u8.s32", "r")
+DL_MMA(u8_i8, "m16n8k32", i32, "s32.u8.s8.s32", "r")
+DL_MMA(u8_u8, "m16n8k32", i32, "s32.u8.u8.s32", "r")
+
+// 16 bytes to shared memory, or zeros, while the thread goes on.
+DL_FN void dl_copy16(void *to, const void *from, bool there)
+{
+	const u32 at = dl_shared_address(to);
+
+	asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+		     :: "r"(at), "l"(from), "r"(there ? 16 : 0) : "memory");
+}
+DL_FN void dl_copy_commit()
+{
+	asm volatile("cp.async.commit_group;" ::: "memory");
+}
+// Until all but the last N groups are there.
+template <int N> DL_FN void dl_copy_wait()
+{
+	asm volatile("cp.async.wait_group %0;" :: "n"(N) : "memory");
+}
+#else
+// Two steps of m16n8k8, which take the halves of the fragments.
+DL_FN void dl_mma_f16(float (&d)[4], const u32 (&a)[4], const u32 (&b)[2])
+{
+	for (int i = 0; i < 2; i++)
+		asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 "
+		    "{%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+		    : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+		    : "r"(a[2 * i]), "r"(a[2 * i + 1]), "r"(b[i]));
+}
+#endif
+
+// ---- tensor cores of sm_90a ------------------------------------------
+
+#if DL_WGMMA
+DL_FN void dl_wgmma_fence()
+{
+	asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
+DL_FN void dl_wgmma_commit()
+{
+	asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+DL_FN void dl_wgmma_wait()
+{
+	asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+}
+// What this thread wrote to shared memory can be read by wgmma.
+DL_FN void dl_proxy_fence()
+{
+	asm volatile("fence.proxy.async;" ::: "memory");
+}
+
+#define DL_REG4(d, c, i) c(d[i][0]), c(d[i][1]), c(d[i][2]), c(d[i][3])
+#define DL_REG32(d, c) \
+	DL_REG4(d, c, 0), DL_REG4(d, c, 1), DL_REG4(d, c, 2), \
+	DL_REG4(d, c, 3), DL_REG4(d, c, 4), DL_REG4(d, c, 5), \
+	DL_REG4(d, c, 6), DL_REG4(d, c, 7)
+#define DL_REG64(d, c) DL_REG32(d, c), \
+	DL_REG4(d, c, 8), DL_REG4(d, c, 9), DL_REG4(d, c, 10), \
+	DL_REG4(d, c, 11), DL_REG4(d, c, 12), DL_REG4(d, c, 13), \
+	DL_REG4(d, c, 14), DL_REG4(d, c, 15)
+#define DL_LIST32 \
+	"%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, " \
+	"%15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, " \
+	"%28, %29, %30, %31"
+#define DL_LIST64 DL_LIST32 ", " \
+	"%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, " \
+	"%45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, " \
+	"%58, %59, %60, %61, %62, %63"
+#define DL_F(x) "+f"(x)
+#define DL_R(x) "+r"(x)
+// `end` are the scales and, of half floats, that no operand is transposed.
+#define DL_WGMMA_FN(name, type, k, types, c, end) \
+	DL_FN void dl_wgmma_##name(type (&d)[8][4], u64 a, u64 b) \
+	{ \
+		asm volatile("wgmma.mma_async.sync.aligned.m64n64" k "." \
+			     types " {" DL_LIST32 "}, %32, %33, " end ";" \
+			     : DL_REG32(d, c) : "l"(a), "l"(b)); \
+	} \
+	DL_FN void dl_wgmma_##name(type (&d)[16][4], u64 a, u64 b) \
+	{ \
+		asm volatile("wgmma.mma_async.sync.aligned.m64n128" k "." \
+			     types " {" DL_LIST64 "}, %64, %65, " end ";" \
+			     : DL_REG64(d, c) : "l"(a), "l"(b)); \
+	}
+DL_WGMMA_FN(f16, float, "k16", "f32.f16.f16", DL_F, "1, 1, 1, 0, 0")
+DL_WGMMA_FN(bf16, float, "k16", "f32.bf16.bf16", DL_F, "1, 1, 1, 0, 0")
+DL_WGMMA_FN(i8_i8, i32, "k32", "s32.s8.s8", DL_R, "1")
+DL_WGMMA_FN(i8_u8, i32, "k32", "s32.s8.u8", DL_R, "1")
+DL_WGMMA_FN(u8_i8, i32, "k32", "s32.u8.s8", DL_R, "1")
+DL_WGMMA_FN(u8_u8, i32, "k32", "s32.u8.u8", DL_R, "1")
+#else
+DL_FN void dl_proxy_fence() {}
+#endif
