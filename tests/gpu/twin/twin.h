@@ -26,7 +26,7 @@ struct alignas(16) uint4 {
 };
 
 #define __global__
-#define __launch_bounds__(n)
+#define __launch_bounds__(...)
 #define __align__(n) __attribute__((aligned(n)))
 
 #define DL_FN static inline __attribute__((always_inline))
