@@ -44,6 +44,7 @@ struct dlrt_gpu {
 	struct graph graph[MAX_GRAPHS];
 	uint64_t n_calls;
 	size_t late_bytes;	/* of workspace for sizes of the run */
+	bool busy;		/* what was started on stream may still run */
 	bool capturing, eager;	/* eager: the model reads what it computed */
 	int error;		/* of the driver, the first in this call */
 	const char *doing;

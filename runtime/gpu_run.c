@@ -204,6 +204,17 @@ static int32_t start(struct dlrt_gpu *g, const struct dlrt_call *call)
 	return 0;
 }
 
+/* All calls use the same memory: one on another stream waits for the last. */
+static void enter(struct dlrt_gpu *g, cu_stream stream)
+{
+	g->n_calls++;
+	gpu_ok(g, g->d.push(g->context), "entering the GPU's context");
+	if (g->busy && g->stream != stream && !g->error)
+		gpu_ok(g, g->d.synchronize(g->stream), "running the model");
+	g->stream = stream;
+	g->busy = true;
+}
+
 /* ---- sizes ---------------------------------------------------------- */
 
 /* Bits of an element by ONNX's code of its type. */
@@ -437,13 +448,12 @@ int32_t dlrt_gpu_run(struct dlrt_gpu *g, const struct dlrt_call *call)
 		return DLRT_MEMORY;
 	l.at = room;
 	l.bytes = room + n;
-	g->n_calls++;
-	g->stream = g->own;
-	gpu_ok(g, g->d.push(g->context), "entering the GPU's context");
+	enter(g, g->own);
 	ret = g->error ? gpu_result(g)
 		       : run_laid_out(g, call, &l,
 				      (const void **)(void *)(room + 2 * n),
 				      (void **)(void *)(room + 3 * n));
+	g->busy = false;
 	g->d.pop(&old);
 	free(room);
 	return ret;
@@ -478,9 +488,7 @@ int32_t dlrt_gpu_run_device(struct dlrt_gpu *g, const struct dlrt_call *call,
 	bytes = m->workspace(call->dims);
 	if (!bytes)
 		return DLRT_LIMIT;
-	g->n_calls++;
-	g->stream = stream ? (cu_stream)stream : g->own;
-	gpu_ok(g, g->d.push(g->context), "entering the GPU's context");
+	enter(g, stream ? (cu_stream)stream : g->own);
 	if (bytes > g->arena.bytes) {
 		/* What runs may still use the old one. */
 		g->d.synchronize(g->stream);
@@ -518,6 +526,7 @@ int32_t dlrt_gpu_wait(struct dlrt_gpu *g)
 				       sizeof(status), g->stream),
 		       "reading the status");
 	gpu_ok(g, g->d.synchronize(g->stream), "running the model");
+	g->busy = false;
 	ret = gpu_result(g);
 	if (!ret)
 		memcpy(&status, g->fetched.host, sizeof(status));
