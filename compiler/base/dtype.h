@@ -57,6 +57,10 @@ static inline bool dtype_is_half(enum dtype t)
 {
 	return t == DT_F16 || t == DT_BF16;
 }
+static inline bool dtype_is_byte(enum dtype t)
+{
+	return t == DT_I8 || t == DT_U8;
+}
 static inline bool dtype_is_signed(enum dtype t)
 {
 	return dtype_info[t].kind <= DK_INT;

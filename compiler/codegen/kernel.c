@@ -104,6 +104,27 @@ const struct expr *kernel_points(struct ctx *c, const struct op *kernel)
 	return points;
 }
 
+uint32_t kernel_node(const struct op *op)
+{
+	return op->loc && op->loc->node >= 0 && op->loc->node < 0x7ffffe
+		       ? (uint32_t)op->loc->node + 1
+		       : 0;
+}
+
+/* That of a tile is a sum already. */
+bool kernel_is_sum(const struct op *op)
+{
+	const struct op *loop = op_parent(op);
+
+	if (op->code != OP_arith_add && op->code != OP_arith_sub)
+		return false;
+	for (unsigned i = 0; i < 2; i++)
+		if (!op->in[i].val->def && loop->code == OP_loop_for &&
+		    op->in[i].val->block == op->parent)
+			return true;
+	return op_int(op, A_sum);
+}
+
 bool kernel_is_serial(const struct op *kernel)
 {
 	return op_int(kernel, A_grain) == INT64_MAX;

@@ -17,6 +17,11 @@ void kernel_args(struct op *kernel, struct kernel_args *args);
 void kernel_args_free(struct kernel_args *args);
 /* How many points its variables count. */
 const struct expr *kernel_points(struct ctx *c, const struct op *kernel);
+/* The number by which a status names the op's node; 0: none. */
+uint32_t kernel_node(const struct op *op);
+/* Is the addition, or subtraction, the next value of what a loop carries, which
+ * takes a product in without a rounding between? */
+bool kernel_is_sum(const struct op *op);
 /* May only one thread run it, since its stores may meet? */
 bool kernel_is_serial(const struct op *kernel);
 

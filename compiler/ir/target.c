@@ -68,18 +68,15 @@ static const struct dot dots[] = {
 };
 
 static const struct gpu gpus[] = {
-	{ "sm_75", 75, .n_sm = 40, .shared_bytes = 65536 },
-	{ "sm_80", 80, .n_sm = 108, .shared_bytes = 166912, .mma = true },
-	{ "sm_86", 86, .n_sm = 84, .shared_bytes = 101376, .mma = true },
-	{ "sm_87", 87, .n_sm = 16, .shared_bytes = 166912, .mma = true },
-	{ "sm_89", 89, .n_sm = 128, .shared_bytes = 101376, .mma = true },
-	{ "sm_90", 90, .n_sm = 132, .shared_bytes = 232448, .mma = true },
-	{ "sm_90a", 90, .only = true, .n_sm = 132, .shared_bytes = 232448,
-	  .mma = true, .wgmma = true },
-	{ "sm_100", 100, .n_sm = 148, .shared_bytes = 232448,
-	  .mma = true },
-	{ "sm_120", 120, .n_sm = 170, .shared_bytes = 101376,
-	  .mma = true },
+	{ "sm_75", 75, .n_sm = 40 },
+	{ "sm_80", 80, .n_sm = 108, .mma = true },
+	{ "sm_86", 86, .n_sm = 84, .mma = true },
+	{ "sm_87", 87, .n_sm = 16, .mma = true },
+	{ "sm_89", 89, .n_sm = 128, .mma = true },
+	{ "sm_90", 90, .n_sm = 132, .mma = true },
+	{ "sm_90a", 90, .only = true, .n_sm = 132, .mma = true },
+	{ "sm_100", 100, .n_sm = 148, .mma = true },
+	{ "sm_120", 120, .n_sm = 170, .mma = true },
 };
 
 static const struct gpu *find_gpu(const char *name, size_t n)

@@ -73,9 +73,7 @@ struct gpu {
 	unsigned arch;		/* 90 */
 	bool only;		/* its code runs on no other (sm_90a) */
 	unsigned n_sm;		/* multiprocessors of the usual card */
-	unsigned shared_bytes;	/* that a block may have */
 	bool mma;		/* of 32 bytes of k, and asynchronous copies */
-	bool wgmma;
 };
 
 enum { MAX_GPUS = 8 };

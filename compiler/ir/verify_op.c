@@ -452,11 +452,6 @@ static const struct block *tile_region(const struct op *op, unsigned i,
 		       : NULL;
 }
 
-static bool is_byte(enum dtype t)
-{
-	return t == DT_I8 || t == DT_U8;
-}
-
 static bool tile(struct verifier *v, const struct op *op)
 {
 	const struct block *a, *b, *body;
@@ -473,7 +468,7 @@ static bool tile(struct verifier *v, const struct op *op)
 	sum = body->arg[0]->type;
 	if (!(ta == sum && tb == sum) &&
 	    !(ta == tb && sum->dtype == DT_F32 && dtype_is_half(ta->dtype)) &&
-	    !(sum->dtype == DT_I32 && is_byte(ta->dtype) && is_byte(tb->dtype)))
+	    !(sum->dtype == DT_I32 && dtype_is_byte(ta->dtype) && dtype_is_byte(tb->dtype)))
 		return E("adds products of %s and %s to %s",
 			 type_str(v->m->ctx, ta), type_str(v->m->ctx, tb),
 			 type_str(v->m->ctx, sum));

@@ -4,7 +4,6 @@
 Shared by the suites that hold compiled code to reference outputs.  See
 runner.c for the files that pass between the two.
 """
-import ctypes
 import glob
 import os
 import shlex
@@ -33,16 +32,10 @@ if NVRTC:
 
 def have_nvrtc():
     """Is there the compiler library that code for GPUs needs?"""
-    for name in (os.environ.get("DLCC_NVRTC"), "libnvrtc.so.13",
-                 "libnvrtc.so.12", "/usr/local/cuda/lib64/libnvrtc.so.13",
-                 "/usr/local/cuda/lib/libnvrtc.so.13"):
-        try:
-            if name:
-                ctypes.CDLL(name)
-                return True
-        except OSError:
-            pass
-    return False
+    sys.path.append(os.path.join(ROOT, "tests", "gpu", "emulator"))
+    import nvrtc
+
+    return nvrtc.load() is not None
 
 
 def skip_nvrtc(n):

@@ -248,6 +248,5 @@ void cg_table(struct cg *g);
 
 /* The invoke and workspace functions, and the table. */
 bool cg_entry(struct cg *g);
-uint32_t cg_node_of(struct cg *g, const struct op *op);
 
 #endif

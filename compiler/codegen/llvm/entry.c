@@ -19,16 +19,6 @@ struct entry {
 	unsigned n_kernels;
 };
 
-/* ---- nodes ---------------------------------------------------------- */
-
-uint32_t cg_node_of(struct cg *g, const struct op *op)
-{
-	(void)g;
-	return op->loc && op->loc->node >= 0 && op->loc->node < 0x7ffffe
-		       ? (uint32_t)op->loc->node + 1
-		       : 0;
-}
-
 /* ---- small helpers -------------------------------------------------- */
 
 static LLVMValueRef at(struct cg *g, LLVMTypeRef t, LLVMValueRef p, int64_t i)
@@ -55,7 +45,7 @@ static void fail_if(struct entry *e, LLVMValueRef cond, int status,
 	struct cg *g = e->g;
 	LLVMBasicBlockRef bad = cg_block(g, "bad"), ok = cg_block(g, "ok");
 	uint32_t code = (uint32_t)status |
-			(op ? cg_node_of(g, op) : 0) << 8;
+			(op ? kernel_node(op) : 0) << 8;
 
 	LLVMBuildCondBr(g->b, cond, bad, ok);
 	LLVMPositionBuilderAtEnd(g->b, bad);

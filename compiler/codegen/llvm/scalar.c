@@ -295,20 +295,6 @@ LLVMValueRef cg_arith2(struct cg *g, enum opcode code, enum dtype t,
 	return arith2(g, code, t, a, b, false);
 }
 
-/* The next value of what a loop carries; that of a tile is a sum already. */
-static bool is_sum(const struct op *op)
-{
-	const struct op *loop = op_parent(op);
-
-	if (op->code != OP_arith_add && op->code != OP_arith_sub)
-		return false;
-	for (unsigned i = 0; i < 2; i++)
-		if (!op->in[i].val->def && loop->code == OP_loop_for &&
-		    op->in[i].val->block == op->parent)
-			return true;
-	return op_int(op, A_sum);
-}
-
 static LLVMValueRef compare(struct cg *g, enum opcode code, enum dtype t,
 			    LLVMValueRef a, LLVMValueRef b)
 {
@@ -476,7 +462,7 @@ void cg_scalar_op(struct cg *g, struct op *op)
 	size_t n;
 	LLVMValueRef r;
 
-	g->node = cg_node_of(g, op);
+	g->node = kernel_node(op);
 	switch (op->code) {
 	case OP_arith_const:
 		cg_set(g, &op->out[0], scalar_const(g, op), false);
@@ -518,6 +504,6 @@ void cg_scalar_op(struct cg *g, struct op *op)
 	else if (op->n_in == 1)
 		r = unary(g, op->code, t, in[0].v);
 	else if (!(r = compare(g, op->code, t, in[0].v, in[1].v)))
-		r = arith2(g, op->code, t, in[0].v, in[1].v, is_sum(op));
+		r = arith2(g, op->code, t, in[0].v, in[1].v, kernel_is_sum(op));
 	cg_set(g, &op->out[0], r, vec);
 }

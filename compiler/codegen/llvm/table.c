@@ -81,7 +81,7 @@ struct node_names {
 static void visit_node(void *arg, struct op *op)
 {
 	struct node_names *nn = arg;
-	uint32_t k = cg_node_of(NULL, op);
+	uint32_t k = kernel_node(op);
 
 	if (!k || k >= nn->cap)
 		return;

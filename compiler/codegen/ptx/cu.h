@@ -96,7 +96,6 @@ void cu_tile(struct cu *k, struct op *op);
 /* Compiles CUDA C++ for an architecture.  NVRTC is looked for once. */
 struct nvrtc;
 struct nvrtc *nvrtc_open(struct ctx *c, const char *path);
-void nvrtc_close(struct nvrtc *n);
 unsigned nvrtc_min_driver(const struct nvrtc *n);
 /* Machine code for `arch` ("sm_90") and, unless ptx is NULL, PTX, malloc'ed.
  * False when NVRTC refuses the text; its log, malloc'ed, comes in any case. */

@@ -180,9 +180,7 @@ static void store(struct cu *k, const struct op *op)
 
 void cu_op(struct cu *k, struct op *op)
 {
-	k->node = op->loc && op->loc->node >= 0 && op->loc->node < 0x7ffffe
-			  ? (uint32_t)op->loc->node + 1
-			  : 0;
+	k->node = kernel_node(op);
 	switch ((int)op->code) {
 	case OP_arith_const: case OP_loop_yield: break;
 	case OP_loop_for: cu_for(k, op); break;
@@ -332,9 +330,9 @@ static char *kernel_text(struct ctx *c, struct op *op, bool wide,
 	else
 		block_walk(op_body(op), find_shared, &k);
 	k.shared_point = k.threads > 1;
+	k.vector = k.threads ? 1 : cu_vector(&k);
 	if (!k.threads)
 		k.threads = FLAT_THREADS;
-	k.vector = k.threads == FLAT_THREADS ? cu_vector(&k) : 1;
 	put_params(&k, args);
 	put_body(&k, args);
 	fclose(k.f);

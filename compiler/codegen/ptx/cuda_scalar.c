@@ -221,17 +221,12 @@ const char *cu_identity(struct cu *k, enum opcode code, enum dtype t)
 /* The product that a sum of a fold takes in without a rounding between. */
 static struct op *contracted(struct cu *k, const struct op *op, unsigned i)
 {
-	const struct op *loop = op_parent(op);
-	struct op *mul = def_of(op->in[i].val, OP_arith_mul);
 	enum dtype t = op->out[0].type->dtype;
-	bool sum = op_int(op, A_sum);
 
-	for (unsigned j = 0; j < 2; j++)
-		if (!op->in[j].val->def && loop->code == OP_loop_for &&
-		    op->in[j].val->block == op->parent)
-			sum = true;
-	return sum && !k->c->strict_qdq && (t == DT_F32 || t == DT_F64) ? mul
-									: NULL;
+	return kernel_is_sum(op) && !k->c->strict_qdq &&
+			       (t == DT_F32 || t == DT_F64)
+		       ? def_of(op->in[i].val, OP_arith_mul)
+		       : NULL;
 }
 
 static const char *add_or_sub(struct cu *k, const struct op *op)

@@ -97,12 +97,6 @@ struct nvrtc *nvrtc_open(struct ctx *c, const char *path)
 	return NULL;
 }
 
-void nvrtc_close(struct nvrtc *n)
-{
-	/* It keeps threads and caches: unloading it is not supported. */
-	(void)n;
-}
-
 /* PTX and machine code of a release need a driver of that release. */
 unsigned nvrtc_min_driver(const struct nvrtc *n)
 {

@@ -225,11 +225,6 @@ static bool choose_sides(struct gemm *t)
 
 /* ---- sizes ---------------------------------------------------------- */
 
-static bool is_byte(enum dtype t)
-{
-	return t == DT_I8 || t == DT_U8;
-}
-
 /* Are both factors numbers of a narrower type, widened, that all the GPUs have
  * tensor cores for? */
 static bool multiplies_narrow(const struct gemm *t)
@@ -244,7 +239,7 @@ static bool multiplies_narrow(const struct gemm *t)
 	ta = a->in[0].val->type->dtype;
 	tb = b->in[0].val->type->dtype;
 	if (sum == DT_I32)
-		return mma && is_byte(ta) && is_byte(tb);
+		return mma && dtype_is_byte(ta) && dtype_is_byte(tb);
 	return sum == DT_F32 && ta == tb &&
 	       (ta == DT_F16 || (ta == DT_BF16 && mma));
 }
