@@ -60,7 +60,9 @@ LLVMValueRef tile_row(struct kern *kn, LLVMValueRef pa, unsigned r,
 /* Vector v of the panel in the type of the sums. */
 LLVMValueRef tile_columns(struct kern *kn, LLVMValueRef pb, unsigned v,
 			  int64_t ahead);
-/* Brings the panel's vectors of a later step near: one line each. */
+/* Brings so many bytes behind p near, once for each line of the cache. */
+void tile_prefetch(struct cg *g, LLVMValueRef p, int64_t size);
+/* The same for the panel's vectors of a later step. */
 void tile_read_ahead(struct kern *kn, LLVMValueRef pb, int64_t ahead);
 /* Adds row r times vector v to their sum. */
 void tile_multiply_add(struct kern *kn, unsigned r, unsigned v, LLVMValueRef a,

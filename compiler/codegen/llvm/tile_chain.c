@@ -7,6 +7,10 @@
 
 enum { HEAD_BYTES = 32, FIRST = 1, LAST = 3 };
 
+/* How far quads are read ahead.  The first rows of a panel wait for it without:
+ * BERT-base for AVX2 takes 8 % longer, and 3 % longer with 1024. */
+enum { AHEAD_BYTES = 4096 };
+
 /* Where the offsets and the quads of the next chain are. */
 struct place {
 	LLVMValueRef offset, quad;
@@ -31,9 +35,13 @@ static void add_chain(struct kern *kn, LLVMValueRef pa, struct place at,
 		      unsigned len)
 {
 	struct cg *g = kn->g;
+	const struct isa *isa = g->t->isa;
 	unsigned size = 4 * kn->nr;
 	LLVMValueRef w[LAST], a[LAST];
 
+	if (isa->prefetch_bytes && kn->mr >= isa->prefetch_rows)
+		tile_prefetch(g, behind(g, at.quad, AHEAD_BYTES),
+			      (int64_t)len * size);
 	for (unsigned i = 0; i < len; i++) {
 		LLVMValueRef off = word(g, at.offset, i);
 

@@ -92,16 +92,14 @@ void tile_multiply_add(struct kern *kn, unsigned r, unsigned v,
 	kn->sum[r * kn->nv + v] = LLVMBuildFAdd(g->b, m, in[2], "");
 }
 
-void tile_read_ahead(struct kern *kn, LLVMValueRef pb, int64_t ahead)
+void tile_prefetch(struct cg *g, LLVMValueRef p, int64_t size)
 {
-	struct cg *g = kn->g;
-	int64_t bits = dtype_info[kn->panel].bits, line = 64;
-	int64_t size = (int64_t)kn->nr * kn->group * bits / 8;
-	int64_t from = ahead * bits / 8 + g->t->isa->prefetch_bytes;
+	const int64_t line = 64;
 
 	for (int64_t at = 0; at < size; at += line) {
+		LLVMValueRef off = cg_int(g, at);
 		LLVMValueRef arg[] = {
-			tile_element(kn, g->i8, pb, from + at),
+			LLVMBuildGEP2(g->b, g->i8, p, &off, 1, ""),
 			LLVMConstInt(g->i32, 0, false),
 			LLVMConstInt(g->i32, 2, false),
 			LLVMConstInt(g->i32, 1, false),
@@ -109,6 +107,16 @@ void tile_read_ahead(struct kern *kn, LLVMValueRef pb, int64_t ahead)
 
 		cg_call(g, "llvm.prefetch", g->ptr, 4, arg);
 	}
+}
+
+void tile_read_ahead(struct kern *kn, LLVMValueRef pb, int64_t ahead)
+{
+	struct cg *g = kn->g;
+	int64_t bits = dtype_info[kn->panel].bits;
+	int64_t from = ahead * bits / 8 + g->t->isa->prefetch_bytes;
+
+	tile_prefetch(g, tile_element(kn, g->i8, pb, from),
+		      (int64_t)kn->nr * kn->group * bits / 8);
 }
 
 void tile_step(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
