@@ -493,9 +493,9 @@ static bool same_extent(const struct block *a, unsigned i,
 static bool attend_fits(struct verifier *v, const struct op *op)
 {
 	enum { MAX_DEPTH = 256 };
-	int64_t mr = op_int(op, A_mr), m, d, e;
+	int64_t mr = op_int(op, A_mr), nr = op_int(op, A_nr), m, d, e;
 
-	return ((mr == 32 || mr == 64) && op_int(op, A_nr) == 64 &&
+	return ((mr == 32 || mr == 64) && (nr == 32 || nr == 64) &&
 		expr_is_const(expr_atom(op->region[0].block->iv[0])->a, &m) &&
 		expr_is_const(expr_atom(op->region[0].block->iv[1])->a, &d) &&
 		expr_is_const(expr_atom(op->region[3].block->iv[1])->a, &e) &&

@@ -29,7 +29,8 @@
 
 enum {
 	MAX_DEPTH = 256,	/* of heads, for which registers last */
-	KEYS = 64,		/* that a block has at once */
+	MAX_MMA = 128,		/* of those on tensor cores */
+	MAX_THRICE = 64,	/* as three products of halves */
 	MIN_QUERIES = 12,	/* that are worth a walk of their own */
 	FEW_KEYS = 16,
 	SHORT_WALK = 128,
@@ -144,6 +145,22 @@ static int64_t walks(const struct attend *a, int64_t mr)
 	return n;
 }
 
+/* What products are of: half floats, tf32, or f32. */
+static void choose_form(struct attend *a)
+{
+	struct gemm *y = &a->y;
+	enum dtype t = a->half ? y->factor[a->v]->def->in[0].val->type->dtype
+			       : DT_F32;
+	bool mma = y->ctx->target->gpu[0]->mma;
+	int64_t most = y->cols.guess > a->s.sum.guess ? y->cols.guess
+						      : a->s.sum.guess;
+
+	a->half = most <= MAX_MMA && (t == DT_F16 || (t == DT_BF16 && mma));
+	if (mma && !a->half &&
+	    most <= (y->ctx->fp32 == FP32_TF32X3 ? MAX_THRICE : MAX_MMA))
+		y->fp32 = y->ctx->fp32;
+}
+
 /*
  * Few queries leave most of the GPU idle while blocks walk over many keys, and
  * few keys most of a tile empty; neither counts where all there is comes to no
@@ -154,11 +171,12 @@ static bool choose_sizes(struct attend *a)
 	struct gemm *y = &a->y;
 	int64_t busy = y->ctx->target->gpu[0]->n_sm;
 
-	y->nr = KEYS;
+	choose_form(a);
 	y->mr = 64;
 	if (y->rows.guess <= 32 || walks(a, y->mr) < busy ||
 	    y->cols.guess > 128 || a->s.sum.guess > 128)
 		y->mr = 32;
+	y->nr = y->fp32 ? 32 : a->half ? y->mr : 64;
 	if (y->sum.guess <= SHORT_WALK && walks(a, y->mr) <= busy)
 		return true;
 	return y->rows.guess >= MIN_QUERIES && y->sum.guess >= FEW_KEYS;
@@ -392,7 +410,8 @@ static void emit_kernel(struct attend *a)
 	y->b.block = kb;
 	y->b.before = NULL;
 	struct named_attr attr[] = { { A_mr, attr_int(c, y->mr) },
-				     { A_nr, attr_int(c, y->nr) } };
+				     { A_nr, attr_int(c, y->nr) },
+				     { A_fp32, attr_int(c, y->fp32) } };
 	struct op *op = build(&y->b, &(struct op_spec){
 					     .code = OP_kern_attend,
 					     .n_attr = ARRAY_SIZE(attr),
@@ -426,8 +445,6 @@ bool lower_attend(struct ctx *c, struct op *op)
 	    empty(a.s.compute) || !choose_sides(&a) || !choose_sizes(&a) ||
 	    op_body(op)->n_iv + 1 > MAX_RANK)
 		return false;
-	/* The regions convert half floats that products cannot be of. */
-	a.half = false;
 	a.y.out = new_buffer(&a.y.b, &op->out[0]);
 	emit_kernel(&a);
 	value_replace(&op->out[0], a.y.out);

@@ -124,8 +124,8 @@ OP(kern_tile, .level = LEVEL_LOOP, .impure = true,
  * yields v; over m and e, with sum and total as its arguments, stores what
  * comes of them.  Only those over m and n, and those over n, depend on n, of
  * which there are as many as keys.  Scores and sums are f32; q, k and v are
- * f32, or all the same half float, which go to tensor cores: the exponentials
- * are rounded to that, too.  `along` says of q, k and v whether neighbours of
+ * f32, or all the same half float, which go to tensor cores, as f32 does with
+ * another `fp32` than 0; the exponentials are rounded as the others, then.  `along` says of q, k and v whether neighbours of
  * their second variable are neighbours in memory, `vector` how many elements
  * can be loaded at once, as of kern.tile.
  */
@@ -135,4 +135,5 @@ OP(kern_attend, .level = LEVEL_LOOP, .impure = true,
 		ATTR(nr, AT_INT),
 		ATTR(along, AT_INTS),
 		ATTR(vector, AT_INTS),
+		ATTR(fp32, AT_INT),
 	});
