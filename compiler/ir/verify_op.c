@@ -509,7 +509,7 @@ static bool attend(struct verifier *v, const struct op *op)
 	static const unsigned char args[] = { 0, 0, 1, 0, 2 };
 	const struct block *b[5];
 	const struct type *t;
-	size_t n_along, n_vector;
+	size_t n_along, n_vector, n_seen;
 
 	if (op->n_in || op->n_out || op->n_region != ARRAY_SIZE(b))
 		return E("needs five regions");
@@ -534,7 +534,8 @@ static bool attend(struct verifier *v, const struct op *op)
 		return E("multiplies %s", type_str(v->m->ctx, t));
 	op_ints(op, A_along, &n_along);
 	op_ints(op, A_vector, &n_vector);
-	return attend_fits(v, op) &&
+	op_exprs(op, A_seen, &n_seen);
+	return attend_fits(v, op) && (n_seen <= 1 || E("sees two numbers")) &&
 	       ((n_along == 3 && n_vector == 3) ||
 		E("does not say how its three factors lie in memory"));
 }

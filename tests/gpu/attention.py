@@ -182,6 +182,8 @@ def shapes(d):
 def masks(d):
     d.op(1, 2, 70, 150, 40, 24, mask="some")
     d.op(1, 2, 65, 65, 24, 24, causal=1)
+    d.op(1, 2, 130, 200, 16, 16, causal=1, mask="some")
+    d.op(1, 1, 200, 70, 16, 16, causal=1)
     d.op(1, 2, 40, 100, 32, 48, mask="bool", softcap=2.0)
     d.op(2, 6, 33, 70, 16, 16, heads=2, causal=1, mask="some")
     d.op(1, 4, 20, 30, 16, 16, heads=1, scale=0.7)

@@ -173,6 +173,13 @@ def attend(kind):
     return d
 
 
+def causal(kind):
+    """Keys that no query of a block sees are not walked over."""
+    d = attention.Deck(kind, 10)
+    d.op(1, 2, 130, 150, 16, 24, causal=1)
+    return d
+
+
 SUBJECTS = {s.name: s for s in (
     Subject("f16", product("f16", 50, 70, 100)),
     Subject("bf16", product("bf16", 50, 70, 100)),
@@ -194,6 +201,8 @@ SUBJECTS = {s.name: s for s in (
     Subject("narrow", narrow()),
     Subject("attend", attend("f32")),
     Subject("attend16", attend("f16")),
+    Subject("causal", causal("f32")),
+    Subject("causal16", causal("f16")),
     Subject("attend32", attend("tf32"), options=["--fp32=tf32"]),
 )}
 
@@ -289,6 +298,10 @@ def attends(subject):
 
 MUTANTS = [
     *attends("attend"), *attends("attend16"), *attends("attend32"),
+    m("causal", "too few keys", r"(limit = .*i\d \* 32 \+) 32", r"\1 0"),
+    m("causal16", "too few keys", r"(limit = .*i\d \* 32 \+) 32", r"\1 0"),
+    m("causal16", "keys that nobody waits for", r"if \(n0 \+ 32 < limit\)",
+      "if (n0 + 32 < 150)"),
     m("attend", "no barrier before the keys",
       BARRIER + r"(?=#pragma unroll\s*for \(int e = 0)"),
     m("attend", "no barrier behind the keys", BARRIER + r"(?=if \(d0)"),

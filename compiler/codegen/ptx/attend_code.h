@@ -27,7 +27,8 @@ struct attend_code {
 	enum fp32_form fp32;
 	bool mma;
 	struct factor f[N_FACTORS];
-	const char *index, *keys;	/* type of an index; how many keys */
+	/* Type of an index; how many keys, and how many are walked over. */
+	const char *index, *keys, *limit;
 	/* By the thread: rows, and runs of columns side by side. */
 	int64_t rows, run, runs;
 };

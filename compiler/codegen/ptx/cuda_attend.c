@@ -280,9 +280,19 @@ void attend_result(struct attend_code *a, const char *sum, const char *total,
 void cu_attend(struct cu *k, struct op *op)
 {
 	struct attend_code a = describe(k, op);
+	size_t n;
 
 	a.index = k->wide ? "i64" : "int";
 	a.keys = cu_expr(k, op, expr_atom(op->region[1].block->iv[0])->a);
+	a.limit = a.keys;
+	const struct expr *const *seen = op_exprs(op, A_seen, &n);
+
+	if (n) {
+		a.limit = "limit";
+		cu_line(k, "const %s limit = dl_imin(%s(%s), %s(%s));",
+			a.index, a.index, a.keys, a.index,
+			cu_expr(k, op, seen[0]));
+	}
 	if (a.mma)
 		attend_mma(&a);
 	else

@@ -121,7 +121,7 @@ static void put_queries(struct attend_code *a)
 	cu_line(k, "dl_barrier();");
 	cu_line(k, "load_q(0, 0);");
 	attend_share(a, f, "");
-	cu_line(k, "if (0 < %s)", a->keys);
+	cu_line(k, "if (0 < %s)", a->limit);
 	cu_line(k, "\tload_k(0, 0);");
 	cu_line(k, "dl_barrier();");
 	if (!keeps_queries(a))
@@ -287,7 +287,7 @@ void attend_mma(struct attend_code *a)
 
 	put_start(a);
 	put_queries(a);
-	cu_line(k, "for (%s n0 = 0; n0 < %s; n0 += %lld) {", a->index, a->keys,
+	cu_line(k, "for (%s n0 = 0; n0 < %s; n0 += %lld) {", a->index, a->limit,
 		(long long)a->nr);
 	k->depth++;
 	put_arrival(a, &a->f[K]);
@@ -296,7 +296,7 @@ void attend_mma(struct attend_code *a)
 	put_scores(a);
 	put_softmax(a);
 	put_arrival(a, &a->f[V]);
-	cu_line(k, "if (n0 + %lld < %s)", (long long)a->nr, a->keys);
+	cu_line(k, "if (n0 + %lld < %s)", (long long)a->nr, a->limit);
 	cu_line(k, "\tload_k(n0 + %lld, 0);", (long long)a->nr);
 	if (is_half(a))
 		put_half_sums(a);

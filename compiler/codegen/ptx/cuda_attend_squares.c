@@ -221,7 +221,7 @@ static void put_values(struct attend_code *a)
 	cu_line(k, "if (j0 + %lld < %lld)", (long long)f->rows,
 		(long long)a->nr);
 	cu_line(k, "\tload_v(n0 + j0 + %lld, 0);", (long long)f->rows);
-	cu_line(k, "else if (n0 + %lld < %s)", (long long)a->nr, a->keys);
+	cu_line(k, "else if (n0 + %lld < %s)", (long long)a->nr, a->limit);
 	cu_line(k, "\tload_k(n0 + %lld, 0);", (long long)a->nr);
 	put_sums(a);
 	attend_end(k);
@@ -251,7 +251,7 @@ void attend_squares(struct attend_code *a)
 	put_start(a);
 	put_queries(a);
 	cu_line(k, "load_k(0, 0);");
-	cu_line(k, "for (%s n0 = 0; n0 < %s; n0 += %lld) {", a->index, a->keys,
+	cu_line(k, "for (%s n0 = 0; n0 < %s; n0 += %lld) {", a->index, a->limit,
 		(long long)a->nr);
 	k->depth++;
 	put_keys(a);

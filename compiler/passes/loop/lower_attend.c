@@ -21,11 +21,14 @@
  * IO-awareness"; the maximum and the sum in one walk: Milakov and Gimelshein,
  * "Online normalizer calculation for softmax".
  */
+#include <math.h>
+
 #include "ir/layout.h"
 #include "ir/target.h"
 #include "passes/loop/attend.h"
 #include "passes/loop/schedule.h"
 #include "passes/nest/body.h"
+#include "passes/nest/quantized.h"
 
 enum {
 	MAX_DEPTH = 256,	/* of heads, for which registers last */
@@ -240,15 +243,57 @@ static void emit_score_factor(struct attend *a, struct op *op, unsigned i,
 	yield_factor(a, a->s.factor[i ? a->k : a->q]);
 }
 
+static bool is_float(const struct value *v)
+{
+	return v->type->kind == TY_SCALAR && dtype_is_float(v->type->dtype);
+}
+
+/*
+ * How many keys some query of the tile sees, where a score v is -inf unless an
+ * expression is >= 0 that falls with the key n and does not with the query m:
+ * causal masks.  NULL: all.
+ */
+static const struct expr *seen(struct attend *a, const struct value *v,
+			       const struct expr *const *iv)
+{
+	struct ctx *c = a->y.ctx;
+	const struct op *op = v->def, *ge, *at;
+	const struct expr *step, *rest, *found = NULL;
+	union scalar s;
+	int64_t k;
+	size_t n;
+
+	if (!op)
+		return NULL;
+	/* -inf and another number make -inf. */
+	if (op->code == OP_arith_cast || op->code == OP_arith_add)
+		for (unsigned i = 0; i < op->n_in && !found; i++)
+			found = is_float(op->in[i].val)
+					? seen(a, op->in[i].val, iv)
+					: NULL;
+	ge = op->code == OP_arith_select ? def_of(op->in[0].val, OP_arith_ge)
+					 : NULL;
+	at = ge ? def_of(ge->in[0].val, OP_nest_value) : NULL;
+	if (!at || !scalar_const(op->in[2].val, &s) ||
+	    s.d != -(double)INFINITY || !scalar_const(ge->in[1].val, &s) ||
+	    s.i != 0 ||
+	    !expr_linear(c, op_exprs(at, A_idx, &n)[0], expr_atom(iv[1]),
+			 &step, &rest) || !expr_is(step, -1) ||
+	    !expr_linear(c, rest, expr_atom(iv[0]), &step, &rest) ||
+	    !expr_is_const(step, &k) || k < 0)
+		return found;
+	return expr_addc(c, rest, k * (a->y.mr - 1) + 1);
+}
+
 static void emit_score(struct attend *a, struct op *op,
 		       const struct around *around)
 {
 	struct gemm *y = &a->y;
 	const struct expr *extent[] = { expr_const(y->ctx, y->mr),
 					y->sum.extent };
-	const struct expr *iv[2];
+	const struct expr *iv[2], *last;
 	struct block *b = open(a, op, 2, around, extent, iv);
-	struct value *sum = block_add_arg(y->ctx, b, a->s.fold->out[0].type,
+	struct value *score, *sum = block_add_arg(y->ctx, b, a->s.fold->out[0].type,
 					  NULL);
 
 	bind_query(a, iv[0]);
@@ -257,7 +302,11 @@ static void emit_score(struct attend *a, struct op *op,
 	clone_value(&y->cl, &a->s.fold->out[0], sum);
 	clone_value(&y->cl, &a->s_load->out[0],
 		    gemm_emit(y, op_body(a->s.compute)->last->in[0].val));
-	yield(y, gemm_emit(y, a->score));
+	score = gemm_emit(y, a->score);
+	last = seen(a, score, iv);
+	if (last)
+		op_set_exprs(y->ctx, op, A_seen, 1, &last);
+	yield(y, score);
 }
 
 static void emit_values(struct attend *a, struct op *op,

@@ -127,7 +127,8 @@ OP(kern_tile, .level = LEVEL_LOOP, .impure = true,
  * f32, or all the same half float, which go to tensor cores, as f32 does with
  * another `fp32` than 0; the exponentials are rounded as the others, then.  `along` says of q, k and v whether neighbours of
  * their second variable are neighbours in memory, `vector` how many elements
- * can be loaded at once, as of kern.tile.
+ * can be loaded at once, as of kern.tile.  With `seen` the scores of keys from
+ * that number on are -inf for all queries of the tile.
  */
 OP(kern_attend, .level = LEVEL_LOOP, .impure = true,
 	.attr = {
@@ -136,4 +137,5 @@ OP(kern_attend, .level = LEVEL_LOOP, .impure = true,
 		ATTR(along, AT_INTS),
 		ATTR(vector, AT_INTS),
 		ATTR(fp32, AT_INT),
+		ATTR(seen, AT_EXPRS),
 	});
