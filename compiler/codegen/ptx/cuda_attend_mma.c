@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Attention on tensor cores (Dao, "FlashAttention-2", section 3).  A warp has 16
- * queries, whose fragments it keeps, and all keys of a step.  Where the sums of
+ * Attention on tensor cores (Dao, "FlashAttention-2", section 3).  A warp has
+ * 16 queries, whose fragments it keeps, and all keys of a step.  Where the sums of
  * mma.m16n8 are in its threads is where the next one wants its first factor,
  * two tiles of half floats beside each other, so that exponentials stay where
  * they are.  Of tf32 a tile is a factor when columns 2t and 2t + 1 are taken
@@ -196,7 +196,8 @@ static void put_softmax(struct attend_code *a)
 	attend_loop(k, "r", 2, true);
 	cu_line(k, "float next = most[r];");
 	attend_loop(k, "c", a->nr / 8, false);
-	cu_line(k, "next = dl_max(next, dl_max(s[c][2 * r], s[c][2 * r + 1]));");
+	cu_line(k, "next = dl_max(next, dl_max(s[c][2 * r], "
+		"s[c][2 * r + 1]));");
 	k->depth--;
 	attend_rescale(a, "most[r]", 4);
 	cu_line(k, "total[r] *= scale;");

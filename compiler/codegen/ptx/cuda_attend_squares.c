@@ -135,8 +135,8 @@ static void put_sums(struct attend_code *a)
 	k->depth -= 2;
 	attend_loop(k, "i", SQUARE, false);
 	attend_loop(k, "c", a->run * a->runs, true);
-	cu_line(k, "const float y = shared_v[(n + i) * %lld + c / %lld * %lld + "
-		"tx * %lld + c %% %lld];", (long long)f->stride, run,
+	cu_line(k, "const float y = shared_v[(n + i) * %lld + c / %lld * "
+		"%lld + tx * %lld + c %% %lld];", (long long)f->stride, run,
 		ACROSS * run, run, run);
 	attend_loop(k, "r", a->rows, false);
 	cu_line(k, "acc[r][c] = fmaf(x[r][i], y, acc[r][c]);");

@@ -141,8 +141,8 @@ DL_FN void dl_matrices(u32 (&x)[2], const u32 *row)
 		     : "r"(dl_shared_address(row)) : "memory");
 }
 
-// The same, each turned: lane l gets rows 2 * (l % 4) and the next one of column
-// l / 4 of halves.
+// The same, each turned: lane l gets rows 2 * (l % 4) and the next one of
+// column l / 4 of halves.
 DL_FN void dl_matrices_turned(u32 (&x)[4], const u32 *row)
 {
 	asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 "

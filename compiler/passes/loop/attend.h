@@ -22,7 +22,7 @@ struct attend {
 	struct value *score;		/* at its point */
 	struct value *exp, *prob;	/* prob: before it is rounded */
 	unsigned p_key, s_key;		/* variables that count keys */
-	bool half;			/* all factors are the same half float */
+	bool half;		/* all factors are the same half float */
 };
 
 /* Is a->y.compute the last of such statements, of which nothing else is read?

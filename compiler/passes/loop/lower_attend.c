@@ -23,7 +23,6 @@
  */
 #include <math.h>
 
-#include "ir/layout.h"
 #include "ir/target.h"
 #include "passes/loop/attend.h"
 #include "passes/loop/schedule.h"
@@ -293,7 +292,8 @@ static void emit_score(struct attend *a, struct op *op,
 					y->sum.extent };
 	const struct expr *iv[2], *last;
 	struct block *b = open(a, op, 2, around, extent, iv);
-	struct value *score, *sum = block_add_arg(y->ctx, b, a->s.fold->out[0].type,
+	struct value *score;
+	struct value *sum = block_add_arg(y->ctx, b, a->s.fold->out[0].type,
 					  NULL);
 
 	bind_query(a, iv[0]);
@@ -366,50 +366,6 @@ static void emit_result(struct attend *a, struct op *op,
 
 /* ---- how factors are loaded ----------------------------------------- */
 
-static bool steps_by_one(struct ctx *c, const struct op *load,
-			 const struct expr *iv)
-{
-	const struct expr *step, *rest;
-	size_t n;
-
-	return expr_linear(c, layout_offset(c, load->in[0].val,
-					    op_exprs(load, A_idx, &n)),
-			   expr_atom(iv), &step, &rest) && expr_is(step, 1);
-}
-
-/*
- * Of a region that is one load: elements that are loaded at once, 16 bytes
- * along the variable, which has a multiple of them, and to which nothing else
- * adds but multiples.
- */
-static int64_t vector(struct ctx *c, const struct op *load,
-		      const struct expr *iv)
-{
-	const struct atom *a = expr_atom(iv);
-	const struct expr *off;
-	int64_t v, n;
-	size_t count;
-
-	if (dtype_is_packed(load->out[0].type->dtype) || load->n_in > 2)
-		return 1;
-	v = 16 / (int64_t)dtype_size(load->out[0].type->dtype);
-	if (!expr_is_const(a->a, &n) || n % v)
-		return 1;
-	off = layout_offset(c, load->in[0].val, op_exprs(load, A_idx, &count));
-	for (uint32_t k = 0; k < off->n; k++) {
-		const struct term *t = &off->term[k];
-
-		if (!(t->n == 1 && t->atom[0] == a) && t->coef % v)
-			return 1;
-	}
-	const struct expr *const *guard = op_exprs(load, A_guard, &count);
-
-	for (size_t k = 0; k < count; k++)
-		if (expr_uses(guard[k], a))
-			return 1;
-	return v;
-}
-
 /* Neighbours of a region: along its second variable or along its first. */
 static void set_loads(struct ctx *c, struct op *op)
 {
@@ -426,9 +382,7 @@ static void set_loads(struct ctx *c, struct op *op)
 		along[i] = !v->def || v->def->code != OP_mem_load ||
 			   steps_by_one(c, v->def, b->iv[1]) ||
 			   !steps_by_one(c, v->def, b->iv[0]);
-		width[i] = only && steps_by_one(c, only, b->iv[along[i]])
-				   ? vector(c, only, b->iv[along[i]])
-				   : 1;
+		width[i] = only ? load_vector(c, only, b->iv[along[i]]) : 1;
 	}
 	op_set_attr(c, op, A_along, attr_ints(c, 3, along));
 	op_set_attr(c, op, A_vector, attr_ints(c, 3, width));

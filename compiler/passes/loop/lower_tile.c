@@ -118,7 +118,7 @@ static void side_add(struct gemm *t, struct side *s, const struct expr *iv)
 
 /* Those of known extent together, or the first symbol that is alone larger. */
 void gemm_side(struct gemm *t, struct side *s, uint32_t own,
-			const uint8_t *order, unsigned n)
+	       const uint8_t *order, unsigned n)
 {
 	const struct block *body = op_body(t->compute);
 	const struct expr *symbol = NULL;
@@ -319,7 +319,7 @@ struct value *gemm_emit(struct gemm *t, struct value *v)
 
 /* The variables of a side from the number that counts them, last one first. */
 void gemm_count(struct gemm *t, const struct side *s,
-		       const struct expr *number)
+		const struct expr *number)
 {
 	for (unsigned i = s->n; i-- > 0;) {
 		const struct expr *n = expr_atom(s->iv[i])->a;
@@ -332,8 +332,8 @@ void gemm_count(struct gemm *t, const struct side *s,
 
 /* What is left of a side at a place in the tile; NULL: all places are. */
 const struct expr *gemm_left(struct gemm *t, const struct side *s,
-				  const struct expr *first, int64_t size,
-				  const struct expr *at)
+			     const struct expr *first, int64_t size,
+			     const struct expr *at)
 {
 	int64_t n;
 
@@ -381,7 +381,7 @@ static void emit_factor(struct gemm *t, struct op *op, unsigned i,
 }
 
 void gemm_store(struct gemm *t, struct value *v, unsigned n,
-		       const struct expr *const *guard)
+		const struct expr *const *guard)
 {
 	struct ctx *c = t->ctx;
 	const struct expr *idx[MAX_RANK];
@@ -425,15 +425,13 @@ static void emit_result(struct gemm *t, struct op *op, const struct around *a)
 	build(&t->b, &(struct op_spec){ .code = OP_loop_yield });
 }
 
-static bool steps_by_one(struct gemm *t, const struct op *load,
-			 const struct expr *iv)
+bool steps_by_one(struct ctx *c, const struct op *load, const struct expr *iv)
 {
 	const struct expr *step, *rest;
 	size_t n;
 
-	return expr_linear(t->ctx,
-			   layout_offset(t->ctx, load->in[0].val,
-					 op_exprs(load, A_idx, &n)),
+	return expr_linear(c, layout_offset(c, load->in[0].val,
+					    op_exprs(load, A_idx, &n)),
 			   expr_atom(iv), &step, &rest) && expr_is(step, 1);
 }
 
@@ -451,9 +449,9 @@ static bool along_sum(struct gemm *t, unsigned i)
 		v = v->def->in[0].val;
 	if (!v->def || v->def->code != OP_nest_load)
 		return false;
-	return steps_by_one(t, v->def, k) &&
+	return steps_by_one(t->ctx, v->def, k) &&
 	       (extent_or(k, UNKNOWN) >= SHORT ||
-		!steps_by_one(t, v->def, s->iv[s->n - 1]));
+		!steps_by_one(t->ctx, v->def, s->iv[s->n - 1]));
 }
 
 /* ---- loads ---------------------------------------------------------- */
@@ -474,26 +472,21 @@ static const struct expr *neighbours(struct gemm *t, unsigned i)
 	return along_sum(t, i) ? b->iv[b->n_iv - 1] : s->iv[s->n - 1];
 }
 
-/*
- * Elements of 16 bytes that are loaded together: all that is added to the
- * variable is a multiple, its extent is one, and the guards do not mention it.
- */
-static int64_t vector(struct gemm *t, unsigned i)
+int64_t load_vector(struct ctx *c, const struct op *load, const struct expr *iv)
 {
-	const struct op *load = plain_load(t, i);
-	const struct expr *iv = neighbours(t, i), *off;
 	const struct atom *a = expr_atom(iv);
+	const struct expr *off;
+	union scalar other;
 	int64_t v, n;
 	size_t count;
 
-	if (!load || !steps_by_one(t, load, iv) ||
-	    load->n_in > 2 || dtype_is_packed(load->out[0].type->dtype))
+	if (!steps_by_one(c, load, iv) || load->n_in > 2 ||
+	    dtype_is_packed(load->out[0].type->dtype))
 		return 1;
 	v = 16 / (int64_t)dtype_size(load->out[0].type->dtype);
 	if (!expr_is_const(a->a, &n) || n % v)
 		return 1;
-	off = layout_offset(t->ctx, load->in[0].val,
-			    op_exprs(load, A_idx, &count));
+	off = layout_offset(c, load->in[0].val, op_exprs(load, A_idx, &count));
 	for (uint32_t k = 0; k < off->n; k++) {
 		const struct term *term = &off->term[k];
 
@@ -501,7 +494,6 @@ static int64_t vector(struct gemm *t, unsigned i)
 			return 1;
 	}
 	const struct expr *const *guard = op_exprs(load, A_guard, &count);
-	union scalar other;
 
 	for (size_t k = 0; k < count; k++)
 		if (expr_uses(guard[k], a))
@@ -510,6 +502,13 @@ static int64_t vector(struct gemm *t, unsigned i)
 	if (count && (!scalar_const(load->in[1].val, &other) || other.u))
 		return 1;
 	return v;
+}
+
+static int64_t vector(struct gemm *t, unsigned i)
+{
+	const struct op *load = plain_load(t, i);
+
+	return load ? load_vector(t->ctx, load, neighbours(t, i)) : 1;
 }
 
 /* A constant whose neighbours are not those in k is turned: its dims that k

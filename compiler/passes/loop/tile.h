@@ -73,4 +73,16 @@ void gemm_around(struct gemm *t, const struct around *a);
 void gemm_store(struct gemm *t, struct value *v, unsigned n,
 		const struct expr *const *guard);
 
+/* ---- loads ---------------------------------------------------------- */
+
+/* Are neighbours along the variable neighbours in memory? */
+bool steps_by_one(struct ctx *c, const struct op *load, const struct expr *iv);
+/*
+ * Elements of 16 bytes along the variable that are loaded together: all that is
+ * added to it is a multiple, its extent is one, and the guards do not mention
+ * it.  1: none.
+ */
+int64_t load_vector(struct ctx *c, const struct op *load,
+		    const struct expr *iv);
+
 #endif
