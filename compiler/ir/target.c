@@ -62,6 +62,8 @@ static const struct dot dots[] = {
 	  .steps = 2 },
 	{ "sdot", "aarch64", { "dotprod" }, 0, DOT_SDOT, 4, DT_I8, DT_I8,
 	  .steps = 1 },
+	{ "smull", "aarch64", { NULL }, 0, DOT_SMULL, 4, DT_I8, DT_I8,
+	  .steps = 3, .narrow = true },
 	{ "mma.m16n8k32", "nvptx64", { NULL }, 0, DOT_MMA, 4, DT_I8, DT_I8,
 	  .steps = 1 },
 	{ "i32", "", { NULL }, 0, DOT_WIDE, 1, DT_I16, DT_I16, .steps = 2 },

@@ -28,6 +28,9 @@ enum dot_kind {
 	DOT_PMADDUBSW,
 	DOT_VPDPBUSD,	/* quads of u8 by i8 */
 	DOT_SDOT,	/* quads of i8 */
+	/* Pairs of i8, two products of which are added in 16 bits where the
+	 * panel is proved to fit, and apart elsewhere. */
+	DOT_SMULL,
 	DOT_MMA,	/* a GPU's tensor cores, bytes of either sign */
 };
 
@@ -44,6 +47,8 @@ struct dot {
 	bool saturates;			/* unless chains keep it from that, or
 					 * the panel is proved to fit; else
 					 * both operands are widened */
+	bool narrow;			/* shorter for a panel that is proved
+					 * to fit */
 };
 
 /* One row per instruction set family. */

@@ -177,13 +177,16 @@ LLVMValueRef cg_float_to_int(struct cg *g, const struct op *cast, bool vec);
  */
 LLVMValueRef cg_dot(struct cg *g, const struct dot *dot, LLVMValueRef sum,
 		    LLVMValueRef a, LLVMValueRef b, bool fits);
+/* x, which LLVM takes to depend on the sum: else it makes many products before
+ * it adds any, and spills. */
+LLVMValueRef cg_dot_after(struct cg *g, LLVMValueRef x, LLVMValueRef sum);
 /* What pairs of u8 by i8 in a and b add up to, in i16 lanes, and the sum plus
  * pairs of such lanes: with an instruction that saturates. */
 LLVMValueRef cg_dot_pairs(struct cg *g, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef cg_add_pairs(struct cg *g, LLVMValueRef sum, LLVMValueRef pairs);
-/* `fits` says that the instruction does not saturate for the panel, of n
+/* `fits` says that what is added in 16 bits does fit, for the panel, of n
  * weights. */
-bool dot_panel_fits(const int8_t *w, size_t n);
+bool dot_panel_fits(const struct dot *dot, const int8_t *w, size_t n);
 
 /* ---- contract.c ----------------------------------------------------- */
 

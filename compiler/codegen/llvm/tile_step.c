@@ -119,6 +119,25 @@ void tile_read_ahead(struct kern *kn, LLVMValueRef pb, int64_t ahead)
 		      (int64_t)kn->nr * kn->group * bits / 8);
 }
 
+/*
+ * Row, or vector of columns, number i, which is streamed: where a product takes
+ * several instructions, it waits for the sums of one before it, so that about
+ * three are under way.
+ */
+static LLVMValueRef in_turn(struct kern *kn, LLVMValueRef x, unsigned i,
+			    bool is_row)
+{
+	unsigned n = is_row ? kn->nv : kn->mr, back = (n + 2) / n;
+
+	if (i < back || !kn->dot || !kn->dot->narrow)
+		return x;
+	i -= back;
+	for (unsigned k = 0; k < n; k++)
+		x = cg_dot_after(kn->g, x,
+				 kn->sum[is_row ? i * n + k : k * kn->nv + i]);
+	return x;
+}
+
 void tile_step(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
 		   int64_t a_ahead, int64_t b_ahead)
 {
@@ -136,6 +155,7 @@ void tile_step(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
 			held[v] = tile_columns(kn, pb, v, b_ahead);
 		for (unsigned r = 0; r < kn->mr; r++) {
 			x = tile_row(kn, pa, r, a_ahead);
+			x = in_turn(kn, x, r, true);
 			for (unsigned v = 0; v < kn->nv; v++)
 				tile_multiply_add(kn, r, v, x, held[v]);
 		}
@@ -144,7 +164,7 @@ void tile_step(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
 	for (unsigned r = 0; r < kn->mr; r++)
 		held[r] = tile_row(kn, pa, r, a_ahead);
 	for (unsigned v = 0; v < kn->nv; v++) {
-		x = tile_columns(kn, pb, v, b_ahead);
+		x = in_turn(kn, tile_columns(kn, pb, v, b_ahead), v, false);
 		for (unsigned r = 0; r < kn->mr; r++)
 			tile_multiply_add(kn, r, v, held[r], x);
 	}
