@@ -60,6 +60,10 @@ static const struct dot dots[] = {
 	  DOT_PMADDUBSW, 4, DT_U8, DT_I8, .steps = 3, .saturates = true },
 	{ "pmaddwd", "x86_64", { "sse2" }, 0, DOT_PMADDWD, 2, DT_I16, DT_I16,
 	  .steps = 2 },
+	{ "usmmla", "aarch64", { "i8mm" }, 0, DOT_USMMLA, 8, DT_U8, DT_I8,
+	  .steps = 1, .pairs = true },
+	{ "smmla", "aarch64", { "i8mm" }, 0, DOT_SMMLA, 8, DT_I8, DT_I8,
+	  .steps = 1, .pairs = true },
 	{ "sdot", "aarch64", { "dotprod" }, 0, DOT_SDOT, 4, DT_I8, DT_I8,
 	  .steps = 1 },
 	{ "smull", "aarch64", { NULL }, 0, DOT_SMULL, 4, DT_I8, DT_I8,
@@ -113,7 +117,8 @@ bool target_set_gpus(struct target *t, const char *list, const char **unknown)
 	for (size_t i = 0; i < ARRAY_SIZE(dots); i++)
 		if (!strcmp(dots[i].arch, "nvptx64"))
 			t->dot[0] = &dots[i];
-	t->dot[1] = NULL;
+	for (size_t i = 1; i < ARRAY_SIZE(t->dot); i++)
+		t->dot[i] = NULL;
 	*unknown = "";
 	return n > 0;
 }
@@ -240,8 +245,9 @@ static void choose_dots(struct target *t, target_has_fn *has, void *arg)
 
 		for (size_t k = 0; k < ARRAY_SIZE(d->feature); k++)
 			ok = ok && (!d->feature[k] || has(arg, d->feature[k]));
-		/* The second is for other operands than the first. */
-		if (ok && (!n || t->dot[0]->rows != d->rows))
+		for (unsigned k = 0; k < n; k++)
+			ok = ok && t->dot[k]->rows != d->rows;
+		if (ok)
 			t->dot[n++] = d;
 	}
 }

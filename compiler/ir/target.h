@@ -15,7 +15,7 @@ struct tile {
 	uint8_t mr, nv;
 };
 
-enum { MAX_TILES = 8, MAX_FEATURES = 8 };
+enum { MAX_TILES = 8, MAX_FEATURES = 8, MAX_DOTS = 3 };
 /* Of any tile: rows, vectors of columns, and their product. */
 enum { MAX_ROWS = 32, MAX_VECS = 8, MAX_SUMS = 64 };
 
@@ -31,6 +31,10 @@ enum dot_kind {
 	/* Pairs of i8, two products of which are added in 16 bits where the
 	 * panel is proved to fit, and apart elsewhere. */
 	DOT_SMULL,
+	/* Octets of two rows by those of two columns: a register has the four
+	 * sums. */
+	DOT_SMMLA,	/* of i8 */
+	DOT_USMMLA,	/* of u8 by i8 */
 	DOT_MMA,	/* a GPU's tensor cores, bytes of either sign */
 };
 
@@ -49,6 +53,7 @@ struct dot {
 					 * both operands are widened */
 	bool narrow;			/* shorter for a panel that is proved
 					 * to fit */
+	bool pairs;			/* takes pairs of rows and columns */
 };
 
 /* One row per instruction set family. */
@@ -88,9 +93,9 @@ struct target {
 	const char *tune;	/* CPU that instructions are ordered for */
 	const char *arch;
 	const struct isa *isa;
-	/* Of integers: the best first; then one that takes what that does
-	 * not, or NULL. */
-	const struct dot *dot[2];
+	/* Of integers: the best first; then those that take rows which no
+	 * other does, or NULL. */
+	const struct dot *dot[MAX_DOTS];
 	bool pic;
 	/* On x86 cpu is this level, 1 to 4, as in x86-64-v3, and the object
 	 * checks that it and the features are there; 0 elsewhere. */

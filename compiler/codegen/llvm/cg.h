@@ -177,6 +177,9 @@ LLVMValueRef cg_float_to_int(struct cg *g, const struct op *cast, bool vec);
  */
 LLVMValueRef cg_dot(struct cg *g, const struct dot *dot, LLVMValueRef sum,
 		    LLVMValueRef a, LLVMValueRef b, bool fits);
+/* The sums of two rows by two columns plus the products of 8 bytes of each. */
+LLVMValueRef cg_dot_matrix(struct cg *g, const struct dot *dot,
+			   LLVMValueRef sum, LLVMValueRef a, LLVMValueRef b);
 /* x, which LLVM takes to depend on the sum: else it makes many products before
  * it adds any, and spills. */
 LLVMValueRef cg_dot_after(struct cg *g, LLVMValueRef x, LLVMValueRef sum);

@@ -405,7 +405,11 @@ static void tile_body(struct kern *kn)
 
 	g->lanes = kn->lanes; /* for splats */
 	decode_plan(kn);
+	if (kn->dot && kn->dot->pairs)
+		kn->n_sum = pair_sums(kn);
 	sum_panel(kn, pa, pb, ps, off);
+	if (kn->dot && kn->dot->pairs)
+		pair_rows(kn);
 	g->lanes = 1;
 	tile_epilogue(kn);
 }

@@ -86,8 +86,9 @@ static LLVMValueRef vpdpbusd(struct cg *g, unsigned bits, LLVMValueRef sum,
 }
 
 /* An intrinsic that stands for several types. */
-static LLVMValueRef overloaded(struct cg *g, const char *name, LLVMTypeRef *over,
-			       unsigned n_over, LLVMValueRef *in, unsigned n)
+static LLVMValueRef overloaded(struct cg *g, const char *name,
+			       LLVMTypeRef *over, unsigned n_over,
+			       LLVMValueRef *in, unsigned n)
 {
 	unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
 
@@ -106,6 +107,18 @@ static LLVMValueRef sdot(struct cg *g, LLVMValueRef sum, LLVMValueRef a,
 	for (int i = 1; i < 3; i++)
 		in[i] = LLVMBuildBitCast(g->b, in[i], over[1], "");
 	return overloaded(g, "llvm.aarch64.neon.sdot", over, 2, in, 3);
+}
+
+LLVMValueRef cg_dot_matrix(struct cg *g, const struct dot *dot,
+			   LLVMValueRef sum, LLVMValueRef a, LLVMValueRef b)
+{
+	LLVMTypeRef over[] = { LLVMTypeOf(sum), LLVMTypeOf(a) };
+	LLVMValueRef in[] = { sum, a, b };
+
+	return overloaded(g, dot->kind == DOT_USMMLA
+				     ? "llvm.aarch64.neon.usmmla"
+				     : "llvm.aarch64.neon.smmla",
+			  over, 2, in, 3);
 }
 
 /* The first two bytes of each lane, then the last two of each. */
@@ -185,7 +198,7 @@ LLVMValueRef cg_dot(struct cg *g, const struct dot *dot, LLVMValueRef sum,
 	case DOT_PMADDUBSW:
 		return fits ? cg_add_pairs(g, sum, cg_dot_pairs(g, a, b))
 			    : widened(g, bits, sum, a, b);
-	case DOT_MMA: break;
+	case DOT_MMA: case DOT_SMMLA: case DOT_USMMLA: break;
 	case DOT_SDOT: return sdot(g, sum, a, b);
 	case DOT_SMULL: return smull(g, sum, a, b, fits);
 	case DOT_WIDE: break;

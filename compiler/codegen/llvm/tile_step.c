@@ -15,8 +15,8 @@ LLVMValueRef tile_element(struct kern *kn, LLVMTypeRef elem,
 	return k ? LLVMBuildGEP2(g->b, elem, base, &i, 1, "") : base;
 }
 
-LLVMValueRef tile_row(struct kern *kn, LLVMValueRef pa, unsigned r,
-			     int64_t ahead)
+LLVMValueRef tile_load_row(struct kern *kn, LLVMTypeRef as, LLVMValueRef pa,
+			   unsigned r, int64_t ahead)
 {
 	struct cg *g = kn->g;
 	LLVMTypeRef t = kn->row_elem;
@@ -28,9 +28,18 @@ LLVMValueRef tile_row(struct kern *kn, LLVMValueRef pa, unsigned r,
 		p = LLVMBuildGEP2(g->b, t, pa, &kn->row_off[r], 1, "");
 		p = tile_element(kn, t, p, ahead);
 	}
-	x = LLVMBuildLoad2(g->b, kn->group > 1 && !kn->d.on ? kn->elem : t, p,
-			   "");
+	x = LLVMBuildLoad2(g->b, as, p, "");
 	LLVMSetAlignment(x, (unsigned)dtype_size(kn->rows));
+	return x;
+}
+
+LLVMValueRef tile_row(struct kern *kn, LLVMValueRef pa, unsigned r,
+			     int64_t ahead)
+{
+	struct cg *g = kn->g;
+	LLVMTypeRef t = kn->group > 1 && !kn->d.on ? kn->elem : kn->row_elem;
+	LLVMValueRef x = tile_load_row(kn, t, pa, r, ahead);
+
 	x = cg_splat(g, x);
 	return LLVMTypeOf(x) == kn->vec ? x
 					: LLVMBuildSExt(g->b, x, kn->vec, "");
@@ -150,6 +159,10 @@ void tile_step(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
 	}
 	if (isa->prefetch_bytes && kn->mr >= isa->prefetch_rows)
 		tile_read_ahead(kn, pb, b_ahead);
+	if (kn->dot && kn->dot->pairs) {
+		pair_step(kn, pa, pb, a_ahead, b_ahead);
+		return;
+	}
 	if (kn->mr >= kn->nv) {
 		for (unsigned v = 0; v < kn->nv; v++)
 			held[v] = tile_columns(kn, pb, v, b_ahead);
