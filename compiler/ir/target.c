@@ -38,6 +38,12 @@ static const struct isa isas[] = {
 	  .tile = { { 8, 3 }, { 6, 4 }, { 8, 2 }, { 16, 1 } },
 	  .unroll_k = 1, .l1_bytes = 32768, .l2_bytes = 262144,
 	  .dram_bytes_cycle = 4 },
+	/* Without VFPv4, whose multiply-add is the only thing to gain. */
+	{ .name = "neon32", .arch = "armv7", .feature = { "neon" },
+	  .vector_bits = 128, .n_vregs = 16, .masked = false, .aligned = true,
+	  .tile = { { 6, 2 }, { 3, 3 }, { 12, 1 } },
+	  .unroll_k = 1, .l1_bytes = 32768, .l2_bytes = 262144,
+	  .dram_bytes_cycle = 2 },
 	/* A block of threads is a vector of 128 lanes of f32. */
 	{ .name = "gpu", .arch = "nvptx64", .vector_bits = 4096,
 	  .n_vregs = 64, .fma = true, .masked = true, .f16c = true,
@@ -67,6 +73,8 @@ static const struct dot dots[] = {
 	{ "sdot", "aarch64", { "dotprod" }, 0, DOT_SDOT, 4, DT_I8, DT_I8,
 	  .steps = 1 },
 	{ "smull", "aarch64", { NULL }, 0, DOT_SMULL, 4, DT_I8, DT_I8,
+	  .steps = 3, .narrow = true },
+	{ "vmull.s8", "armv7", { "neon" }, 0, DOT_SMULL, 4, DT_I8, DT_I8,
 	  .steps = 3, .narrow = true },
 	{ "mma.m16n8k32", "nvptx64", { NULL }, 0, DOT_MMA, 4, DT_I8, DT_I8,
 	  .steps = 1 },

@@ -59,12 +59,14 @@ struct dot {
 /* One row per instruction set family. */
 struct isa {
 	const char *name;	/* "avx512", "avx2", "sse2", "neon" */
-	const char *arch;	/* of the triple: "x86_64", "aarch64" */
+	const char *arch;	/* the triple begins with: "x86_64" */
 	const char *feature[MAX_FEATURES];	/* that the CPU must have */
 	unsigned vector_bits, n_vregs;
 	bool fma;		/* fused multiply-add is one instruction */
 	bool masked;		/* masked loads and stores are cheap */
 	bool f16c;		/* converts f16 in hardware */
+	bool aligned;		/* some loads of floats fail at addresses that
+				 * are not multiples of their size */
 	/* A broadcast from memory folds into the multiply-add; wanted where
 	 * one multiply-add per cycle leaves load slots free. */
 	bool fold_broadcast;

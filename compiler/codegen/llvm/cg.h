@@ -35,6 +35,7 @@ struct cg {
 	LLVMModuleRef mod;
 	LLVMBuilderRef b;
 	LLVMTypeRef void_, i1, i8, i16, i32, i64, f16, f32, f64, ptr;
+	LLVMTypeRef size;		/* size_t */
 	LLVMValueRef zeros;		/* a place that is safe to read */
 
 	/* Constants, one behind the other. */
@@ -142,6 +143,8 @@ void packed_store_group(struct cg *g, enum dtype t, LLVMValueRef base,
 
 /* ---- access.c ------------------------------------------------------- */
 
+/* Of an element of the buffer in memory. */
+unsigned cg_align(struct cg *g, const struct value *buf);
 struct cv cg_load(struct cg *g, struct op *op);
 void cg_store(struct cg *g, struct op *op);
 

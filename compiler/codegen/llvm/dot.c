@@ -121,6 +121,11 @@ LLVMValueRef cg_dot_matrix(struct cg *g, const struct dot *dot,
 			  over, 2, in, 3);
 }
 
+static bool is_arm32(const struct cg *g)
+{
+	return !strcmp(g->t->arch, "armv7");
+}
+
 /* The first two bytes of each lane, then the last two of each. */
 static LLVMValueRef pairs_apart(struct cg *g, LLVMValueRef x)
 {
@@ -136,16 +141,26 @@ static LLVMValueRef pairs_apart(struct cg *g, LLVMValueRef x)
 	return overloaded(g, "llvm.aarch64.neon.tbl1", &t, 1, in, 2);
 }
 
-/* Half of the bytes as i16. */
+/* Byte pairs 0 or 1 of all lanes as i16. */
 static LLVMValueRef half_of(struct cg *g, LLVMValueRef x, bool high)
 {
+	LLVMTypeRef i16x8 = LLVMVectorType(g->i16, 8);
 	LLVMValueRef pick[8];
 
+	/* There a half of a register is one itself. */
+	if (is_arm32(g)) {
+		if (high)
+			x = LLVMBuildLShr(g->b, x, cg_konst(x, g->i32, 16), "");
+		x = LLVMBuildTrunc(g->b, x, LLVMVectorType(g->i16, 4), "");
+		x = LLVMBuildBitCast(g->b, x, LLVMVectorType(g->i8, 8), "");
+		return LLVMBuildSExt(g->b, x, i16x8, "");
+	}
+	x = pairs_apart(g, x);
 	for (unsigned i = 0; i < 8; i++)
 		pick[i] = LLVMConstInt(g->i32, i + 8 * high, false);
 	x = LLVMBuildShuffleVector(g->b, x, LLVMGetPoison(LLVMTypeOf(x)),
 				   LLVMConstVector(pick, 8), "");
-	return LLVMBuildSExt(g->b, x, LLVMVectorType(g->i16, 8), "");
+	return LLVMBuildSExt(g->b, x, i16x8, "");
 }
 
 /* The sum with that of each two neighbours. */
@@ -153,7 +168,10 @@ static LLVMValueRef add_neighbours(struct cg *g, LLVMValueRef sum,
 				   LLVMValueRef pairs)
 {
 	LLVMTypeRef over[] = { LLVMTypeOf(sum), LLVMTypeOf(pairs) };
+	LLVMValueRef in[] = { sum, pairs };
 
+	if (is_arm32(g))
+		return overloaded(g, "llvm.arm.neon.vpadals", over, 2, in, 2);
 	return LLVMBuildAdd(g->b, sum,
 			    overloaded(g, "llvm.aarch64.neon.saddlp", over, 2,
 				       &pairs, 1), "");
@@ -162,8 +180,6 @@ static LLVMValueRef add_neighbours(struct cg *g, LLVMValueRef sum,
 static LLVMValueRef smull(struct cg *g, LLVMValueRef sum, LLVMValueRef a,
 			  LLVMValueRef b, bool fits)
 {
-	a = pairs_apart(g, a);
-	b = pairs_apart(g, b);
 	LLVMValueRef x = LLVMBuildMul(g->b, half_of(g, a, false),
 				      half_of(g, b, false), "");
 	LLVMValueRef y = LLVMBuildMul(g->b, half_of(g, a, true),

@@ -30,6 +30,19 @@ static const char *join(struct ctx *c, const char *a, const char *b)
 	return arena_fmt(&c->perm, "%s%s%s", a, *a && *b ? "," : "", b);
 }
 
+/* Of 32 bits, the profile of applications: the others have suffixes. */
+static bool is_armv7a(const char *triple)
+{
+	static const char *const name[] = { "armv7", "armv7a", "armv7l",
+					    "armv7hl" };
+	size_t n = strcspn(triple, "-");
+
+	for (size_t i = 0; i < ARRAY_SIZE(name); i++)
+		if (n == strlen(name[i]) && !strncmp(triple, name[i], n))
+			return true;
+	return false;
+}
+
 /*
  * The C API does not tell a CPU's features.  On x86 they follow from the level
  * that its name stands for, or are those of the host when it is "native", with
@@ -155,6 +168,18 @@ static bool settle_gpus(struct ctx *c, struct target *t, const char *list)
 	return false;
 }
 
+/* What toolchains call arm-linux-gnueabihf has registers for floats; LLVM would
+ * take it for the first ARM with Thumb. */
+static const char *arm_with_version(struct ctx *c, const char *triple)
+{
+	size_t n = strlen(triple);
+
+	if (strncmp(triple, "arm-", 4) || n < 2 ||
+	    strcmp(triple + n - 2, "hf"))
+		return triple;
+	return arena_fmt(&c->perm, "armv7%s", triple + 3);
+}
+
 const struct target *codegen_target(struct ctx *c, const char *triple,
 				    const char *cpu, const char *features,
 				    const char *gpus)
@@ -178,7 +203,7 @@ const struct target *codegen_target(struct ctx *c, const char *triple,
 	}
 	if (!triple || gpu)
 		triple = host = LLVMGetDefaultTargetTriple();
-	norm = LLVMNormalizeTargetTriple(triple);
+	norm = LLVMNormalizeTargetTriple(arm_with_version(c, triple));
 	if (LLVMGetTargetFromTriple(norm, &i.target, &err)) {
 		diag_error(&c->diag, EXIT_USAGE, NULL,
 			   "--target=%s: LLVM knows no such machine", triple);
@@ -189,6 +214,10 @@ const struct target *codegen_target(struct ctx *c, const char *triple,
 	i.features = features ? features : "";
 	i.cpu = cpu ? cpu : "";
 	bool x86 = !strncmp(norm, "x86_64", 6);
+
+	/* As good as all have it; "-neon" is for the others. */
+	if (is_armv7a(norm))
+		i.features = join(c, "+neon", i.features);
 
 	if (cpu && !strcmp(cpu, "native")) {
 		i.cpu = host_cpu = LLVMGetHostCPUName();

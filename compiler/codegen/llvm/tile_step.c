@@ -29,7 +29,7 @@ LLVMValueRef tile_load_row(struct kern *kn, LLVMTypeRef as, LLVMValueRef pa,
 		p = tile_element(kn, t, p, ahead);
 	}
 	x = LLVMBuildLoad2(g->b, as, p, "");
-	LLVMSetAlignment(x, (unsigned)dtype_size(kn->rows));
+	LLVMSetAlignment(x, cg_align(g, kn->op->in[0].val));
 	return x;
 }
 
