@@ -40,7 +40,8 @@ static const struct isa isas[] = {
 	  .dram_bytes_cycle = 4 },
 	/* Without VFPv4, whose multiply-add is the only thing to gain. */
 	{ .name = "neon32", .arch = "armv7", .feature = { "neon" },
-	  .vector_bits = 128, .n_vregs = 16, .masked = false, .aligned = true,
+	  .vector_bits = 128, .n_vregs = 16, .masked = false, .flushes = true,
+	  .aligned = true,
 	  .tile = { { 6, 2 }, { 3, 3 }, { 12, 1 } },
 	  .unroll_k = 1, .l1_bytes = 32768, .l2_bytes = 262144,
 	  .dram_bytes_cycle = 2 },

@@ -65,6 +65,7 @@ struct isa {
 	bool fma;		/* fused multiply-add is one instruction */
 	bool masked;		/* masked loads and stores are cheap */
 	bool f16c;		/* converts f16 in hardware */
+	bool flushes;		/* subnormal f32 are 0 to vector arithmetic */
 	bool aligned;		/* some loads of floats fail at addresses that
 				 * are not multiples of their size */
 	/* A broadcast from memory folds into the multiply-add; wanted where

@@ -112,6 +112,9 @@ LLVMTypeRef cg_like(LLVMValueRef v, LLVMTypeRef elem);
 /* A constant of that element type and the shape of `as`. */
 LLVMValueRef cg_konst(LLVMValueRef as, LLVMTypeRef elem, int64_t k);
 LLVMValueRef cg_float_const(LLVMValueRef as, LLVMTypeRef elem, double k);
+/* Bits of a positive f32, subnormal or not, times 2^e where that is normal, or
+ * 0: exponents of a narrower format become those of f32. */
+LLVMValueRef cg_rebiased(struct cg *g, LLVMValueRef m, int e);
 /* An f64 as an f32 that rounds to the same half float as the f64. */
 LLVMValueRef cg_f32_odd(struct cg *g, LLVMValueRef x);
 /* After an operation in f32: what the narrower type would hold. */
