@@ -22,6 +22,7 @@ struct cpu_info {
 	const char *cpu, *features;
 	LLVMTargetRef target;
 	const char *triple;
+	bool served;			/* its addresses and bytes, see below */
 };
 
 /* "a,b", where one of them may be empty. */
@@ -70,12 +71,24 @@ static bool other_has(void *arg, const char *f)
 	return has;
 }
 
+/* Constants are written as bytes with the lowest first, and sizes are those of
+ * 32 or 64 bits. */
+static bool is_served(LLVMTargetMachineRef m)
+{
+	LLVMTargetDataRef dl = LLVMCreateTargetDataLayout(m);
+	bool is = LLVMPointerSize(dl) >= 4 &&
+		  LLVMByteOrder(dl) == LLVMLittleEndian;
+
+	LLVMDisposeTargetData(dl);
+	return is;
+}
+
 /*
  * LLVM's C API has no list of CPUs and features; it warns on stderr about a
  * name that it does not know, and makes something else.  So ask it for a
  * machine with stderr turned into a file; what it says there is wrong usage.
  */
-static bool known_to_llvm(const struct cpu_info *i, char *said, size_t size)
+static bool known_to_llvm(struct cpu_info *i, char *said, size_t size)
 {
 	FILE *f = tmpfile();
 	int saved = dup(STDERR_FILENO);
@@ -89,6 +102,7 @@ static bool known_to_llvm(const struct cpu_info *i, char *said, size_t size)
 			LLVMCodeModelDefault);
 
 		dup2(saved, STDERR_FILENO);
+		i->served = m && is_served(m);
 		if (m)
 			LLVMDisposeTargetMachine(m);
 		rewind(f);
@@ -184,7 +198,7 @@ const struct target *codegen_target(struct ctx *c, const char *triple,
 				    const char *cpu, const char *features,
 				    const char *gpus)
 {
-	struct cpu_info i = { 0 };
+	struct cpu_info i = { .served = true };
 	char *host = NULL, *host_cpu = NULL, *host_feat = NULL, *err = NULL;
 	char *norm;
 
@@ -233,6 +247,10 @@ const struct target *codegen_target(struct ctx *c, const char *triple,
 
 	if (!known_to_llvm(&i, said, sizeof(said))) {
 		diag_error(&c->diag, EXIT_USAGE, NULL, "LLVM: %s", said);
+	} else if (!i.served) {
+		diag_error(&c->diag, EXIT_USAGE, NULL,
+			   "--target=%s: no little-endian machine of 32 or 64 "
+			   "bits", triple);
 	} else {
 		t = target_new(c, norm, i.cpu, i.features,
 			       x86 ? x86_has : other_has, &i);
