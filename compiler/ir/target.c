@@ -38,7 +38,7 @@ static const struct isa isas[] = {
 	  .tile = { { 8, 3 }, { 6, 4 }, { 8, 2 }, { 16, 1 } },
 	  .unroll_k = 1, .l1_bytes = 32768, .l2_bytes = 262144,
 	  .dram_bytes_cycle = 4 },
-	/* Without VFPv4, whose multiply-add is the only thing to gain. */
+	/* Fused multiply-adds would need VFPv4. */
 	{ .name = "neon32", .arch = "armv7", .feature = { "neon" },
 	  .vector_bits = 128, .n_vregs = 16, .masked = false, .flushes = true,
 	  .aligned = true,
