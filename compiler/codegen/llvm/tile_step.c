@@ -80,7 +80,8 @@ LLVMValueRef tile_columns(struct kern *kn, LLVMValueRef pb, unsigned v,
 	return cg_from_mem(g, kn->panel, x);
 }
 
-void tile_multiply_add(struct kern *kn, unsigned r, unsigned v,
+/* Adds row r times vector v to their sum. */
+static void multiply_add(struct kern *kn, unsigned r, unsigned v,
 			 LLVMValueRef a, LLVMValueRef b)
 {
 	struct cg *g = kn->g;
@@ -170,7 +171,7 @@ void tile_step(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
 			x = tile_row(kn, pa, r, a_ahead);
 			x = in_turn(kn, x, r, true);
 			for (unsigned v = 0; v < kn->nv; v++)
-				tile_multiply_add(kn, r, v, x, held[v]);
+				multiply_add(kn, r, v, x, held[v]);
 		}
 		return;
 	}
@@ -179,6 +180,6 @@ void tile_step(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
 	for (unsigned v = 0; v < kn->nv; v++) {
 		x = in_turn(kn, tile_columns(kn, pb, v, b_ahead), v, false);
 		for (unsigned r = 0; r < kn->mr; r++)
-			tile_multiply_add(kn, r, v, held[r], x);
+			multiply_add(kn, r, v, held[r], x);
 	}
 }
