@@ -64,6 +64,9 @@ static const char pipeline_gpu[] =
 	"fuse,"
 	"requantize,"
 	"table,"
+	"tile_layout,"
+	/* Follows the layouts that tiles chose. */
+	"layout,"
 	"lower_loops,"
 	"check_bounds,"
 	"plan_memory";

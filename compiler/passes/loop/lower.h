@@ -20,6 +20,15 @@ bool lower_contraction(struct ctx *c, struct op *op, struct value *into);
 /* A contraction on a GPU, as tiles of blocks of threads; false when it is none
  * or too small. */
 bool lower_tile(struct ctx *c, struct op *op, struct value *into);
+/* What lower_tile() will multiply: loads that go to shared memory as they are,
+ * or NULL, and how many rows and columns there are, about. */
+struct tile_form {
+	struct op *fold, *load[2];
+	int64_t side[2];
+	bool tensor_cores;
+};
+/* False when the statement will be no tile. */
+bool tile_form(struct ctx *c, struct op *op, struct tile_form *f);
 /* A statement with `jam`, a block of points at a time; false when it cannot be
  * written out. */
 bool lower_jam(struct ctx *c, struct op *op, struct value *into);

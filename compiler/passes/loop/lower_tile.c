@@ -650,17 +650,41 @@ static void emit_kernel(struct gemm *t)
 	t->b.before = k->next;
 }
 
+/* Recognises the statement; false when it is no tile. */
+static bool match(struct gemm *t)
+{
+	const struct block *body = op_body(t->compute);
+
+	if (!t->ctx->target->gpu[0] || no_points(body) || !is_contraction(t) ||
+	    !choose_sides(t) || body->n_iv + 2 > MAX_RANK)
+		return false;
+	choose_sizes(t);
+	return true;
+}
+
+bool tile_form(struct ctx *c, struct op *op, struct tile_form *f)
+{
+	struct gemm t = { .ctx = c, .compute = op };
+
+	if (!match(&t))
+		return false;
+	*f = (struct tile_form){
+		.fold = t.fold,
+		.load = { plain_load(&t, 0), plain_load(&t, 1) },
+		.side = { t.rows.guess, t.cols.guess },
+		.tensor_cores = multiplies_narrow(&t) || t.fp32,
+	};
+	return true;
+}
+
 bool lower_tile(struct ctx *c, struct op *op, struct value *into)
 {
 	struct gemm t = { .ctx = c, .compute = op,
 			  .b = { c, op->parent, op, op->loc },
 			  .cl = { .ctx = c } };
 
-	if (!c->target->gpu[0] || no_points(op_body(op)) ||
-	    !is_contraction(&t) || !choose_sides(&t) ||
-	    op_body(op)->n_iv + 2 > MAX_RANK)
+	if (!match(&t))
 		return false;
-	choose_sizes(&t);
 	/* Tensor cores read rows of k. */
 	for (unsigned i = 0; i < 2 && (multiplies_narrow(&t) || t.fp32); i++)
 		turn_constant(&t, i);
