@@ -295,6 +295,55 @@ static void ask(struct ctx *c, struct value *v, unsigned last)
 
 /* ---- copies --------------------------------------------------------- */
 
+/* The load whose casts are all that the statement is, or NULL. */
+static const struct op *only_casts(const struct value *v)
+{
+	const struct op *def = def_of(v, OP_nest_compute), *load;
+	size_t n;
+
+	if (!def || def->n_out != 1 || op_has(def, A_idx))
+		return NULL;
+	load = op_body(def)->first;
+	for (const struct op *op = load->next; op; op = op->next)
+		if (op != op_body(def)->last &&
+		    (op->code != OP_arith_cast || op->in[0].val->def !=
+							  op->prev))
+			return NULL;
+	op_exprs(load, A_guard, &n);
+	return load->code == OP_nest_load && load->n_in == 1 && !n ? load
+								   : NULL;
+}
+
+/* The tensor's element at iv[], from what it is cast from where that is all;
+ * 0 where `left` (NULL: nowhere) is negative. */
+static struct value *element(struct lower *lo, struct value *v,
+			     const struct expr *const *iv,
+			     const struct expr *left)
+{
+	struct ctx *c = lo->b.ctx;
+	const struct op *load = only_casts(v), *op;
+	struct value *from = load ? load->in[0].val : v, *zero, *x;
+	const struct expr *at[MAX_RANK];
+	struct rename rn = { .n = 0 };
+	size_t n;
+
+	if (load)
+		for (; rn.n < v->type->rank; rn.n++) {
+			rn.from[rn.n] = op_body(v->def)->iv[rn.n];
+			rn.to[rn.n] = iv[rn.n];
+		}
+	const struct expr *const *idx = load ? op_exprs(load, A_idx, &n) : iv;
+
+	for (unsigned i = 0; i < from->type->rank; i++)
+		at[i] = expr_subst(c, idx[i], expr_renamed, &rn);
+	zero = left ? s_const(lo, from->type->dtype, 0) : NULL;
+	x = left ? nest_load_guarded(lo, from, at, 1, &left, zero)
+		 : nest_load(lo, from, at);
+	for (op = load ? load->next : NULL; op && op->next; op = op->next)
+		x = s_cast(lo, op->out[0].type->dtype, x);
+	return x;
+}
+
 /* The tensor with dim `last` innermost, zeros beyond its end. */
 static struct value *copy_of(struct state *s, struct op *before,
 			     struct value *v, unsigned last,
@@ -303,7 +352,7 @@ static struct value *copy_of(struct state *s, struct op *before,
 	struct ctx *c = s->ctx;
 	const struct type *t = v->type, *type;
 	struct lower lo = { .b = { c, before->parent, before, before->loc } };
-	const struct expr *dim[MAX_RANK];
+	const struct expr *dim[MAX_RANK], *left = NULL;
 	struct value *x, *to, *known;
 
 	for (size_t i = 0; i < s->copies.n; i++) {
@@ -318,15 +367,9 @@ static struct value *copy_of(struct state *s, struct op *before,
 	type = type_tensor(c, t->dtype, t->rank, dim);
 	struct nest n = nest_begin(&lo, 1, &type);
 
-	if (width == t->dim[last]) {
-		x = nest_load(&lo, v, n.iv);
-	} else {
-		const struct expr *left = expr_addc(
-			c, expr_sub(c, t->dim[last], n.iv[last]), -1);
-
-		x = nest_load_guarded(&lo, v, n.iv, 1, &left,
-				      s_const(&lo, t->dtype, 0));
-	}
+	if (width != t->dim[last])
+		left = expr_addc(c, expr_sub(c, t->dim[last], n.iv[last]), -1);
+	x = element(&lo, v, n.iv, left);
 	nest_end(&lo, &n, 1, &x, &to);
 	to->name = v->name;
 	known = def_of(v, OP_core_const) ? statement_const(&lo.b, n.op) : NULL;
