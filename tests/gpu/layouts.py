@@ -42,6 +42,27 @@ def windows(d):
              const={1, 2}, strides=[2, 2], pads=[1, 0, 1, 1])
 
 
+def bytes_of_windows(d):
+    """Windows whose border is the zero point of the input, not 0."""
+    for (xs, ws), attrs in (
+            (((2, 32, 13, 11), (40, 32, 3, 3)), dict(pads=[1, 1, 1, 1])),
+            (((1, 48, 15, 9), (33, 48, 3, 3)),
+             dict(strides=[2, 1], pads=[0, 2, 1, 1])),
+            (((3, 64, 12), (48, 64, 5)), dict(pads=[2, 2]))):
+        x = d.rng.integers(0, 256, xs).astype(np.uint8)
+        w = d.rng.integers(-128, 128, ws).astype(np.int8)
+        zx, zy = np.uint8(d.rng.integers(1, 256)), np.uint8(100)
+        sums = contractions.conv(x.astype(np.int64) - zx, w.astype(np.int64),
+                                 **attrs)
+        names = [d.give(x)]
+        for a in (np.float32(0.5), zx, w, np.float32(0.25), np.int8(0),
+                  np.float32(256), zy):
+            names.append(d.give(np.asarray(a), True))
+        d.node("QLinearConv", names, contractions.quantized(
+            sums, 2.0**-11, int(zy), np.uint8), None, f"QLinearConv {xs}",
+            **attrs)
+
+
 # ---- networks, against ONNX Runtime
 
 class Net:
@@ -236,6 +257,8 @@ def cases(rig, full):
     for kind, arch in kinds:
         yield f"windows-{kind}-{arch}", lambda k=kind, a=arch: \
             contractions.static(rig, k, windows, 21, a)
+    yield "bytes", lambda: contractions.whole(rig, "windows_of_bytes",
+                                              bytes_of_windows)
     for make in (between, row_major):
         for dtype in (np.float32, np.float16):
             yield f"{make.__name__}-{np.dtype(dtype).name}", \

@@ -536,8 +536,9 @@ static int64_t vector(struct gemm *t, unsigned i)
 	for (size_t k = 0; k < count; k++)
 		if (expr_uses(guard[k], a))
 			return 1;
-	/* Where a guard fails there are zeros. */
-	if (count && (!scalar_const(load->in[1].val, &other) || other.u))
+	/* Where a guard fails there are zeros, or equal bytes. */
+	if (count && (!scalar_const(load->in[1].val, &other) ||
+		      (other.u && !dtype_is_byte(load->out[0].type->dtype))))
 		return 1;
 	return v;
 }

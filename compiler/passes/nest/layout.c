@@ -8,10 +8,10 @@
  * A constant whose dim along the innermost variable is not its last one (the
  * weights of a depthwise convolution) is transposed here, once.
  */
-#include "passes/nest/body.h"
-
 #include "ir/layout.h"
 #include "ir/target.h"
+#include "passes/loop/lower.h"
+#include "passes/nest/body.h"
 
 struct follow {
 	struct ctx *ctx;
@@ -190,10 +190,13 @@ static void constants_follow(struct ctx *c, struct op *op)
 {
 	const struct block *b = op_body(op);
 	const struct layout *l = op->out[0].layout;
+	struct tile_form tile;
 	unsigned k = b->n_iv;
 
-	/* Threads of a GPU that share a point read rows of weights. */
-	if (c->target && c->target->gpu[0] && !is_permuted(&op->out[0]))
+	/* Threads of a GPU that share a point read rows of weights, and tiles
+	 * turn theirs. */
+	if (c->target && c->target->gpu[0] &&
+	    (!is_permuted(&op->out[0]) || tile_form(c, op, &tile)))
 		return;
 
 	/* The innermost dim with more than one element. */
