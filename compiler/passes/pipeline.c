@@ -66,6 +66,7 @@ static const char pipeline_gpu[] =
 	"requantize,"
 	"table,"
 	"narrow{casts=1},"
+	"split,"
 	"tile_layout,"
 	/* Follows the layouts that tiles chose. */
 	"layout,"

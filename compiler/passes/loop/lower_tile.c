@@ -686,9 +686,10 @@ bool lower_tile(struct ctx *c, struct op *op, struct value *into)
 
 	if (!match(&t))
 		return false;
-	/* Tensor cores read rows of k. */
-	for (unsigned i = 0; i < 2 && (multiplies_narrow(&t) || t.fp32); i++)
-		turn_constant(&t, i);
+	/* Tensor cores read rows of k; others read 16 bytes either way. */
+	for (unsigned i = 0; i < 2; i++)
+		if (multiplies_narrow(&t) || t.fp32 || vector(&t, i) == 1)
+			turn_constant(&t, i);
 	t.kr = steps(&t);
 	t.out = into ? into : new_buffer(&t.b, &op->out[0]);
 	emit_kernel(&t);

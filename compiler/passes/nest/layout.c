@@ -193,10 +193,11 @@ static void constants_follow(struct ctx *c, struct op *op)
 	struct tile_form tile;
 	unsigned k = b->n_iv;
 
-	/* Threads of a GPU that share a point read rows of weights, and tiles
-	 * turn theirs. */
+	/* Threads of a GPU that share a point read rows of weights, and tensor
+	 * cores want theirs along the sum. */
 	if (c->target && c->target->gpu[0] &&
-	    (!is_permuted(&op->out[0]) || tile_form(c, op, &tile)))
+	    (!is_permuted(&op->out[0]) ||
+	     (tile_form(c, op, &tile) && tile.tensor_cores)))
 		return;
 
 	/* The innermost dim with more than one element. */

@@ -102,28 +102,46 @@ static bool find_image(struct product *t)
 	return !is_const(t->x);
 }
 
-/* The dim of the load that the fold's variable is by itself; -1: none. */
-static int dim_of(const struct product *t, const struct op *load,
-		  const struct expr *iv)
+/* The dim of the load along which the fold's variable counts, alone but for
+ * variables of the result that both factors use (a group); -1: none. */
+static int dim_of(struct ctx *c, const struct product *t,
+		  const struct op *load, const struct expr *iv)
 {
 	const struct block *fold = op_body(t->form.fold);
+	const struct block *body = op_body(t->compute);
+	const struct expr *step, *rest;
+	uint32_t both = op_uses_ivs(t->x, body) & op_uses_ivs(t->k, body);
 	size_t n, n_guard;
 	const struct expr *const *idx = op_exprs(load, A_idx, &n);
 	const struct expr *const *guard = op_exprs(load, A_guard, &n_guard);
 	int d = -1;
 
-	(void)fold;
 	for (size_t i = 0; i < n; i++) {
 		if (!expr_uses(idx[i], expr_atom(iv)))
 			continue;
-		if (d >= 0 || idx[i] != iv)
+		if (d >= 0 || !expr_linear(c, idx[i], expr_atom(iv), &step,
+					   &rest) ||
+		    !expr_is(step, 1) || uses_any(rest, fold))
 			return -1;
+		for (uint32_t k = 0; k < body->n_iv; k++)
+			if (!(both >> k & 1) &&
+			    expr_uses(rest, expr_atom(body->iv[k])))
+				return -1;
 		d = (int)i;
 	}
 	for (size_t i = 0; i < n_guard; i++)
 		if (expr_uses(guard[i], expr_atom(iv)))
 			return -1;
 	return d;
+}
+
+/* Is the variable all of the load's index there? */
+static bool is_whole_dim(const struct op *load, unsigned d,
+			 const struct expr *iv)
+{
+	size_t n;
+
+	return op_exprs(load, A_idx, &n)[d] == iv;
 }
 
 static int64_t vector(const struct op *load)
@@ -138,7 +156,7 @@ static int64_t round_up(int64_t n, int64_t by)
 
 /* The longest variable of known extent that is a dim of both factors, of
  * vectors if there is such a one; -1: none. */
-static int channel(const struct product *t)
+static int channel(struct ctx *c, const struct product *t)
 {
 	const struct block *fold = op_body(t->form.fold);
 	int64_t v = vector(t->x), best = 0;
@@ -147,8 +165,8 @@ static int channel(const struct product *t)
 	for (uint32_t i = 0; i < fold->n_iv; i++) {
 		int64_t n = extent_or(fold->iv[i], 0), rank;
 
-		if (n < 2 || dim_of(t, t->x, fold->iv[i]) < 0 ||
-		    dim_of(t, t->k, fold->iv[i]) < 0)
+		if (n < 2 || dim_of(c, t, t->x, fold->iv[i]) < 0 ||
+		    dim_of(c, t, t->k, fold->iv[i]) < 0)
 			continue;
 		rank = n % v ? n : n + INT32_MAX;
 		if (rank > best) {
@@ -188,8 +206,18 @@ struct along {
 	struct ctx *ctx;
 	const struct value *v;
 	const struct op *compute;
+	const struct block *fold;
 	bool yes;
 };
+
+/* A dim that was several: the fold's variable has its digits. */
+static void find_digit(void *arg, const struct atom *x)
+{
+	struct along *a = arg;
+
+	if (x->kind == ATOM_DIV || x->kind == ATOM_MOD)
+		a->yes |= uses_any(x->a, a->fold);
+}
 
 /* Is the tensor read along its last dim by a fold that counts on it? */
 static void find_along(void *arg, struct op *op)
@@ -204,9 +232,9 @@ static void find_along(void *arg, struct op *op)
 	const struct block *b = op_body(fold);
 	const struct expr *const *idx = op_exprs(op, A_idx, &n);
 
+	a->fold = b;
 	for (size_t i = 0; i < n; i++)
-		if (!expr_is_affine(idx[i]) && uses_any(idx[i], b))
-			a->yes = true;
+		expr_visit(idx[i], find_digit, a);
 	a->yes |= body_has_partial_fold(op_body(a->compute)) &&
 		  lies_along(a->ctx, op, b->iv[b->n_iv - 1]);
 }
@@ -248,8 +276,7 @@ static bool is_free(struct ctx *c, const struct value *v)
 {
 	const struct op *def = def_of(v, OP_nest_compute);
 
-	return !v->layout && def && !op_has(def, A_idx) &&
-	       !value_is_returned(v) && def->n_out == 1 &&
+	return !v->layout && def && !value_is_returned(v) && def->n_out == 1 &&
 	       !dtype_is_packed(v->type->dtype) &&
 	       !body_has_partial_fold(op_body(def)) &&
 	       !stays_row_major(c, v);
@@ -438,19 +465,23 @@ static void count_last(struct ctx *c, struct product *t, unsigned k,
 static void lay_result(struct ctx *c, const struct product *t)
 {
 	const struct block *body = op_body(t->compute);
+	const struct expr *const *at = point_index(t->compute);
 	struct value *y = &t->compute->out[0];
 	uint32_t own = op_uses_ivs(t->k, body) & ~op_uses_ivs(t->x, body) &
 		       block_real_ivs(body);
-	unsigned d = 0;
+	unsigned k = 0, d = 0;
 
 	if (!is_free(c, y) || __builtin_popcount(own) != 1)
 		return;
-	while (!(own >> d & 1))
+	while (!(own >> k & 1))
+		k++;
+	while (d < y->type->rank && !expr_uses(at[d], expr_atom(body->iv[k])))
 		d++;
-	if (extent_or(body->iv[d], 1) %
-	    (VECTOR_BYTES / (int64_t)dtype_size(y->type->dtype)))
-		return;
-	ask(c, y, d);
+	if (d < y->type->rank &&
+	    extent_or(body->iv[k], 1) %
+			    (VECTOR_BYTES /
+			     (int64_t)dtype_size(y->type->dtype)) == 0)
+		ask(c, y, d);
 }
 
 static void lay_statement(struct state *s, struct op *op)
@@ -460,14 +491,14 @@ static void lay_statement(struct state *s, struct op *op)
 
 	if (op->n_out != 1 || !tile_form(c, op, &t.form) || !find_image(&t))
 		return;
-	int k = channel(&t);
+	int k = channel(c, &t);
 
 	if (k < 0)
 		return;
 	const struct block *fold = op_body(t.form.fold);
 	const struct expr *iv = fold->iv[k];
-	unsigned dx = (unsigned)dim_of(&t, t.x, iv);
-	unsigned dk = (unsigned)dim_of(&t, t.k, iv);
+	unsigned dx = (unsigned)dim_of(c, &t, t.x, iv);
+	unsigned dk = (unsigned)dim_of(c, &t, t.k, iv);
 	int64_t n = extent_or(iv, 0), wide = round_up(n, vector(t.x));
 	int64_t x_uses = work_times(t.x_uses, taps(&t, k));
 	bool window = is_window(&t, t.x);
@@ -481,7 +512,8 @@ static void lay_statement(struct state *s, struct op *op)
 		if ((uint32_t)k + 1 < fold->n_iv)
 			count_last(c, &t, (unsigned)k, expr_const(c, n));
 	} else if (window && t.form.tensor_cores && wide <= WIDER * n &&
-		   x_uses >= WORTH &&
+		   x_uses >= WORTH && is_whole_dim(t.x, dx, iv) &&
+		   is_whole_dim(t.k, dk, iv) &&
 		   (is_const(t.k) || t.k_uses >= WORTH)) {
 		const struct expr *width = expr_const(c, wide);
 
