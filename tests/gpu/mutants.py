@@ -13,6 +13,7 @@ import numpy as np
 from onnx import TensorProto, helper
 
 import contractions
+import layouts
 import nvrtc
 import objects
 from rig import ORDERS, Missed, as_call, expect, kernels, make_model, tensor
@@ -98,6 +99,13 @@ def window():
     return d
 
 
+def border():
+    """Channels last, with a number around that is not 0."""
+    d = contractions.Deck(None, 10)
+    layouts.bytes_of_windows(d, 1)
+    return d
+
+
 def integers():
     d = contractions.Deck(None, 3)
     a = d.rng.integers(0, 256, (50, 150)).astype(np.uint8)
@@ -176,6 +184,7 @@ SUBJECTS = {s.name: s for s in (
     Subject("tf32x3", product("f32", 50, 70, 100),
             options=["--fp32=tf32x3"]),
     Subject("window", window()),
+    Subject("border", border()),
     Subject("integers", integers()),
     Subject("soft", soft()),
     Subject("peaks", peaks()),
@@ -313,6 +322,16 @@ MUTANTS = [
     m("window", "begins one further", r"\+ -24\)\]", "+ -23)]"),
     m("window", "no guard of the last place",
       r"\(row \* -1 \+ i0 \* -32 \+ 873\) >= 0", "true"),
+    m("border", "nothing is written around",
+      r"if \(!there[^;]*;\s*else\s*(dl_copy16)", r"\1"),
+    m("border", "another number around", r"uint4\{0x", "uint4{1 + 0x"),
+    m("border", "no guard of the first line", r"\+ -1\) >= 0 && ",
+      "+ 99) >= 0 && "),
+    m("border", "no guard of the last line", r"\+ 13\) >= 0 && ",
+      "+ 14) >= 0 && "),
+    m("border", "channels of the next tap",
+      r"\(int\)\(\(u32\)\(k\) % \(u32\)\(32\)\)",
+      "(int)((u32)(k + 16) % (u32)(32))"),
     m("integers", "signs of a", r"s32\.u8\.s8\.s32", "s32.s8.s8.s32"),
     m("integers", "no k guard of b", r"if \(k < \d+\)", "if (true)", 1),
     m("soft", "half of the warp", r"int d = 16", "int d = 8", 1),

@@ -206,7 +206,7 @@ static void put_copy(struct tile_code *t, unsigned i)
 	struct cu *k = t->k;
 	const char *name = tile_factor(i), *type = k->wide ? "i64" : "int";
 	const struct block *b = t->op->region[i].block;
-	const char *x, *cond, *fill = border(t, i);
+	const char *x, *cond, *step, *fill = border(t, i);
 
 	cu_line(k, "const auto load_%s = [&](%s k0, int stage) {", name, type);
 	k->depth++;
@@ -215,13 +215,12 @@ static void put_copy(struct tile_code *t, unsigned i)
 	k->depth++;
 	put_place(t, i, type, "k0 + ");
 	x = vector_address(t, i, &cond);
-	cu_line(k, "const bool step = %s;",
-		t->whole ? "true"
-			 : arena_fmt(&k->c->temp, "k < %s",
-				     cu_expr(k, t->op,
-					     expr_atom(b->iv[1])->a)));
-	cu_line(k, "const bool there = step%s%s;", cond ? " && " : "",
-		cond ? cond : "");
+	step = t->whole ? NULL
+			: arena_fmt(&k->c->temp, "k < %s",
+				    cu_expr(k, t->op,
+					    expr_atom(b->iv[1])->a));
+	cu_line(k, "const bool there = %s%s%s;", cond ? cond : "",
+		cond && step ? " && " : "", step ? step : cond ? "" : "true");
 	cu_line(k, "const int chunk = (int)(k - k0) / %lld ^ row %% 8;",
 		t->vector[i]);
 	cu_line(k, "%s *const to = all_%s + stage * %lld + row * %lld + "
@@ -229,7 +228,8 @@ static void put_copy(struct tile_code *t, unsigned i)
 		tile_shared_elements(t, i), tile_row_elements(t, i),
 		t->vector[i]);
 	if (cond && fill) {
-		cu_line(k, "if (step && !there)");
+		cu_line(k, "if (!there%s%s)", step ? " && " : "",
+			step ? step : "");
 		cu_line(k, "\t*(uint4 *)to = uint4{%s, %s, %s, %s};", fill,
 			fill, fill, fill);
 		cu_line(k, "else");
