@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 
 import attention
 import contractions
+import layouts
 import nvrtc
 import objects
 from rig import ORDERS, Missed, as_call, expect, kernels, make_model, tensor
@@ -96,6 +97,13 @@ def window():
     d = contractions.Deck("f32", 2)
     d.floats("Conv", [(2, 5, 19, 23), (33, 5, 3, 3), (33,)],
              pads=[1, 1, 1, 1])
+    return d
+
+
+def border():
+    """Channels last, with a number around that is not 0."""
+    d = contractions.Deck(None, 10)
+    layouts.bytes_of_windows(d, 1)
     return d
 
 
@@ -192,6 +200,7 @@ SUBJECTS = {s.name: s for s in (
     Subject("tf32x3", product("f32", 50, 70, 100),
             options=["--fp32=tf32x3"]),
     Subject("window", window()),
+    Subject("border", border()),
     Subject("integers", integers()),
     Subject("soft", soft()),
     Subject("peaks", peaks()),
@@ -401,6 +410,16 @@ MUTANTS = [
     m("window", "begins one further", r"\+ -24\)\]", "+ -23)]"),
     m("window", "no guard of the last place",
       r"\(row \* -1 \+ i0 \* -32 \+ 873\) >= 0", "true"),
+    m("border", "nothing is written around",
+      r"if \(!there[^;]*;\s*else\s*(dl_copy16)", r"\1"),
+    m("border", "another number around", r"uint4\{0x", "uint4{1 + 0x"),
+    m("border", "no guard of the first line", r"\+ -1\) >= 0 && ",
+      "+ 99) >= 0 && "),
+    m("border", "no guard of the last line", r"\+ 13\) >= 0 && ",
+      "+ 14) >= 0 && "),
+    m("border", "channels of the next tap",
+      r"\(int\)\(\(u32\)\(k\) % \(u32\)\(32\)\)",
+      "(int)((u32)(k + 16) % (u32)(32))"),
     m("integers", "signs of a", r"s32\.u8\.s8\.s32", "s32.s8.s8.s32"),
     m("integers", "no k guard of b", r"if \(k < \d+\)", "if (true)", 1),
     m("soft", "half of the warp", r"int d = 16", "int d = 8", 1),

@@ -22,6 +22,9 @@ struct cu {
 	bool shared_point;
 	bool in_lanes;			/* inside of such a loop */
 	unsigned vector;		/* neighbours that a thread takes */
+	int fast;			/* of such a kernel: the variable whose
+					 * neighbours are threads side by side;
+					 * -1: the last one */
 	struct map wide_ops;		/* accesses to all of these at once,
 					 * by an address of theirs -> itself */
 	bool wide;			/* indices have 64 bits */
@@ -49,7 +52,8 @@ const char *cu_address(struct cu *k, const struct op *op, const char **cond);
 
 /* ---- cuda_vector.c -------------------------------------------------- */
 
-/* Points side by side that a thread should take; 1: none but its own. */
+/* Points side by side that a thread should take; 1: none but its own.  Sets
+ * k->fast. */
 unsigned cu_vector(struct cu *k);
 /* The kernel's body for k->vector points. */
 void cu_vector_point(struct cu *k);

@@ -285,6 +285,8 @@ static void put_sum_staged(struct tile_code *t, const char *type,
 	k->depth--;
 	cu_line(k, "}");
 	cu_line(k, "int stage = 0;");
+	/* Addresses of many steps at once would fill the registers. */
+	cu_line(k, "#pragma unroll 1");
 	cu_line(k, "for (%s k0 = 0; k0 < %s; k0 += %lld) {", type, extent, kr);
 	k->depth++;
 	cu_line(k, "dl_copy_wait<%u>();", t->stages - 2);

@@ -23,6 +23,15 @@ bool lower_tile(struct ctx *c, struct op *op, struct value *into);
 /* The last of three statements that are attention on a GPU, and the others with
  * it; false when it is not. */
 bool lower_attend(struct ctx *c, struct op *op);
+/* What lower_tile() will multiply: loads that go to shared memory as they are,
+ * or NULL, and how many rows and columns there are, about. */
+struct tile_form {
+	struct op *fold, *load[2];
+	int64_t side[2];
+	bool tensor_cores;
+};
+/* False when the statement will be no tile. */
+bool tile_form(struct ctx *c, struct op *op, struct tile_form *f);
 /* A statement with `jam`, a block of points at a time; false when it cannot be
  * written out. */
 bool lower_jam(struct ctx *c, struct op *op, struct value *into);

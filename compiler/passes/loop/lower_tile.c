@@ -498,8 +498,9 @@ int64_t load_vector(struct ctx *c, const struct op *load, const struct expr *iv)
 	for (size_t k = 0; k < count; k++)
 		if (expr_uses(guard[k], a))
 			return 1;
-	/* Where a guard fails there are zeros. */
-	if (count && (!scalar_const(load->in[1].val, &other) || other.u))
+	/* Where a guard fails there are zeros, or equal bytes. */
+	if (count && (!scalar_const(load->in[1].val, &other) ||
+		      (other.u && !dtype_is_byte(load->out[0].type->dtype))))
 		return 1;
 	return v;
 }
@@ -619,20 +620,45 @@ static void emit_kernel(struct gemm *t)
 	t->b.before = k->next;
 }
 
+/* Recognises the statement; false when it is no tile. */
+static bool match(struct gemm *t)
+{
+	const struct block *body = op_body(t->compute);
+
+	if (!t->ctx->target->gpu[0] || no_points(body) || !gemm_match(t) ||
+	    !choose_sides(t) || body->n_iv + 2 > MAX_RANK)
+		return false;
+	choose_sizes(t);
+	return true;
+}
+
+bool tile_form(struct ctx *c, struct op *op, struct tile_form *f)
+{
+	struct gemm t = { .ctx = c, .compute = op };
+
+	if (!match(&t))
+		return false;
+	*f = (struct tile_form){
+		.fold = t.fold,
+		.load = { plain_load(&t, 0), plain_load(&t, 1) },
+		.side = { t.rows.guess, t.cols.guess },
+		.tensor_cores = multiplies_narrow(&t) || t.fp32,
+	};
+	return true;
+}
+
 bool lower_tile(struct ctx *c, struct op *op, struct value *into)
 {
 	struct gemm t = { .ctx = c, .compute = op,
 			  .b = { c, op->parent, op, op->loc },
 			  .cl = { .ctx = c } };
 
-	if (!c->target->gpu[0] || no_points(op_body(op)) ||
-	    !gemm_match(&t) || !choose_sides(&t) ||
-	    op_body(op)->n_iv + 2 > MAX_RANK)
+	if (!match(&t))
 		return false;
-	choose_sizes(&t);
-	/* Tensor cores read rows of k. */
-	for (unsigned i = 0; i < 2 && (multiplies_narrow(&t) || t.fp32); i++)
-		turn_constant(&t, i);
+	/* Tensor cores read rows of k; others read 16 bytes either way. */
+	for (unsigned i = 0; i < 2; i++)
+		if (multiplies_narrow(&t) || t.fp32 || vector(&t, i) == 1)
+			turn_constant(&t, i);
 	t.kr = steps(&t);
 	t.out = into ? into : new_buffer(&t.b, &op->out[0]);
 	emit_kernel(&t);

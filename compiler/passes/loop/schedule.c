@@ -97,7 +97,8 @@ static void order_loops(struct schedule *s)
 
 			if (op->code != OP_nest_reduce)
 				continue;
-			own = op_uses_ivs(op, body);
+			/* A single point is everyone's. */
+			own = op_uses_ivs(op, body) | ~real;
 			if ((unsigned)__builtin_popcount(own & real) != most)
 				continue;
 			for (unsigned pass = 0; pass < 2; pass++)
