@@ -25,6 +25,7 @@ struct cu {
 	struct map wide_ops;		/* accesses to all of these at once,
 					 * by an address of theirs -> itself */
 	bool wide;			/* indices have 64 bits */
+	bool boxes;			/* the form of cuda_boxes.c */
 	struct map vals;		/* value id -> its number + 1 */
 	struct map atoms;		/* serial -> name */
 	struct map bufs;		/* value id -> number + 1 */
@@ -46,6 +47,10 @@ void cu_op(struct cu *k, struct op *op);
 /* Address of the element that a mem.load or mem.store is at; in *cond when it
  * is, or NULL: always. */
 const char *cu_address(struct cu *k, const struct op *op, const char **cond);
+
+/* The loop over what a block takes of the points in turn, open, with the
+ * kernel's variables; tiles of a product in groups of rows. */
+void cu_for_points(struct cu *k);
 
 /* ---- cuda_vector.c -------------------------------------------------- */
 
@@ -90,6 +95,15 @@ void cu_for(struct cu *k, struct op *op);
 /* Threads of the block that computes the tile; sets k->shared_bytes. */
 unsigned cu_tile_threads(struct cu *k, struct op *op);
 void cu_tile(struct cu *k, struct op *op);
+
+/* ---- cuda_boxes.c --------------------------------------------------- */
+
+/* The tensors of which the kernel can copy boxes, and how many; 0: it has no
+ * such form. */
+unsigned cu_boxes(struct ctx *c, struct op *kernel, struct gpu_map *map);
+/* Threads of the block in that form; sets k->shared_bytes. */
+unsigned cu_boxes_threads(struct cu *k);
+void cu_boxes_body(struct cu *k);
 
 /* ---- nvrtc.c -------------------------------------------------------- */
 

@@ -22,7 +22,7 @@
 
 #include "codegen/ptx/tile_code.h"
 
-static struct tile_code describe(struct cu *k, struct op *op)
+struct tile_code tile_describe(struct cu *k, struct op *op)
 {
 	struct tile_code t = { .k = k, .op = op };
 	bool mma = k->c->target->gpu[0]->mma;
@@ -64,7 +64,7 @@ static struct tile_code describe(struct cu *k, struct op *op)
 
 unsigned cu_tile_threads(struct cu *k, struct op *op)
 {
-	struct tile_code t = describe(k, op);
+	struct tile_code t = tile_describe(k, op);
 
 	k->shared_bytes = 0;
 	for (unsigned i = 0; i < 2; i++)
@@ -116,8 +116,7 @@ static void put_squares(struct tile_code *t)
 	cu_line(k, "}");
 }
 
-/* "dl_mma_f16": the prelude's function for these types. */
-static const char *mma_name(const struct tile_code *t)
+const char *tile_mma_name(const struct tile_code *t)
 {
 	if (t->fp32)
 		return t->fp32 == FP32_TF32 ? "dl_mma_tf32" : "dl_mma_tf32x3";
@@ -167,7 +166,7 @@ static void put_mma(struct tile_code *t)
 	cu_line(k, "for (int r = 0; r < %u; r++)", t->down);
 	cu_line(k, "#pragma unroll");
 	cu_line(k, "\tfor (int c = 0; c < %u; c++)", t->across);
-	cu_line(k, "\t\t%s(acc[r][c], a[r], b[c]);", mma_name(t));
+	cu_line(k, "\t\t%s(acc[r][c], a[r], b[c]);", tile_mma_name(t));
 	k->depth--;
 	cu_line(k, "}");
 }
@@ -219,9 +218,10 @@ static void put_wgmma(struct tile_code *t)
 	cu_line(k, "for (int k = 0; k < 4; k++)");
 	cu_line(k, "\tdl_wgmma_%s(acc, dl_descriptor(shared_a + "
 		"dl_thread() / 128 * %lld, k), dl_descriptor(shared_b, k));",
-		mma_name(t) + strlen("dl_mma_"), 64 * tile_row_elements(t, 0));
+		tile_mma_name(t) + strlen("dl_mma_"),
+		64 * tile_row_elements(t, 0));
 	cu_line(k, "dl_wgmma_commit();");
-	cu_line(k, "dl_wgmma_wait();");
+	cu_line(k, "dl_wgmma_wait<0>();");
 }
 
 static void put_multiply(struct tile_code *t)
@@ -312,10 +312,8 @@ static void put_sum_staged(struct tile_code *t, const char *type,
 	cu_line(k, "dl_barrier();");
 }
 
-/* The loops over what a thread of a warp has of mma tiles, `rows` by `cols`,
- * with m, n and the sum; the last one is open. */
-static void put_mma_places(struct tile_code *t, unsigned rows, unsigned cols,
-			   const char *m, const char *n, const char *sum)
+void tile_places(struct tile_code *t, unsigned rows, unsigned cols,
+		 const char *m, const char *n, const char *sum)
 {
 	struct cu *k = t->k;
 
@@ -347,30 +345,11 @@ static void put_square_places(struct tile_code *t)
 	cu_line(k, "const %s sum = acc[r][c];", cu_type(t->sum));
 }
 
-/* What comes of each sum, place by place. */
-static void put_results(struct tile_code *t)
+void tile_result(struct tile_code *t)
 {
 	struct cu *k = t->k;
 	struct block *b = t->op->region[2].block;
 
-	if (t->wgmma) {
-		fputs("#if DL_WGMMA\n", k->f);
-		put_mma_places(t, 1, (unsigned)t->nr / 8,
-			       "dl_thread() / 32 * 16", "0", "acc[c][e]");
-		k->depth--;
-		fputs("#else\n", k->f);
-	}
-	if (t->mma)
-		put_mma_places(t, t->down, t->across,
-			       arena_fmt(&k->c->temp, "warp_m * %u",
-					 t->down * 16),
-			       arena_fmt(&k->c->temp, "warp_n * %u",
-					 t->across * 8),
-			       "acc[r][c][e]");
-	else
-		put_square_places(t);
-	if (t->wgmma)
-		fputs("#endif\n", k->f);
 	cu_indent(k);
 	fprintf(k->f, "const %s v%u = sum;\n", cu_type(t->sum),
 		cu_number(k, b->arg[0]));
@@ -379,9 +358,35 @@ static void put_results(struct tile_code *t)
 	cu_line(k, "}");
 }
 
+/* What comes of each sum, place by place. */
+static void put_results(struct tile_code *t)
+{
+	struct cu *k = t->k;
+
+	if (t->wgmma) {
+		fputs("#if DL_WGMMA\n", k->f);
+		tile_places(t, 1, (unsigned)t->nr / 8,
+			    "dl_thread() / 32 * 16", "0", "acc[c][e]");
+		k->depth--;
+		fputs("#else\n", k->f);
+	}
+	if (t->mma)
+		tile_places(t, t->down, t->across,
+			    arena_fmt(&k->c->temp, "warp_m * %u",
+				      t->down * 16),
+			    arena_fmt(&k->c->temp, "warp_n * %u",
+				      t->across * 8),
+			    "acc[r][c][e]");
+	else
+		put_square_places(t);
+	if (t->wgmma)
+		fputs("#endif\n", k->f);
+	tile_result(t);
+}
+
 void cu_tile(struct cu *k, struct op *op)
 {
-	struct tile_code t = describe(k, op);
+	struct tile_code t = tile_describe(k, op);
 	const char *type = k->wide ? "i64" : "int";
 	const char *extent = cu_expr(
 		k, op, expr_atom(op->region[0].block->iv[1])->a);

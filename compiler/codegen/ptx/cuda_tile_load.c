@@ -209,10 +209,15 @@ static void put_copy(struct tile_code *t, unsigned i)
 	cu_line(k, "};");
 }
 
-void tile_loads(struct tile_code *t)
+void tile_shared(struct tile_code *t)
 {
 	for (unsigned i = 0; i < 2; i++)
 		put_shared(t, i);
+}
+
+void tile_loads(struct tile_code *t)
+{
+	tile_shared(t);
 	for (unsigned i = 0; i < 2; i++)
 		if (t->stages)
 			put_copy(t, i);
