@@ -28,8 +28,9 @@ ROW = r"\(row \* -1 [^?]*>= 0 \?"
 class Subject:
     """A model, its kernels' text and how results are held to others."""
 
-    def __init__(self, name, deck, arch="sm_80", options=(), status=0):
-        self.name, self.deck, self.arch = name, deck, arch
+    def __init__(self, name, deck, arch="sm_80", options=(), status=0,
+                 **env):
+        self.name, self.deck, self.arch, self.env = name, deck, arch, env
         self.options, self.status = options, status
         self.lock, self.lib, self.text = threading.Lock(), None, None
 
@@ -56,7 +57,7 @@ class Subject:
             answers, said = rig.calls(
                 self.lib, [as_call(d.feeds, d.wanted, "device", order,
                                    blocks)], DLCC_EMU_PTX=ptx,
-                DLCC_EMU_LEAKS="0")
+                DLCC_EMU_LEAKS="0", **self.env)
         except subprocess.TimeoutExpired:
             return "no end"
         except Missed as e:
@@ -172,7 +173,9 @@ SUBJECTS = {s.name: s for s in (
     Subject("f64", product("f64", 50, 70, 45)),
     Subject("wide", product("f32", 140, 150, 12, batch=(27,))),
     Subject("stages", copied(50, 70, 264, 2)),
-    Subject("hopper", copied(130, 140, 136, 36), "sm_90a"),
+    Subject("hopper", copied(130, 140, 136, 36), "sm_90a",
+            DLCC_EMU_MAPS="0"),
+    Subject("boxes", contractions.boxed("f16", 1), "sm_90a"),
     Subject("tf32x3", product("f32", 50, 70, 100),
             options=["--fp32=tf32x3"]),
     Subject("window", window()),
@@ -232,6 +235,40 @@ def stages(subject):
             r"(if \(\(m [^&]*>= 0) && \(n .*", r"\1)")
 
 
+def boxes(subject):
+    """Copies of boxes to a ring of stages, and products on their way."""
+    yield m(subject, "a stage is released before its products",
+            r"dl_wgmma_wait<1>\(\);\s*(if \(k0 && lane == 0\)\s*"
+            r"dl_phases_arrive\(empty \+ )last\);", r"\1stage);")
+    yield m(subject, "the wait is one group short", r"dl_wgmma_wait<1>",
+            "dl_wgmma_wait<2>")
+    yield m(subject, "the last wait is one group short", r"dl_wgmma_wait<0>\("
+            r"\);\s*if \(lane", "dl_wgmma_wait<1>();\nif (lane")
+    yield m(subject, "stages are not released",
+            r"dl_phases_arrive\(empty \+ last\);", ";")
+    yield m(subject, "the last stage is not released",
+            r"dl_phases_arrive\(empty \+ last\);", ";", 1)
+    yield m(subject, "the producer's phase", r"stage, phase \^ 1\)",
+            "stage, phase)")
+    yield m(subject, "the consumers' phase", r"full \+ stage, phase\)",
+            "full + stage, phase ^ 1)")
+    yield m(subject, "phases do not change", r"phase \^= stage == 0;", "")
+    yield m(subject, "fewer bytes than come", r"full \+ stage, 16384\)",
+            "full + stage, 8192)")
+    yield m(subject, "more bytes than come", r"full \+ stage, 16384\)",
+            "full + stage, 16400)")
+    yield m(subject, "one warp for all", r"full, empty, 4\)",
+            "full, empty, 1)")
+    yield m(subject, "b comes to the next stage", r"all_b \+ stage \* 4096, m",
+            "all_b + (stage + 1) % 8 * 4096, m")
+    yield m(subject, "the same k again", r"\(int\)k0, \(int\)\(i0",
+            "(int)(k0 / 2), (int)(i0")
+    yield m(subject, "rows of another tile", r"first \+ rest % n",
+            "first + rest / n")
+    yield m(subject, "no column guard of the store",
+            r"(if \(\(m [^&]*>= 0) && \(n .*", r"\1)")
+
+
 def tiles(subject):
     yield m(subject, "no barrier behind the shares", BARRIER + r"(?=if \(k0)")
     yield m(subject, "no barrier behind the products",
@@ -251,7 +288,7 @@ MUTANTS = [
     *guards("f16", 50, 70), *tiles("f16"),
     *guards("f32", 50, 70), *tiles("f32"),
     *tiles("wide"), *tiles("integers"),
-    *stages("stages"), *stages("hopper"),
+    *stages("stages"), *stages("hopper"), *boxes("boxes"),
     # Blocks that take more than one tile.
     m("stages", "no barrier behind the last step",
       BARRIER + r"(?=#pragma unroll\s*for \(int r)"),
@@ -261,7 +298,7 @@ MUTANTS = [
     m("hopper", "descriptor of other rows", r"64ull << 32", "32ull << 32"),
     m("hopper", "descriptor without swizzle", r" \| 1ull << 62", ""),
     m("hopper", "sums are not waited for",
-      r"dl_wgmma_commit\(\);\s*dl_wgmma_wait\(\);",
+      r"dl_wgmma_commit\(\);\s*dl_wgmma_wait<0>\(\);",
       "dl_wgmma_commit();"),
     m("hopper", "one tile of a for all",
       r"shared_a \+ dl_thread\(\) / 128 \* \d+", "shared_a"),
