@@ -192,7 +192,8 @@ Mutant = collections.namedtuple("Mutant", "subject name old new which")
 
 
 def m(subject, name, old, new="", which=0):
-    """The which-th match of `old`, or all where that is None."""
+    """The which-th match of `old`, from behind below 0, or all where that is
+    None."""
     return Mutant(subject, name, old, new, which)
 
 
@@ -236,36 +237,41 @@ def stages(subject):
 
 
 def boxes(subject):
-    """Copies of boxes to a ring of stages, and products on their way."""
-    yield m(subject, "a stage is released before its products",
-            r"dl_wgmma_wait<1>\(\);\s*(if \(k0 && lane == 0\)\s*"
-            r"dl_phases_arrive\(empty \+ )last\);", r"\1stage);")
-    yield m(subject, "the wait is one group short", r"dl_wgmma_wait<1>",
+    """Copies of boxes to a ring of stages, and products on their way; the last
+    kernel has indices of 32 bits."""
+    def m(*args, which=-1):
+        return Mutant(subject, *args, which)
+
+    yield m("a stage is released before its products",
+            r"(dl_wgmma_wait<1>\(\);\s*)(dl_phases_arrive\(empty \+ last, "
+            r"k0 )(&& lane == 0\);\s*last = stage;)",
+            r"last = stage; \2 + 1 \3 \1")
+    yield m("the wait is one group short", r"dl_wgmma_wait<1>",
             "dl_wgmma_wait<2>")
-    yield m(subject, "the last wait is one group short", r"dl_wgmma_wait<0>\("
-            r"\);\s*if \(lane", "dl_wgmma_wait<1>();\nif (lane")
-    yield m(subject, "stages are not released",
-            r"dl_phases_arrive\(empty \+ last\);", ";")
-    yield m(subject, "the last stage is not released",
-            r"dl_phases_arrive\(empty \+ last\);", ";", 1)
-    yield m(subject, "the producer's phase", r"stage, phase \^ 1\)",
+    yield m("the last wait is one group short", r"dl_wgmma_wait<0>\("
+            r"\);(?=.*\s*dl_phases)", "dl_wgmma_wait<1>();")
+    yield m("stages are not released",
+            r"dl_phases_arrive\(empty \+ last, k0 .*", ";")
+    yield m("the last stage is not released",
+            r"dl_phases_arrive\(empty \+ last, lane .*", ";")
+    yield m("the producer's phase", r"stage, phase \^ 1\)",
             "stage, phase)")
-    yield m(subject, "the consumers' phase", r"full \+ stage, phase\)",
+    yield m("the consumers' phase", r"full \+ stage, phase\)",
             "full + stage, phase ^ 1)")
-    yield m(subject, "phases do not change", r"phase \^= stage == 0;", "")
-    yield m(subject, "fewer bytes than come", r"full \+ stage, 16384\)",
+    yield m("phases do not change", r"phase \^= stage == 0;", "")
+    yield m("fewer bytes than come", r"full \+ stage, 16384\)",
             "full + stage, 8192)")
-    yield m(subject, "more bytes than come", r"full \+ stage, 16384\)",
+    yield m("more bytes than come", r"full \+ stage, 16384\)",
             "full + stage, 16400)")
-    yield m(subject, "one warp for all", r"full, empty, 4\)",
+    yield m("one warp for all", r"full, empty, 4\)",
             "full, empty, 1)")
-    yield m(subject, "b comes to the next stage", r"all_b \+ stage \* 4096, m",
+    yield m("b comes to the next stage", r"all_b \+ stage \* 4096, m",
             "all_b + (stage + 1) % 8 * 4096, m")
-    yield m(subject, "the same k again", r"\(int\)k0, \(int\)\(i0",
+    yield m("the same k again", r"\(int\)k0, \(int\)\(i0",
             "(int)(k0 / 2), (int)(i0")
-    yield m(subject, "rows of another tile", r"first \+ rest % n",
+    yield m("rows of another tile", r"first \+ rest % n",
             "first + rest / n")
-    yield m(subject, "no column guard of the store",
+    yield m("no column guard of the store",
             r"(if \(\(m [^&]*>= 0) && \(n .*", r"\1)")
 
 
@@ -397,7 +403,7 @@ MUTANTS = [
 def mutated(text, mutant):
     found = list(re.finditer(mutant.old, text))
     which = mutant.which or 0
-    expect(len(found) > which, f"\"{mutant.old}\" is not in the kernels "
+    expect(-len(found) <= which < len(found), f"\"{mutant.old}\" is not in the kernels "
            f"{len(found)} times")
     if mutant.which is None:
         return re.sub(mutant.old, mutant.new, text)

@@ -92,7 +92,7 @@ static void put_ring(struct tile_code *t)
 	struct cu *k = t->k;
 
 	tile_shared(t);
-	cu_line(k, "DL_SHARED_ALIGNED(u64, full, %u);", t->stages);
+	cu_line(k, "DL_SHARED_ALIGNED(u64, full, %u);", t->stages + 1);
 	cu_line(k, "DL_SHARED_ALIGNED(u64, empty, %u);", t->stages);
 	cu_line(k, "int stage = 0, phase = 0;");
 	cu_line(k, "dl_ring_init<%u>(full, empty, %u);", t->stages,
@@ -154,8 +154,7 @@ static void put_producer(struct tile_code *t, const struct tile_map *map)
 
 /*
  * Products of a step start while those of the one before may still be on their
- * way; when those are done their stage is empty.  The sums may not be touched
- * before the last wait, or ptxas waits for each product (C7510 and its kin).
+ * way; when those are done their stage is empty.
  */
 static void put_products(struct tile_code *t)
 {
@@ -174,15 +173,14 @@ static void put_products(struct tile_code *t)
 		tile_shared_elements(t, 1));
 	cu_line(k, "dl_wgmma_commit();");
 	cu_line(k, "dl_wgmma_wait<1>();");
-	cu_line(k, "if (k0 && lane == 0)");
-	cu_line(k, "\tdl_phases_arrive(empty + last);");
+	cu_line(k, "dl_phases_arrive(empty + last, k0 && lane == 0);");
 	cu_line(k, "last = stage;");
 	cu_line(k, "dl_ring_next<%u>(stage, phase);", t->stages);
 	k->depth--;
 	cu_line(k, "}");
 	cu_line(k, "dl_wgmma_wait<0>();");
-	cu_line(k, "if (lane == 0)");
-	cu_line(k, "\tdl_phases_arrive(empty + last);");
+	cu_line(k, "dl_wgmma_settle(acc, full + %u);", t->stages);
+	cu_line(k, "dl_phases_arrive(empty + last, lane == 0);");
 }
 
 static void put_consumers(struct tile_code *t)

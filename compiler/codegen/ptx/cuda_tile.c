@@ -44,11 +44,12 @@ struct tile_code tile_describe(struct cu *k, struct op *op)
 	    op_int(op, A_a_along_k) && op_int(op, A_b_along_k))
 		t.stages = STAGES;
 	if (t.mma) {
-		/* Warps of 64 x 32 places, or what there is. */
+		/* Warps of 64 x 32 places, or what there is; more columns
+		 * than 128 are for wgmma. */
 		int64_t rows = t.mr > 64 ? 64 : t.mr > 32 ? 32 : 16;
 
 		t.down = (unsigned)rows / 16;
-		t.across = t.nr > 32 ? 4 : 2;
+		t.across = t.nr > 128 ? 8 : t.nr > 32 ? 4 : 2;
 		t.warps_n = (unsigned)(t.nr / (t.across * 8));
 		t.threads = (unsigned)(t.mr / rows) * t.warps_n * WARP;
 		t.wgmma = t.stages && !t.fp32 &&

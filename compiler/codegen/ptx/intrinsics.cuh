@@ -187,6 +187,24 @@ template <int N> DL_FN void dl_wgmma_wait()
 {
 	asm volatile("wgmma.wait_group.sync.aligned %0;" :: "n"(N) : "memory");
 }
+// Sums whose last wait is over.  The compiler does not see that a wait makes
+// them, and ptxas moves what reads them before it, to wait for each product by
+// itself then (C7514): so they seem to change here.  *never is 0.
+#define DL_SETTLE(type, c) \
+	template <int N> \
+	DL_FN void dl_wgmma_settle(type (&d)[N][4], const u64 *never) \
+	{ \
+		u64 x; \
+	\
+		asm volatile("ld.volatile.shared.u64 %0, [%1];" : "=l"(x) \
+			     : "r"(dl_shared_address(never)) : "memory"); \
+		if (x) \
+			for (int i = 0; i < N * 4; i++) \
+				asm volatile("mov.b32 %0, 0;" \
+					     : c(d[i / 4][i % 4])); \
+	}
+DL_SETTLE(float, "=f")
+DL_SETTLE(i32, "=r")
 // What this thread wrote to shared memory can be read by wgmma.
 DL_FN void dl_proxy_fence()
 {
@@ -275,10 +293,13 @@ DL_FN void dl_phases_fence()
 {
 	asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
-DL_FN void dl_phases_arrive(u64 *bar)
+// Those of whom `one` holds.
+DL_FN void dl_phases_arrive(u64 *bar, bool one)
 {
-	asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];"
-		     :: "r"(dl_shared_address(bar)) : "memory");
+	asm volatile("{\n\t.reg .pred p;\n\tsetp.ne.u32 p, %1, 0;\n\t"
+		     "@p mbarrier.arrive.shared::cta.b64 _, [%0];\n\t}"
+		     :: "r"(dl_shared_address(bar)), "r"((u32)one)
+		     : "memory");
 }
 // Arrives, and announces bytes that copies will bring.
 DL_FN void dl_phases_expect(u64 *bar, int bytes)

@@ -344,7 +344,7 @@ template <typename U, typename T> DL_FN void dl_raster(U &q, U rows, U cols,
 	q /= rows * cols;
 }
 
-// A ring of N stages that one thread fills and `warps` empty.
+// A ring of N stages that one thread fills and `warps` empty; full[N] is 0.
 template <int N> DL_FN void dl_ring_init(u64 *full, u64 *empty, int warps)
 {
 	if (dl_thread() == 0) {
@@ -352,6 +352,7 @@ template <int N> DL_FN void dl_ring_init(u64 *full, u64 *empty, int warps)
 			dl_phases_init(full + i, 1);
 			dl_phases_init(empty + i, warps);
 		}
+		full[N] = 0;
 		dl_phases_fence();
 	}
 	dl_barrier();

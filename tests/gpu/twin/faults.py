@@ -60,9 +60,9 @@ FAULTS = {
         ("a wait for wgmma one group short",
          change(r"\tdl_wgmma_wait<0>\(\);", "\tdl_wgmma_wait<1>();"), ""),
         ("stages are never released",
-         change(r"\tdl_phases_arrive\(empty \+ last\);", "\t;"), "deadlock"),
+         change(r"\tdl_phases_arrive\(empty \+ last, .*", "\t;"), "deadlock"),
         ("the last stage is not released",
-         change(r"if \(lane == 0\)\s*dl_phases_arrive\(empty \+ last\);", "",
+         change(r"dl_phases_arrive\(empty \+ last, lane == 0\);", "",
                 0), "deadlock"),
         ("a phase that never was", change(r"stage, phase ^ 1\)".replace(
             "^", r"\^"), "stage, phase)"), "deadlock"),

@@ -203,6 +203,7 @@ template <int N> DL_FN void dl_copy_wait() { twin_copy_wait(N); }
 DL_FN void dl_wgmma_fence() { twin_wgmma_fence(); }
 DL_FN void dl_wgmma_commit() { twin_wgmma_commit(); }
 template <int N> DL_FN void dl_wgmma_wait() { twin_wgmma_wait(N); }
+template <typename T> DL_FN void dl_wgmma_settle(T &, const u64 *) {}
 DL_FN void dl_proxy_fence() { twin_proxy_fence(); }
 
 // ---- copies of boxes -------------------------------------------------
@@ -211,7 +212,11 @@ template <int N> DL_FN void dl_registers_less() {}
 template <int N> DL_FN void dl_registers_more() {}
 DL_FN void dl_phases_init(u64 *bar, int n) { twin_phases_init(bar, n); }
 DL_FN void dl_phases_fence() { twin_phases_fence(); }
-DL_FN void dl_phases_arrive(u64 *bar) { twin_phases_arrive(bar, 0); }
+DL_FN void dl_phases_arrive(u64 *bar, bool one)
+{
+	if (one)
+		twin_phases_arrive(bar, 0);
+}
 DL_FN void dl_phases_expect(u64 *bar, int bytes)
 {
 	twin_phases_arrive(bar, bytes);
