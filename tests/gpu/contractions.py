@@ -260,11 +260,14 @@ def large(d):
              equation="bik,bjk->bij")
 
 
-def boxed(kind, batch, seed=11):
-    """Tiles of 64 by 64, in more than twice the steps that sm_90a has stages
-    for, ragged on all sides; of a symbolic batch, which is guessed larger."""
-    d = Deck(kind, seed)
-    m, n, k = 260, 196, 1160
+# Tiles of 64 by 64, in more than twice the steps that sm_90a has stages for,
+# and of 128 by 256; of a symbolic batch, which is guessed larger.
+SMALL, WIDE = (260, 196, 1160), (1300, 700, 328)
+
+
+def boxed(kind, batch, sizes=SMALL):
+    d = Deck(kind, 11)
+    m, n, k = sizes
     held = [d.rng.standard_normal((batch, s, k)).astype(FLOATS[kind])
             for s in (m, n)]
     want, bound = reference("Einsum", held, kind, equation="bik,bjk->bij")
@@ -452,6 +455,8 @@ def cases(rig, full):
     for kind in ("f16", "bf16") if full else ("f16",):
         yield f"boxes-{kind}", lambda k=kind: boxes(
             rig, "boxes_" + k, [boxed(k, 1), boxed(k, 2)])
+    yield "boxes-wide", lambda: boxes(rig, "boxes_wide",
+                                      [boxed("bf16", 1, WIDE)])
     yield "boxes-integers", lambda: boxes(
         rig, "boxes_bytes", [boxed_bytes(np.uint8, np.int8)])
     if full:

@@ -248,8 +248,9 @@ def boxes(subject):
             r"last = stage; \2 + 1 \3 \1")
     yield m("the wait is one group short", r"dl_wgmma_wait<1>",
             "dl_wgmma_wait<2>")
-    yield m("the last wait is one group short", r"dl_wgmma_wait<0>\("
-            r"\);(?=.*\s*dl_phases)", "dl_wgmma_wait<1>();")
+    yield m("the last wait is one group short",
+            r"dl_wgmma_wait<0>\(\);(?=\s*dl_wgmma_settle)",
+            "dl_wgmma_wait<1>();")
     yield m("stages are not released",
             r"dl_phases_arrive\(empty \+ last, k0 .*", ";")
     yield m("the last stage is not released",
