@@ -22,6 +22,7 @@ OPTIONS = ("--std=c++17", "--fmad=false")
 WAYS = [(order, 0) for order in ORDERS] + [("forward", 2)]
 INDEX = 3
 BARRIER = r"dl_barrier\(\);\s*"
+RESULTS = r"(?:__align__[^;]*;\s*)?#pragma unroll\s*for \(int r"
 ROW = r"\(row \* -1 [^?]*>= 0 \?"
 
 
@@ -279,7 +280,7 @@ def boxes(subject):
 def tiles(subject):
     yield m(subject, "no barrier behind the shares", BARRIER + r"(?=if \(k0)")
     yield m(subject, "no barrier behind the products",
-            BARRIER + r"(?=\}\s*#pragma unroll\s*for \(int r)")
+            BARRIER + r"(?=\}\s*" + RESULTS + ")")
     yield m(subject, "the last k is not loaded",
             r"if \(k0 \+ (\d+) < (\d+)\)", r"if (k0 + 2 * \1 < \2)")
     yield m(subject, "the same k again", r"load_b\(k0 \+ \d+\)",
@@ -298,7 +299,7 @@ MUTANTS = [
     *stages("stages"), *stages("hopper"), *boxes("boxes"),
     # Blocks that take more than one tile.
     m("stages", "no barrier behind the last step",
-      BARRIER + r"(?=#pragma unroll\s*for \(int r)"),
+      BARRIER + "(?=" + RESULTS + ")"),
     m("stages", "fragments are not swizzled", r"\(chunk \^ row % 8\)",
       "chunk"),
     m("hopper", "descriptor of another k", r"\+ k \* 32;", "+ k * 64;"),
@@ -324,6 +325,9 @@ MUTANTS = [
     m("f16", "mma of bf16", r'(DL_MMA\(f16, .*)f16\.f16', r"\1bf16.bf16"),
     m("f16", "rows of results", r"e / 2 \* 8", "e % 2 * 8"),
     m("f16", "columns of results", r"\* 2 \+ e % 2", "* 2 + 1 - e % 2"),
+    m("f16", "pairs at all places", r" && e % 2\)", ")"),
+    m("f16", "pairs in the other order", r"pair\[e % 2\]",
+      "pair[1 - e % 2]"),
     m("f16", "half of the products", r"k < 16; k \+= 8", "k < 8; k += 8"),
     m("f16", "warps on one tile", r"const int warp_n = [^;]*",
       "const int warp_n = 0"),
@@ -341,7 +345,7 @@ MUTANTS = [
     m("f64", "one k too few", r"for \(int k = 0; k < 16", "for (int k = 0; "
       "k < 15"),
     m("f64", "no barrier behind the products",
-      BARRIER + r"(?=\}\s*#pragma unroll\s*for \(int r)"),
+      BARRIER + r"(?=\}\s*" + RESULTS + ")"),
     m("wide", "the second square", r"c / 4 \* 64", "c / 4 * 60"),
     m("tf32x3", "a's rest is left out",
       r"dl_mma_tf32\(d, a_lo, b_hi\);"),

@@ -24,6 +24,8 @@ struct cu {
 	unsigned vector;		/* neighbours that a thread takes */
 	struct map wide_ops;		/* accesses to all of these at once,
 					 * by an address of theirs -> itself */
+	const struct op *pairs;		/* a store that keeps an even place for
+					 * the odd one behind it: cuda_tile.c */
 	bool wide;			/* indices have 64 bits */
 	bool boxes;			/* the form of cuda_boxes.c */
 	struct map vals;		/* value id -> its number + 1 */
@@ -58,6 +60,8 @@ void cu_for_points(struct cu *k);
 unsigned cu_vector(struct cu *k);
 /* The kernel's body for k->vector points. */
 void cu_vector_point(struct cu *k);
+/* A type of so many bytes, 2 to 16. */
+const char *cu_bits_type(size_t bytes);
 /* Of a load or store of all of these: the element of the point at hand. */
 const char *cu_lane(struct cu *k, const struct op *op);
 

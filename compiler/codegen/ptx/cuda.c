@@ -161,6 +161,15 @@ static void store(struct cu *k, const struct op *op)
 		cu_line(k, "%s = %s;", cu_lane(k, op), x);
 		return;
 	}
+	if (k->pairs == op) {
+		cu_line(k, "pair[e %% 2] = %s;", x);
+		cu_line(k, "if (%s%se %% 2)", cond ? cond : "",
+			cond ? " && " : "");
+		cu_line(k, "\t*(%s *)(%s + %s - 1) = *(const %s *)pair;",
+			cu_bits_type(2 * dtype_size(t)), b, off,
+			cu_bits_type(2 * dtype_size(t)));
+		return;
+	}
 	/* All threads come here with the same. */
 	if (k->shared_point && !k->in_lanes)
 		cond = cond ? arena_fmt(&k->c->temp, "dl_thread() == 0 && %s",

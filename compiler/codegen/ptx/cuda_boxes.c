@@ -195,6 +195,7 @@ static void put_consumers(struct tile_code *t)
 		(long long)t->nr / 8);
 	cu_line(k, "int last = 0;");
 	put_products(t);
+	tile_pairs(t);
 	tile_places(t, 1, (unsigned)t->nr / 8, "dl_thread() / 32 * 16", "0",
 		    "acc[c][e]");
 	tile_result(t);

@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "codegen/ptx/tile_code.h"
+#include "ir/layout.h"
 
 struct tile_code tile_describe(struct cu *k, struct op *op)
 {
@@ -313,6 +314,73 @@ static void put_sum_staged(struct tile_code *t, const char *type,
 	cu_line(k, "dl_barrier();");
 }
 
+static bool is_even(const struct expr *e)
+{
+	for (uint32_t i = 0; i < e->n; i++)
+		if (e->term[i].coef % 2)
+			return false;
+	return true;
+}
+
+/* Is a guard true of an odd place wherever it is of the even one before, and
+ * the other way round? */
+static bool holds_for_pairs(struct cu *k, const struct expr *guard,
+			    const struct atom *n)
+{
+	const struct expr *step, *rest;
+
+	return expr_linear(k->c, guard, n, &step, &rest) &&
+	       (expr_is(step, 0) ||
+		(expr_is(step, -1) && is_even(expr_addc(k->c, rest, 1))));
+}
+
+/* The store of the results, when those of columns 2 i and 2 i + 1 lie side by
+ * side at a multiple of their size, and both are to be stored or none; else
+ * NULL. */
+static const struct op *paired_store(struct tile_code *t)
+{
+	const struct block *b = t->op->region[2].block;
+	const struct atom *n = expr_atom(b->iv[1]);
+	const struct expr *step, *rest, *const *guard;
+	const struct op *store = NULL;
+	const struct value *buf;
+	size_t count;
+
+	for (const struct op *op = b->first; op; op = op->next) {
+		if (op->code != OP_mem_store)
+			continue;
+		if (store)
+			return NULL;
+		store = op;
+	}
+	if (!store)
+		return NULL;
+	buf = store->in[1].val;
+	if (dtype_is_packed(buf->type->dtype) ||
+	    dtype_size(buf->type->dtype) > 4 ||
+	    !expr_linear(t->k->c,
+			 layout_offset(t->k->c, buf,
+				       op_exprs(store, A_idx, &count)),
+			 n, &step, &rest) ||
+	    !expr_is(step, 1) || !is_even(rest))
+		return NULL;
+	guard = op_exprs(store, A_guard, &count);
+	for (size_t i = 0; i < count; i++)
+		if (!holds_for_pairs(t->k, guard[i], n))
+			return NULL;
+	return store;
+}
+
+void tile_pairs(struct tile_code *t)
+{
+	struct cu *k = t->k;
+
+	k->pairs = paired_store(t);
+	if (k->pairs)
+		cu_line(k, "__align__(8) %s pair[2];",
+			cu_mem_type(k->pairs->in[1].val->type->dtype));
+}
+
 void tile_places(struct tile_code *t, unsigned rows, unsigned cols,
 		 const char *m, const char *n, const char *sum)
 {
@@ -355,6 +423,7 @@ void tile_result(struct tile_code *t)
 	fprintf(k->f, "const %s v%u = sum;\n", cu_type(t->sum),
 		cu_number(k, b->arg[0]));
 	tile_region(t, 2, "m", "n");
+	k->pairs = NULL;
 	k->depth--;
 	cu_line(k, "}");
 }
@@ -364,6 +433,8 @@ static void put_results(struct tile_code *t)
 {
 	struct cu *k = t->k;
 
+	if (t->mma)
+		tile_pairs(t);
 	if (t->wgmma) {
 		fputs("#if DL_WGMMA\n", k->f);
 		tile_places(t, 1, (unsigned)t->nr / 8,

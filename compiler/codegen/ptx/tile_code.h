@@ -35,6 +35,8 @@ struct tile_code {
 struct tile_code tile_describe(struct cu *k, struct op *op);
 /* "dl_mma_f16": the prelude's function for these types. */
 const char *tile_mma_name(const struct tile_code *t);
+/* Says how results are stored; before the loops of tile_places(). */
+void tile_pairs(struct tile_code *t);
 /* The loops over what a thread of a warp has of mma tiles, `rows` by `cols`,
  * with m, n and the sum; the last one is open. */
 void tile_places(struct tile_code *t, unsigned rows, unsigned cols,
