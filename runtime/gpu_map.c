@@ -36,6 +36,9 @@ bool gpu_make_maps(struct dlrt_gpu *g, const struct dlrt_kernel *k,
 		if (b->rank > MAX_RANK)
 			return false;
 		for (uint32_t d = 0; d < b->rank; d++) {
+			/* Kernels count in 32 bits. */
+			if (numbers[1 + d] > INT32_MAX)
+				return false;
 			dim[d] = (uint64_t)numbers[1 + d];
 			if (d)
 				stride[d - 1] =

@@ -10,9 +10,9 @@
  * "Matrix fragments for mma.m16n8k16" and its kin) are the same words for all
  * types when rows in shared memory are rows of k.  Rows are padded by four
  * words, so that the 32 lanes of a load fall into different banks.  Where
- * copies go on the side rows have 128 bytes, in which the 16 bytes number c of row r
- * are at c ^ r % 8: that is the swizzle of 128 bytes by which wgmma reads, too
- * (PTX ISA, "Shared memory matrix layout"), on GPUs that have it.
+ * copies go on the side rows have 128 bytes, in which the 16 bytes number c of
+ * row r are at c ^ r % 8: that is the swizzle of 128 bytes by which wgmma reads,
+ * too (PTX ISA, "Shared memory matrix layout"), on GPUs that have it.
  *
  * A product of f32 as three of tf32: Ootomo and Yokota, "Recovering single
  * precision accuracy from Tensor Cores while surpassing the FP32 theoretical

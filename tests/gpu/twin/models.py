@@ -420,6 +420,6 @@ def serial():
 ALL = [chain_f32, chain_f64, chain_f16, chain_bf16, wide, integers, bools,
        casts, packed, functions, softmax, layer_norm, reductions, gemm_f32,
        gemm_f32_ragged, gemm_f64, matmul_i32, matmul_f16_ragged,
-       gemm_f16_staged, gemm_bf16_staged, bytes_staged, hopper_f16, hopper_copies,
-       hopper_bf16, hopper_i8, bytes_ragged, tf32, tf32x3, tf32_ragged, conv,
-       gather, symbolic, serial]
+       gemm_f16_staged, gemm_bf16_staged, bytes_staged, hopper_f16,
+       hopper_copies, hopper_bf16, hopper_i8, bytes_ragged, tf32, tf32x3,
+       tf32_ragged, conv, gather, symbolic, serial]
