@@ -271,6 +271,8 @@ def boxes(subject):
             "all_b + (stage + 1) % 8 * 4096, m")
     yield m("the same k again", r"\(int\)k0, \(int\)\(i0",
             "(int)(k0 / 2), (int)(i0")
+    yield m("no barrier behind the ring's", BARRIER + r"(?=if \(dl_thread)",
+            "")
     yield m("rows of another tile", r"first \+ rest % n",
             "first + rest / n")
     yield m("no column guard of the store",

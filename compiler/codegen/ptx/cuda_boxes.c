@@ -97,6 +97,7 @@ static void put_ring(struct tile_code *t)
 	cu_line(k, "int stage = 0, phase = 0;");
 	cu_line(k, "dl_ring_init<%u>(full, empty, %u);", t->stages,
 		t->threads / WARP - GROUP / WARP);
+	cu_line(k, "dl_barrier();");
 }
 
 /* for (k0 ...) { */

@@ -345,6 +345,7 @@ template <typename U, typename T> DL_FN void dl_raster(U &q, U rows, U cols,
 }
 
 // A ring of N stages that one thread fills and `warps` empty; full[N] is 0.
+// A barrier belongs behind it.
 template <int N> DL_FN void dl_ring_init(u64 *full, u64 *empty, int warps)
 {
 	if (dl_thread() == 0) {
@@ -355,7 +356,6 @@ template <int N> DL_FN void dl_ring_init(u64 *full, u64 *empty, int warps)
 		full[N] = 0;
 		dl_phases_fence();
 	}
-	dl_barrier();
 }
 // The next stage; what is waited for changes with each round.
 template <int N> DL_FN void dl_ring_next(int &stage, int &phase)

@@ -62,8 +62,8 @@ FAULTS = {
         ("stages are never released",
          change(r"\tdl_phases_arrive\(empty \+ last, .*", "\t;"), "deadlock"),
         ("the last stage is not released",
-         change(r"dl_phases_arrive\(empty \+ last, lane == 0\);", "",
-                0), "deadlock"),
+         change(r"dl_phases_arrive\(empty \+ last, lane == 0\);", ""),
+         "deadlock"),
         ("a phase that never was", change(r"stage, phase ^ 1\)".replace(
             "^", r"\^"), "stage, phase)"), "deadlock"),
         ("the phase before", change(r"full \+ stage, phase\)",
