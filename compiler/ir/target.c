@@ -38,6 +38,13 @@ static const struct isa isas[] = {
 	  .tile = { { 8, 3 }, { 6, 4 }, { 8, 2 }, { 16, 1 } },
 	  .unroll_k = 1, .l1_bytes = 32768, .l2_bytes = 262144,
 	  .dram_bytes_cycle = 4 },
+	/* Fused multiply-adds would need VFPv4. */
+	{ .name = "neon32", .arch = "armv7", .feature = { "neon" },
+	  .vector_bits = 128, .n_vregs = 16, .masked = false, .flushes = true,
+	  .aligned = true,
+	  .tile = { { 6, 2 }, { 3, 3 }, { 12, 1 } },
+	  .unroll_k = 1, .l1_bytes = 32768, .l2_bytes = 262144,
+	  .dram_bytes_cycle = 2 },
 	/* A block of threads is a vector of 128 lanes of f32. */
 	{ .name = "gpu", .arch = "nvptx64", .vector_bits = 4096,
 	  .n_vregs = 64, .fma = true, .masked = true, .f16c = true,
@@ -60,8 +67,16 @@ static const struct dot dots[] = {
 	  DOT_PMADDUBSW, 4, DT_U8, DT_I8, .steps = 3, .saturates = true },
 	{ "pmaddwd", "x86_64", { "sse2" }, 0, DOT_PMADDWD, 2, DT_I16, DT_I16,
 	  .steps = 2 },
+	{ "usmmla", "aarch64", { "i8mm" }, 0, DOT_USMMLA, 8, DT_U8, DT_I8,
+	  .steps = 1, .pairs = true },
+	{ "smmla", "aarch64", { "i8mm" }, 0, DOT_SMMLA, 8, DT_I8, DT_I8,
+	  .steps = 1, .pairs = true },
 	{ "sdot", "aarch64", { "dotprod" }, 0, DOT_SDOT, 4, DT_I8, DT_I8,
 	  .steps = 1 },
+	{ "smull", "aarch64", { NULL }, 0, DOT_SMULL, 4, DT_I8, DT_I8,
+	  .steps = 3, .narrow = true },
+	{ "vmull.s8", "armv7", { "neon" }, 0, DOT_SMULL, 4, DT_I8, DT_I8,
+	  .steps = 3, .narrow = true },
 	{ "mma.m16n8k32", "nvptx64", { NULL }, 0, DOT_MMA, 4, DT_I8, DT_I8,
 	  .steps = 1 },
 	{ "i32", "", { NULL }, 0, DOT_WIDE, 1, DT_I16, DT_I16, .steps = 2 },
@@ -112,7 +127,8 @@ bool target_set_gpus(struct target *t, const char *list, const char **unknown)
 	for (size_t i = 0; i < ARRAY_SIZE(dots); i++)
 		if (!strcmp(dots[i].arch, "nvptx64"))
 			t->dot[0] = &dots[i];
-	t->dot[1] = NULL;
+	for (size_t i = 1; i < ARRAY_SIZE(t->dot); i++)
+		t->dot[i] = NULL;
 	*unknown = "";
 	return n > 0;
 }
@@ -239,8 +255,9 @@ static void choose_dots(struct target *t, target_has_fn *has, void *arg)
 
 		for (size_t k = 0; k < ARRAY_SIZE(d->feature); k++)
 			ok = ok && (!d->feature[k] || has(arg, d->feature[k]));
-		/* The second is for other operands than the first. */
-		if (ok && (!n || t->dot[0]->rows != d->rows))
+		for (unsigned k = 0; k < n; k++)
+			ok = ok && t->dot[k]->rows != d->rows;
+		if (ok)
 			t->dot[n++] = d;
 	}
 }

@@ -29,7 +29,13 @@ static LLVMValueRef at(struct cg *g, LLVMTypeRef t, LLVMValueRef p, int64_t i)
 			      LLVMBuildGEP2(g->b, t, p, &k, 1, ""), "");
 }
 
-/* Field of struct dlrt_call; all are pointers or 64-bit sizes here. */
+/* A size_t as i64. */
+static LLVMValueRef wide(struct cg *g, LLVMValueRef size)
+{
+	return LLVMBuildZExt(g->b, size, g->i64, "");
+}
+
+/* Field of struct dlrt_call; all are pointers or sizes here. */
 static LLVMValueRef field(struct entry *e, unsigned i, LLVMTypeRef t)
 {
 	return LLVMBuildLoad2(e->g->b, t,
@@ -484,7 +490,8 @@ static void check_buffer(struct entry *e, struct op *op)
 		LLVMPositionBuilderAtEnd(g->b, has);
 		fail_if(e,
 			LLVMBuildICmp(g->b, LLVMIntULT,
-				      at(g, g->i64, sizes, out), bytes, ""),
+				      wide(g, at(g, g->size, sizes, out)),
+				      bytes, ""),
 			DLRT_WORKSPACE, op);
 		LLVMBuildBr(g->b, next);
 		LLVMPositionBuilderAtEnd(g->b, next);
@@ -631,7 +638,7 @@ static LLVMValueRef workspace_function(struct cg *g)
 {
 	LLVMTypeRef in[] = { g->ptr };
 	LLVMValueRef fn = cg_baseline_function(
-		g, "workspace", LLVMFunctionType(g->i64, in, 1, false));
+		g, "workspace", LLVMFunctionType(g->size, in, 1, false));
 	LLVMValueRef over = NULL;
 	size_t n;
 	const struct expr *const *e = op_exprs(g->m->func, A_workspace, &n);
@@ -656,9 +663,15 @@ static LLVMValueRef workspace_function(struct cg *g)
 			    least, v, "");
 	if (neg)
 		over = over ? LLVMBuildOr(g->b, over, neg, "") : neg;
+	if (g->size != g->i64) {
+		LLVMValueRef large = LLVMBuildICmp(
+			g->b, LLVMIntUGT, v, cg_int(g, UINT32_MAX), "");
+
+		over = over ? LLVMBuildOr(g->b, over, large, "") : large;
+	}
 	if (over)
 		v = LLVMBuildSelect(g->b, over, cg_int(g, 0), v, "");
-	LLVMBuildRet(g->b, v);
+	LLVMBuildRet(g->b, LLVMBuildTrunc(g->b, v, g->size, ""));
 	return fn;
 }
 
@@ -684,7 +697,7 @@ static void check_pointers(struct entry *e, LLVMValueRef list, uint32_t n,
 static LLVMValueRef invoke_function(struct cg *g)
 {
 	const struct abi *abi = g->o->abi;
-	LLVMTypeRef f[] = { g->ptr, g->ptr, g->ptr, g->ptr, g->i64,
+	LLVMTypeRef f[] = { g->ptr, g->ptr, g->ptr, g->ptr, g->size,
 			    g->ptr, g->ptr, g->ptr, g->ptr, g->ptr };
 	LLVMTypeRef in[] = { g->ptr };
 	struct entry e = { .g = g };
@@ -723,7 +736,7 @@ static LLVMValueRef invoke_function(struct cg *g)
 			"dims");
 	g->status = e.status;
 	e.workspace = field(&e, 3, g->ptr);
-	e.workspace_bytes = field(&e, 4, g->i64);
+	e.workspace_bytes = wide(g, field(&e, 4, g->size));
 	e.out_dims = field(&e, 6, g->ptr);
 	e.pool = field(&e, 7, g->ptr);
 	if (abi->weights_apart || (g->o->gpu && g->weights)) {

@@ -109,6 +109,12 @@ unsigned cu_boxes(struct ctx *c, struct op *kernel, struct gpu_map *map);
 unsigned cu_boxes_threads(struct cu *k);
 void cu_boxes_body(struct cu *k);
 
+/* ---- cuda_attend.c -------------------------------------------------- */
+
+/* As of a tile. */
+unsigned cu_attend_threads(struct cu *k, struct op *op);
+void cu_attend(struct cu *k, struct op *op);
+
 /* ---- nvrtc.c -------------------------------------------------------- */
 
 /* Compiles CUDA C++ for an architecture.  NVRTC is looked for once. */

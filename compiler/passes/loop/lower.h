@@ -20,6 +20,9 @@ bool lower_contraction(struct ctx *c, struct op *op, struct value *into);
 /* A contraction on a GPU, as tiles of blocks of threads; false when it is none
  * or too small. */
 bool lower_tile(struct ctx *c, struct op *op, struct value *into);
+/* The last of three statements that are attention on a GPU, and the others with
+ * it; false when it is not. */
+bool lower_attend(struct ctx *c, struct op *op);
 /* A statement with `jam`, a block of points at a time; false when it cannot be
  * written out. */
 bool lower_jam(struct ctx *c, struct op *op, struct value *into);
