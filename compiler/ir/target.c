@@ -89,7 +89,8 @@ static const struct gpu gpus[] = {
 	{ "sm_87", 87, .n_sm = 16, .mma = true },
 	{ "sm_89", 89, .n_sm = 128, .mma = true },
 	{ "sm_90", 90, .n_sm = 132, .mma = true },
-	{ "sm_90a", 90, .only = true, .n_sm = 132, .mma = true },
+	{ "sm_90a", 90, .only = true, .n_sm = 132, .mma = true,
+	  .boxes = true },
 	{ "sm_100", 100, .n_sm = 148, .mma = true },
 	{ "sm_120", 120, .n_sm = 170, .mma = true },
 };

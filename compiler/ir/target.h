@@ -87,6 +87,7 @@ struct gpu {
 	bool only;		/* its code runs on no other (sm_90a) */
 	unsigned n_sm;		/* multiprocessors of the usual card */
 	bool mma;		/* of 32 bytes of k, and asynchronous copies */
+	bool boxes;		/* wgmma, and copies of boxes of tensors */
 };
 
 enum { MAX_GPUS = 8 };

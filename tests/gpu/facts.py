@@ -21,6 +21,9 @@ ARCHS = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_90a", "sm_100",
          "sm_120")
 HMMA, IMMA = 0x23c, 0x237       # opcodes of machine code
 LOADS_LOCAL, STORES_LOCAL = 0x983, 0x387
+# Products of a warpgroup, of floats and integers; copies of boxes; registers
+# that a warpgroup gives to another.
+HGMMA, IGMMA, UTMALDG, USETMAXREG = 0x9f0, 0x9f1, 0x5b4, 0x9c8
 MOST_BYTES = 1 << 30
 SHORT = ("gpt2",)
 OPTIONS = (b"--std=c++17", b"--fmad=false", b"--ptxas-options=-v")
@@ -140,6 +143,29 @@ def on_tensor_cores(rig, name, made, arch, opcode, options=()):
     return f"{n} products"
 
 
+def by_boxes(rig, name, deck, product, registers):
+    """The form for sm_90a: nothing in local memory, no product that ptxas makes
+    wait for the one before; other architectures do not have it."""
+    text = rig.cuda(deck.model(), name, "sm_90a")
+    found = {k: t for k, t in kernels(text)[1].items() if "dl_copy_box(" in t}
+    expect(found, "no kernel copies boxes")
+    elf, log = cubin(text, "sm_90a")
+    clean(log, len(kernels(text)[1]))
+    expect("Performance Loss" not in log, log)
+    code = opcodes(elf)
+    for k in found:
+        for opcode in (product, UTMALDG):
+            expect(code[k].get(opcode), f"{k} lacks {opcode:#x}")
+        expect(code[k].get(USETMAXREG, 0) == registers,
+               f"{k}: {code[k].get(USETMAXREG, 0)} changes of registers")
+    for arch in ("sm_90", "sm_100"):
+        expect(not set(opcodes(cubin(text, arch)[0])) & set(found),
+               f"copies of boxes for {arch}")
+    expect("dl_copy_box(all" not in rig.cuda(deck.model(), name, "sm_80"),
+           "copies of boxes in text for sm_80")
+    return f"{len(found)} kernels"
+
+
 def heads(rig, arch, kind, form=()):
     """Attention of the largest heads: no kernel spills, and products are on
     tensor cores but for those of f32."""
@@ -230,6 +256,15 @@ def large(rig):
 
 def cases(rig, full):
     yield "plain", lambda: plain(rig)
+    yield "boxes-f16", lambda: by_boxes(
+        rig, "boxes_f16", contractions.boxed("f16", 1), HGMMA, 0)
+    for kind in ("f16", "bf16") if full else ("f16",):
+        yield f"boxes-wide-{kind}", lambda k=kind: by_boxes(
+            rig, "boxes_wide_" + k, contractions.boxed(
+                k, 1, contractions.WIDE), HGMMA, 2)
+    yield "boxes-integers", lambda: by_boxes(
+        rig, "boxes_integers", contractions.boxed_bytes(np.uint8, np.int8),
+        IGMMA, 0)
     yield "emitted", lambda: emitted(rig)
     yield "same-bytes", lambda: same_bytes(rig)
     yield "verbose", lambda: verbose(rig)

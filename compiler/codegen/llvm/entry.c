@@ -185,14 +185,47 @@ static void call_device(struct entry *e, unsigned i, LLVMTypeRef result,
 		*value = v;
 }
 
+/* Behind the n arguments: what dlrt_device.launch has to know of a tensor that
+ * is copied by boxes. */
+static void put_map(struct entry *e, unsigned *n, const struct op *kernel,
+		    const struct gpu_map *map)
+{
+	struct cg *g = e->g;
+	int64_t bytes = (int64_t)dtype_size(map->buf->type->dtype);
+	LLVMValueRef off = cg_expr(g, kernel,
+				   expr_scale(g->c, map->offset, bytes), 0);
+	LLVMValueRef p = LLVMBuildGEP2(g->b, g->i8, buffer(e, map->buf), &off,
+				       1, "");
+
+	put_arg(e, n, p);
+	for (unsigned i = 0; i < map->box.rank; i++)
+		put_arg(e, n, cg_expr(g, kernel, map->dim[i], 0));
+	for (unsigned i = 1; i < map->box.rank; i++)
+		put_arg(e, n, cg_expr(g, kernel,
+				      expr_scale(g->c, map->stride[i], bytes),
+				      0));
+}
+
+static LLVMValueRef kernel_row(struct cg *g, LLVMValueRef fits,
+			       unsigned narrow, unsigned wide)
+{
+	LLVMValueRef row = cg_int(g, wide);
+
+	if (fits)
+		row = LLVMBuildSelect(g->b, fits, cg_int(g, narrow), row, "");
+	return LLVMBuildGEP2(g->b, g->kernel_type, g->kernels, &row, 1, "");
+}
+
 /* The device runs the kernel: only its arguments are made here. */
 static void launch_kernel(struct entry *e, struct kernel *k)
 {
 	struct cg *g = e->g;
-	unsigned n = put_args(e, &k->args);
+	unsigned n = put_args(e, &k->args), end = n;
 	const struct gpu_launch *l = &g->o->gpu->launch.v[e->n_kernels++];
-	LLVMValueRef row = cg_int(g, l->row), over = NULL, fits;
+	LLVMValueRef over = NULL, fits = NULL;
 
+	for (unsigned i = 0; i < l->n_map; i++)
+		put_map(e, &end, k->op, &l->map[i]);
 	if (l->bound) {
 		fits = LLVMBuildICmp(g->b, LLVMIntSLE,
 				     cg_checked_expr(g, l->bound, &over),
@@ -200,12 +233,12 @@ static void launch_kernel(struct entry *e, struct kernel *k)
 		if (over)
 			fits = LLVMBuildAnd(g->b, fits,
 					    LLVMBuildNot(g->b, over, ""), "");
-		row = LLVMBuildSelect(g->b, fits, cg_int(g, l->narrow), row,
-				      "");
 	}
 	LLVMValueRef arg[] = {
 		e->device,
-		LLVMBuildGEP2(g->b, g->kernel_type, g->kernels, &row, 1, ""),
+		kernel_row(g, fits, l->narrow.row, l->wide.row),
+		l->n_map ? kernel_row(g, fits, l->narrow.boxes, l->wide.boxes)
+			 : LLVMConstNull(g->ptr),
 		e->args, cg_int(g, n),
 		cg_expr(g, k->op, kernel_points(g->c, k->op), 0),
 	};

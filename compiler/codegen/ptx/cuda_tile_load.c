@@ -86,9 +86,7 @@ static const char *vector_address(struct tile_code *t, unsigned i,
 	return cu_address(k, b->last->in[0].val->def, cond);
 }
 
-/* "0x80808080u", four of the bytes that are there where a guard fails; NULL:
- * zeros are. */
-static const char *border(struct tile_code *t, unsigned i)
+const char *tile_border(struct tile_code *t, unsigned i)
 {
 	const struct block *b = t->op->region[i].block;
 	const struct op *load = b->last->in[0].val->def, *other;
@@ -115,7 +113,7 @@ static void put_load(struct tile_code *t, unsigned i)
 	const struct block *b = t->op->region[i].block;
 	const struct expr *sum = expr_atom(b->iv[1])->a;
 	bool whole = t->whole, vector = t->vector[i] > 1;
-	const char *x, *cond, *fill = border(t, i);
+	const char *x, *cond, *fill = tile_border(t, i);
 
 	cu_line(k, "%s reg_%s[%lld];",
 		vector ? "uint4" : cu_mem_type(t->in[i]), name, loads(t, i));
@@ -206,7 +204,7 @@ static void put_copy(struct tile_code *t, unsigned i)
 	struct cu *k = t->k;
 	const char *name = tile_factor(i), *type = k->wide ? "i64" : "int";
 	const struct block *b = t->op->region[i].block;
-	const char *x, *cond, *step, *fill = border(t, i);
+	const char *x, *cond, *step, *fill = tile_border(t, i);
 
 	cu_line(k, "const auto load_%s = [&](%s k0, int stage) {", name, type);
 	k->depth++;
@@ -243,10 +241,15 @@ static void put_copy(struct tile_code *t, unsigned i)
 	cu_line(k, "};");
 }
 
-void tile_loads(struct tile_code *t)
+void tile_shared(struct tile_code *t)
 {
 	for (unsigned i = 0; i < 2; i++)
 		put_shared(t, i);
+}
+
+void tile_loads(struct tile_code *t)
+{
+	tile_shared(t);
 	for (unsigned i = 0; i < 2; i++)
 		if (t->stages)
 			put_copy(t, i);

@@ -131,10 +131,12 @@ const char *cu_lane(struct cu *k, const struct op *op)
 	return arena_fmt(&k->c->temp, "all%u[v]", number_of(k, op));
 }
 
-/* Of so many bytes. */
-static const char *vector_type(size_t bytes)
+const char *cu_bits_type(size_t bytes)
 {
-	return bytes == 16 ? "uint4" : bytes == 8 ? "uint2" : "u32";
+	return bytes == 16  ? "uint4"
+	       : bytes == 8 ? "uint2"
+	       : bytes == 4 ? "u32"
+			    : "u16";
 }
 
 /* Loads before the points, stores behind them. */
@@ -148,7 +150,7 @@ static void put_wide(struct cu *k, bool stores)
 			continue;
 		enum dtype t = op->in[store].val->type->dtype;
 		unsigned n = number_of(k, op);
-		const char *v = vector_type(k->vector * dtype_size(t));
+		const char *v = cu_bits_type(k->vector * dtype_size(t));
 
 		if (!stores)
 			cu_line(k, "__align__(16) %s all%u[%u];",

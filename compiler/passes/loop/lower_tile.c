@@ -199,7 +199,7 @@ static bool choose_sides(struct gemm *t)
 	       choose_sum(t);
 }
 
-/* ---- sizes ---------------------------------------------------------- */
+/* ---- types ---------------------------------------------------------- */
 
 /* Are both factors numbers of a narrower type, widened, that all the GPUs have
  * tensor cores for? */
@@ -228,38 +228,13 @@ static struct value *stored(const struct gemm *t, unsigned i)
 	return multiplies_narrow(t) ? v->def->in[0].val : v;
 }
 
-static int64_t tiles(const struct gemm *t, int64_t mr, int64_t nr)
+/* Does f32 go to the tensor cores, and how? */
+static enum fp32_form fp32_form(const struct gemm *t)
 {
-	const struct block *body = op_body(t->compute);
-	int64_t n = work_times((t->rows.guess + mr - 1) / mr,
-			       (t->cols.guess + nr - 1) / nr);
-
-	for (unsigned i = 0; i < body->n_iv; i++)
-		if (!(t->tiled >> i & 1))
-			n = work_times(n, extent_or(body->iv[i], BATCH));
-	return n;
-}
-
-/* The largest of which there are enough to keep the GPU busy. */
-static void choose_sizes(struct gemm *t)
-{
-	static const struct {
-		int64_t mr, nr;
-	} size[] = { { 128, 128 }, { 64, 64 }, { 32, 32 } };
-	enum dtype type = t->fold->out[0].type->dtype;
-	int64_t busy = t->ctx->target->gpu[0]->n_sm;
-	size_t i = type == DT_F64;
-
-	while (i + 1 < ARRAY_SIZE(size) &&
-	       (tiles(t, size[i].mr, size[i].nr) < busy ||
-		size[i].mr >= 2 * t->rows.guess ||
-		size[i].nr >= 2 * t->cols.guess))
-		i++;
-	t->mr = size[i].mr;
-	t->nr = size[i].nr;
-	if (t->fold->out[0].type->dtype == DT_F32 && !multiplies_narrow(t) &&
-	    t->ctx->target->gpu[0]->mma)
-		t->fp32 = t->ctx->fp32;
+	if (t->fold->out[0].type->dtype != DT_F32 || multiplies_narrow(t) ||
+	    !t->ctx->target->gpu[0]->mma)
+		return FP32_IEEE;
+	return t->ctx->fp32;
 }
 
 /* ---- constants ------------------------------------------------------ */
@@ -560,19 +535,77 @@ static void turn_constant(struct gemm *t, unsigned i)
 	op_set_exprs(c, load, A_idx, rank, idx);
 }
 
+/* ---- sizes ---------------------------------------------------------- */
+
+static int64_t tiles(const struct gemm *t, int64_t mr, int64_t nr)
+{
+	const struct block *body = op_body(t->compute);
+	int64_t n = work_times((t->rows.guess + mr - 1) / mr,
+			       (t->cols.guess + nr - 1) / nr);
+
+	for (unsigned i = 0; i < body->n_iv; i++)
+		if (!(t->tiled >> i & 1))
+			n = work_times(n, extent_or(body->iv[i], BATCH));
+	return n;
+}
+
+/* Do copies go to shared memory on the side, as rows of k? */
+static bool copies(struct gemm *t)
+{
+	if (!multiplies_narrow(t) && !t->fp32)
+		return false;
+	for (unsigned i = 0; i < 2; i++)
+		if (!along_sum(t, i) || vector(t, i) == 1)
+			return false;
+	return t->ctx->target->gpu[0]->mma;
+}
+
+/* Can all the GPUs take 256 columns at once, and is no multiprocessor idle for
+ * longer when they do? */
+static bool takes_wide(struct gemm *t)
+{
+	const struct gpu *const *gpu = t->ctx->target->gpu;
+	int64_t n_sm = gpu[0]->n_sm, wide = tiles(t, 128, 256);
+
+	for (unsigned i = 0; i < MAX_GPUS && gpu[i]; i++)
+		if (!gpu[i]->boxes)
+			return false;
+	return multiplies_narrow(t) && copies(t) &&
+	       (wide + n_sm - 1) / n_sm * 2 <=
+		       (tiles(t, 128, 128) + n_sm - 1) / n_sm;
+}
+
+/* The largest of which there are enough to keep the GPU busy. */
+static void choose_sizes(struct gemm *t)
+{
+	static const struct {
+		int64_t mr, nr;
+	} size[] = { { 128, 256 }, { 128, 128 }, { 64, 64 }, { 32, 32 } };
+	enum dtype type = t->fold->out[0].type->dtype;
+	int64_t busy = t->ctx->target->gpu[0]->n_sm;
+	size_t i = type == DT_F64 ? 2 : !takes_wide(t);
+
+	while (i + 1 < ARRAY_SIZE(size) &&
+	       (tiles(t, size[i].mr, size[i].nr) < busy ||
+		size[i].mr >= 2 * t->rows.guess ||
+		size[i].nr >= 2 * t->cols.guess))
+		i++;
+	t->mr = size[i].mr;
+	t->nr = size[i].nr;
+}
+
 /* Elements of k in shared memory at once: rows of 128 bytes where copies go
  * there on the side, of 64 by way of registers. */
 static int64_t steps(struct gemm *t)
 {
 	int64_t size = (int64_t)dtype_size(stored(t, 0)->type->dtype);
-	bool copies = t->ctx->target->gpu[0]->mma;
 
 	if (!multiplies_narrow(t) && !t->fp32)
 		return t->mr == 128 ? 8 : 16;
-	for (unsigned i = 0; i < 2; i++)
-		copies = copies && along_sum(t, i) && vector(t, i) > 1;
-	return (copies ? 128 : 64) / size;
+	return (copies(t) ? 128 : 64) / size;
 }
+
+/* ---- the kernel ----------------------------------------------------- */
 
 static void emit_kernel(struct gemm *t)
 {
@@ -628,7 +661,7 @@ static bool match(struct gemm *t)
 	if (!t->ctx->target->gpu[0] || no_points(body) || !gemm_match(t) ||
 	    !choose_sides(t) || body->n_iv + 2 > MAX_RANK)
 		return false;
-	choose_sizes(t);
+	t->fp32 = fp32_form(t);
 	return true;
 }
 
@@ -659,6 +692,7 @@ bool lower_tile(struct ctx *c, struct op *op, struct value *into)
 	for (unsigned i = 0; i < 2; i++)
 		if (multiplies_narrow(&t) || t.fp32 || vector(&t, i) == 1)
 			turn_constant(&t, i);
+	choose_sizes(&t);
 	t.kr = steps(&t);
 	t.out = into ? into : new_buffer(&t.b, &op->out[0]);
 	emit_kernel(&t);

@@ -301,12 +301,12 @@ int launch_run(const struct func *f, const uint32_t grid[3],
 	const char *twin = emu_env("DLCC_EMU_TWIN", "");
 	uint64_t first;
 
-	if (*twin)
-		return twin_run(twin, f, grid, dim, dyn_shared, params);
 	memcpy(la.grid, grid, sizeof(la.grid));
 	/* Kernels that take one point after the other take fewer blocks. */
 	if (most && n > most && grid[1] * grid[2] == 1)
 		n = la.grid[0] = (uint32_t)most;
+	if (*twin)
+		return twin_run(twin, f, la.grid, dim, dyn_shared, params);
 	memcpy(la.dim, dim, sizeof(la.dim));
 	read_order();
 	blk->launch = &la;
