@@ -124,6 +124,16 @@ void addresses(struct warp *w, const struct insn *in, uint32_t op,
 	}
 }
 
+void count_banks(struct warp *w, const struct insn *in, uint32_t m,
+		 const uint64_t a[LANES], uint32_t size)
+{
+	if (w->blk->banks &&
+	    (in->space == SP_SHARED ||
+	     (in->space == SP_GENERIC &&
+	      (a[__builtin_ctz(m)] & WIN_MASK) == SHARED_WIN)))
+		banks_count(w, in, m, a, size);
+}
+
 /* An element from memory to the lane of a register. */
 static inline void load_one(const struct insn *in, void *d, const void *s,
 			    int l)
@@ -152,6 +162,7 @@ static void ld(struct warp *w, const struct insn *in, uint32_t m)
 	uint32_t size = (uint32_t)in->size * in->count;
 
 	addresses(w, in, in->op[1], a);
+	count_banks(w, in, m, a, size);
 	for (uint32_t r = m; r; r &= r - 1) {
 		int l = __builtin_ctz(r);
 		unsigned char *s =
@@ -187,6 +198,7 @@ static void ld_w(struct warp *w, const struct insn *in, uint32_t m)
 	for (uint32_t i = 0; i < n; i++)
 		d[i] = reg(w, in->more[i]);
 	addresses(w, in, in->op[1], a);
+	count_banks(w, in, m, a, size);
 	for (uint32_t r = m; r; r &= r - 1) {
 		int l = __builtin_ctz(r);
 		const u32 *s;
@@ -209,6 +221,7 @@ static void st_w(struct warp *w, const struct insn *in, uint32_t m)
 	for (uint32_t i = 0; i < n; i++)
 		s[i] = reg(w, in->more[i]);
 	addresses(w, in, in->op[1], a);
+	count_banks(w, in, m, a, size);
 	for (uint32_t r = m; r; r &= r - 1) {
 		int l = __builtin_ctz(r);
 		u32 *d;
@@ -228,6 +241,7 @@ static void st(struct warp *w, const struct insn *in, uint32_t m)
 	uint32_t size = (uint32_t)in->size * in->count;
 
 	addresses(w, in, in->op[1], a);
+	count_banks(w, in, m, a, size);
 	for (uint32_t r = m; r; r &= r - 1) {
 		int l = __builtin_ctz(r);
 		unsigned char *d =
