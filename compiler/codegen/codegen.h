@@ -96,7 +96,7 @@ struct gpu_image {
  * for calls where `bound` fits; NULL: for none. */
 struct gpu_launch {
 	unsigned row, narrow;
-	const struct expr *bound;
+	const struct expr *bound, *points;
 };
 
 struct gpu_code {
@@ -105,6 +105,7 @@ struct gpu_code {
 	VEC(struct gpu_image) image;
 	unsigned min_driver;
 	bool spills;			/* a kernel is slow, see nvrtc.c */
+	char *report;			/* malloc'ed; NULL: nobody asked */
 };
 
 struct codegen_options {
@@ -116,6 +117,7 @@ struct codegen_options {
 	 * kernels itself. */
 	const struct gpu_code *gpu;
 	const char *nvrtc;		/* the library, or NULL: look for it */
+	bool report;			/* what kernels take, as a table */
 };
 
 /*
@@ -131,6 +133,7 @@ struct parts {
 struct codegen_out {
 	struct blob head;
 	struct parts tail, weights;
+	int64_t weight_bytes;		/* wherever they are */
 };
 
 /* Makes code of a module at loop level for c->target.  False after a
