@@ -406,7 +406,7 @@ def cases(rig, full):
         yield f"copies-{kind}", lambda k=kind: static(rig, k, copies, 9)
     yield "matrices-f16-sm_75", lambda: static(rig, "f16", matrices, 2,
                                                "sm_75")
-    if full:
+    if full and rig.runs("sm_90a"):
         yield "matrices-f16-sm_90a", lambda: static(rig, "f16", matrices, 2,
                                                     "sm_90a")
         yield "large-f16-sm_90a", lambda: static(rig, "f16", large, 2,

@@ -147,6 +147,8 @@ def chosen(full):
 
 def cases(rig, full):
     for row in chosen(full):
+        if not rig.runs(row[3]):
+            continue
         yield "-".join(row[:4]), lambda r=row: network(rig, *r)
     yield "symbolic", lambda: symbolic(rig)
     for name in LIGHT if full else ():
