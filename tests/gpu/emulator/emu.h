@@ -300,6 +300,9 @@ bool gather_lanes(struct warp *w, uint32_t m, uint32_t need);
 /* race.c */
 void race_read(struct warp *w, const struct insn *in, int lane, uint32_t off,
 	       uint32_t size);
+/* The same for lanes that each read n words at aligned addresses. */
+void race_read_words(struct warp *w, const struct insn *in, uint32_t m,
+		     const uint64_t off[LANES], uint32_t n);
 void race_write(struct warp *w, const struct insn *in, int lane, uint32_t off,
 		uint32_t size, bool is_atomic);
 void race_stamp(struct warp *w, uint32_t off, uint32_t size, uint32_t clock);
