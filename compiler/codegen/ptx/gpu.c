@@ -48,8 +48,9 @@ static void *work_thread(void *arg)
 			return NULL;
 		struct task *t = &w->task.v[i];
 
-		t->ok = nvrtc_compile(w->nvrtc, t->text, t->gpu->name, &t->cubin,
-				      t->want_ptx ? &t->ptx : NULL, &t->log);
+		t->ok = nvrtc_compile(w->nvrtc, t->text, t->gpu->name,
+				      &t->cubin, t->want_ptx ? &t->ptx : NULL,
+				      &t->log);
 	}
 }
 

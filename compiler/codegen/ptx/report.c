@@ -165,9 +165,9 @@ static void put_row(FILE *f, struct ctx *c, const struct cuda_kernels *all,
 	for (size_t i = 0; i < all->launch.n; i++)
 		n += launches(&all->launch.v[i], u->kernel);
 	fprintf(f, "%-6s %-7s %5s %5u %6u %6u %7u %6u %6u %8u  ",
-		k->row.name, u->gpu->name, k->wide ? "64" : "32", u->registers, u->spill, u->stack,
-		u->shared + k->row.shared_bytes, k->row.threads,
-		report_resident(u, &k->row), n);
+		k->row.name, u->gpu->name, k->wide ? "64" : "32", u->registers,
+		u->spill, u->stack, u->shared + k->row.shared_bytes,
+		k->row.threads, report_resident(u, &k->row), n);
 	put_grid(f, c, all, u->kernel);
 	put_nodes(f, k);
 	fputc('\n', f);

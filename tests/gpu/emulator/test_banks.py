@@ -27,7 +27,8 @@ extern "C" __global__ void k(unsigned* out, int stride) {
 	__syncthreads();
 	unsigned a = (unsigned)__cvta_generic_to_shared(s + t % 8 * stride +
 		(t / 8 % COUNT * 4 ^ SWIZZLE)), x[4] = {};
-	asm volatile("ldmatrix.sync.aligned.m8n8.xCOUNT.shared.b16 {REGS}, [%4];"
+	asm volatile("ldmatrix.sync.aligned.m8n8.xCOUNT.shared.b16 "
+		"{REGS}, [%4];"
 		: "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3]) : "r"(a));
 	out[t] = x[0] + x[1] + x[2] + x[3];
 }"""
