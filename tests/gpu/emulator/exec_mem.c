@@ -229,7 +229,8 @@ static bool st_shared(struct warp *w, const struct insn *in, uint32_t m,
 	for (uint32_t r = m; r; r &= r - 1) {
 		int l = __builtin_ctz(r);
 
-		race_write(w, in, l, (uint32_t)a[l], 4 * n, false);
+		if (w->blk->races)
+			race_write(w, in, l, (uint32_t)a[l], 4 * n, false);
 		for (uint32_t i = 0; i < n; i++)
 			s[(uint32_t)a[l] / 4 + i] = d[i][l];
 	}
