@@ -4,6 +4,7 @@ local memory, with tensor cores where they are due."""
 import ctypes
 import os
 import re
+import signal
 import struct
 import subprocess
 import time
@@ -286,6 +287,32 @@ def counted(rig):
                said)
 
 
+def ended(rig):
+    """SIGTERM ends dlcc while NVRTC, which has handlers too, compiles."""
+    path = networks.stored("lstm", "newer")[0]
+    out = rig.path("ended")
+    os.mkdir(out)
+    child = subprocess.Popen(
+        [rig.dlcc, path, GPU, "-v", "-march=sm_90", "-o",
+         os.path.join(out, "ended.o")], stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True)
+    for line in child.stderr:
+        if "accesses proved" in line:
+            break
+    time.sleep(0.5)
+    expect(child.poll() is None, "it was too fast for this test")
+    child.terminate()
+    try:
+        status = child.wait(30)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+        status = None
+    child.stderr.close()
+    expect(status == -signal.SIGTERM, f"status {status}")
+    expect(not os.listdir(out), f"left: {os.listdir(out)}")
+
+
 def large(rig):
     """ResNet-50 of full size takes less than a GB."""
     path = networks.stored("resnet50", "newer", "full")[0]
@@ -305,6 +332,7 @@ def cases(rig, full):
     yield "emitted", lambda: emitted(rig)
     yield "same-bytes", lambda: same_bytes(rig)
     yield "verbose", lambda: verbose(rig)
+    yield "ended", lambda: ended(rig)
     yield "counted", lambda: counted(rig)
     for arch in ARCHS:
         for kind in ("f16", "bf16") if full and arch != "sm_75" \
