@@ -121,7 +121,7 @@ struct gpu_launch {
 	struct gpu_rows {
 		unsigned row, boxes;
 	} wide, narrow;
-	const struct expr *bound;
+	const struct expr *bound, *points;
 	unsigned n_map;
 	struct gpu_map map[MAX_MAPS];
 };
@@ -132,6 +132,7 @@ struct gpu_code {
 	VEC(struct gpu_image) image;
 	unsigned min_driver;
 	bool spills;			/* a kernel is slow, see nvrtc.c */
+	char *report;			/* malloc'ed; NULL: nobody asked */
 };
 
 struct codegen_options {
@@ -143,6 +144,7 @@ struct codegen_options {
 	 * kernels itself. */
 	const struct gpu_code *gpu;
 	const char *nvrtc;		/* the library, or NULL: look for it */
+	bool report;			/* what kernels take, as a table */
 };
 
 /*
@@ -158,6 +160,7 @@ struct parts {
 struct codegen_out {
 	struct blob head;
 	struct parts tail, weights;
+	int64_t weight_bytes;		/* wherever they are */
 };
 
 /* Makes code of a module at loop level for c->target.  False after a

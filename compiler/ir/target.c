@@ -83,16 +83,24 @@ static const struct dot dots[] = {
 };
 
 static const struct gpu gpus[] = {
-	{ "sm_75", 75, .n_sm = 40 },
-	{ "sm_80", 80, .n_sm = 108, .mma = true },
-	{ "sm_86", 86, .n_sm = 84, .mma = true },
-	{ "sm_87", 87, .n_sm = 16, .mma = true },
-	{ "sm_89", 89, .n_sm = 128, .mma = true },
-	{ "sm_90", 90, .n_sm = 132, .mma = true },
-	{ "sm_90a", 90, .only = true, .n_sm = 132, .mma = true,
-	  .boxes = true },
-	{ "sm_100", 100, .n_sm = 148, .mma = true },
-	{ "sm_120", 120, .n_sm = 170, .mma = true },
+	{ "sm_75", 75, .n_sm = 40,
+	  .sm_blocks = 16, .sm_threads = 1024, .sm_kib = 64 },
+	{ "sm_80", 80, .n_sm = 108, .mma = true,
+	  .sm_blocks = 32, .sm_threads = 2048, .sm_kib = 164 },
+	{ "sm_86", 86, .n_sm = 84, .mma = true,
+	  .sm_blocks = 16, .sm_threads = 1536, .sm_kib = 100 },
+	{ "sm_87", 87, .n_sm = 16, .mma = true,
+	  .sm_blocks = 16, .sm_threads = 1536, .sm_kib = 164 },
+	{ "sm_89", 89, .n_sm = 128, .mma = true,
+	  .sm_blocks = 24, .sm_threads = 1536, .sm_kib = 100 },
+	{ "sm_90", 90, .n_sm = 132, .mma = true,
+	  .sm_blocks = 32, .sm_threads = 2048, .sm_kib = 228 },
+	{ "sm_90a", 90, .only = true, .n_sm = 132, .mma = true, .boxes = true,
+	  .sm_blocks = 32, .sm_threads = 2048, .sm_kib = 228 },
+	{ "sm_100", 100, .n_sm = 148, .mma = true,
+	  .sm_blocks = 32, .sm_threads = 2048, .sm_kib = 228 },
+	{ "sm_120", 120, .n_sm = 170, .mma = true,
+	  .sm_blocks = 24, .sm_threads = 1536, .sm_kib = 100 },
 };
 
 static const struct gpu *find_gpu(const char *name, size_t n)

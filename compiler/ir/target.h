@@ -86,6 +86,9 @@ struct gpu {
 	unsigned arch;		/* 90 */
 	bool only;		/* its code runs on no other (sm_90a) */
 	unsigned n_sm;		/* multiprocessors of the usual card */
+	/* Of one of them: the most blocks and threads at a time, KiB of shared
+	 * memory. */
+	unsigned sm_blocks, sm_threads, sm_kib;
 	bool mma;		/* of 32 bytes of k, and asynchronous copies */
 	bool boxes;		/* wgmma, and copies of boxes of tensors */
 };

@@ -462,7 +462,7 @@ def cases(rig, full):
                                       [boxed("bf16", 1, WIDE)])
     yield "boxes-integers", lambda: boxes(
         rig, "boxes_bytes", [boxed_bytes(np.uint8, np.int8)])
-    if full:
+    if full and rig.runs("sm_90a"):
         yield "matrices-f16-sm_90a", lambda: static(rig, "f16", matrices, 2,
                                                     "sm_90a")
         yield "large-f16-sm_90a", lambda: static(rig, "f16", large, 2,

@@ -225,6 +225,7 @@ bool codegen_llvm(struct module *m, const struct codegen_options *o,
 	LLVMContextDispose(g.lc);
 	if (ok) {
 		out->head = copy_out(buf);
+		out->weight_bytes = g.weight_bytes;
 		LLVMDisposeMemoryBuffer(buf);
 		weights_finish(&g, out);
 	}

@@ -425,7 +425,7 @@ static unsigned add_text(struct cuda_kernels *all, struct op *op,
 			 struct form form, const struct gpu_launch *launch,
 			 const struct kernel_args *args)
 {
-	struct cuda_kernel k = { 0 };
+	struct cuda_kernel k = { .wide = form.wide };
 	unsigned at = 0;
 
 	k.text = kernel_text(all->c, op, form, args, &k.row);
@@ -481,6 +481,7 @@ static void add_kernel(void *arg, struct op *op)
 			launch.narrow = add_forms(all, op, false, &launch,
 						  &args);
 	}
+	launch.points = kernel_points(all->c, op);
 	vec_push(&all->launch, launch);
 	kernel_args_free(&args);
 }
@@ -502,10 +503,11 @@ void cuda_kernels_free(struct cuda_kernels *all)
 }
 
 /* Names of nodes are any bytes: none may end the comment or the line. */
-static void put_name(FILE *f, const char *s)
+void cuda_put_node(FILE *f, const struct loc *node)
 {
-	for (; *s; s++)
+	for (const char *s = node->name; *s; s++)
 		fputc(*s == '\\' || (unsigned char)*s < ' ' ? '?' : *s, f);
+	fprintf(f, " (%s)", node->op);
 }
 
 void cuda_put(FILE *f, const struct cuda_kernel *k)
@@ -514,8 +516,8 @@ void cuda_put(FILE *f, const struct cuda_kernel *k)
 
 	for (size_t i = 0; i < k->nodes.n && i < MAX_NODES; i++) {
 		fputs("// ", f);
-		put_name(f, k->nodes.v[i]->name);
-		fprintf(f, " (%s)\n", k->nodes.v[i]->op);
+		cuda_put_node(f, k->nodes.v[i]);
+		fputc('\n', f);
 	}
 	if (k->nodes.n > MAX_NODES)
 		fprintf(f, "// and %zu more\n", k->nodes.n - MAX_NODES);

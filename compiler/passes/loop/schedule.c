@@ -392,8 +392,12 @@ static void choose_threads(struct schedule *s)
 	bool rows = repeats_folds(s, s->n_loop, 0);
 
 	if (!rows && fold && s->vec_loop < 0 && s->vec_reduce &&
-	    fold_extent(fold) >= LONG_FOLD)
+	    fold_extent(fold) >= LONG_FOLD) {
+		/* A block for each: it takes no chunks of them. */
+		s->n_par = s->n_loop;
+		s->chunk = 0;
 		return;
+	}
 	if (rows) {
 		for (unsigned k = s->n_par; k < s->n_loop; k++)
 			row = work_times(row, extent_or(s->iv[k], LONG_FOLD));

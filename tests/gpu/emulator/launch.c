@@ -313,6 +313,7 @@ int launch_run(const struct func *f, const uint32_t grid[3],
 	blk->n_threads = dim[0] * dim[1] * dim[2];
 	blk->n_warps = (blk->n_threads + LANES - 1) / LANES;
 	blk->shared_size = f->shared_bytes + dyn_shared;
+	blk->banks = banks_wanted();
 	blk->races = *emu_env("DLCC_EMU_RACES", "1") != '0';
 	warps_init(f, blk->n_warps);
 	blk->warps = warps;
@@ -332,5 +333,7 @@ int launch_run(const struct func *f, const uint32_t grid[3],
 	}
 	if (*emu_env("DLCC_EMU_STATS", "0") != '0')
 		report(&la, start);
+	if (blk->banks)
+		banks_report(f);
 	return EMU_OK;
 }
