@@ -150,30 +150,47 @@ static bool has_rows(struct jam *j)
 	return n == 1 && s.jammed;
 }
 
-static void emit_row(struct jam *j, unsigned d)
+/* n blocks of whole size, the first of which is number `from`. */
+static void emit_blocks(struct jam *j, unsigned d, int64_t from, int64_t n)
 {
 	struct ctx *c = j->ctx;
 	const struct expr *iv;
+
+	if (n < 1)
+		return;
+	struct op *loop = build_for(&j->b, expr_const(c, n), 1, 1, 0, NULL,
+				    &iv);
+
+	j->base[d] = expr_scale(c, expr_addc(c, iv, from), j->jam[d]);
+	j->size[d] = j->jam[d];
+	emit_block(j);
+	build_for_end(&j->b, loop, 0, NULL);
+}
+
+static void emit_at(struct jam *j, unsigned d, int64_t from, int64_t size)
+{
+	j->base[d] = expr_const(j->ctx, from);
+	j->size[d] = size;
+	emit_block(j);
+}
+
+/* With `short_code` all blocks have their guards, but there are fewer. */
+static void emit_row(struct jam *j, unsigned d, bool short_code)
+{
 	int64_t extent, m = j->jam[d], n;
 
 	expr_is_const(expr_atom(op_body(j->op)->iv[d])->a, &extent);
 	n = (extent + m - 1) / m;
-	j->base[d] = expr_const(c, 0);
-	j->size[d] = extent < m ? extent : m;
-	emit_block(j);
-	if (n > 2) {
-		struct op *loop = build_for(&j->b, expr_const(c, n - 2), 1, 1,
-					    0, NULL, &iv);
-
-		j->base[d] = expr_scale(c, expr_addc(c, iv, 1), m);
-		emit_block(j);
-		build_for_end(&j->b, loop, 0, NULL);
+	if (short_code) {
+		emit_blocks(j, d, 0, extent / m);
+		if (extent % m)
+			emit_at(j, d, extent - extent % m, extent % m);
+		return;
 	}
-	if (n > 1) {
-		j->base[d] = expr_const(c, (n - 1) * m);
-		j->size[d] = extent - (n - 1) * m;
-		emit_block(j);
-	}
+	emit_at(j, d, 0, extent < m ? extent : m);
+	emit_blocks(j, d, 1, n - 2);
+	if (n > 1)
+		emit_at(j, d, (n - 1) * m, extent - (n - 1) * m);
 }
 
 static void emit_rows(struct jam *j)
@@ -188,7 +205,7 @@ static void emit_rows(struct jam *j)
 		d++;
 	block_walk(op_body(j->op), look_at_guards, &s);
 	if (!s.least) {
-		emit_row(j, d);
+		emit_row(j, d, false);
 		return;
 	}
 	/* 1 where all guards hold, else 0. */
@@ -196,11 +213,11 @@ static void emit_rows(struct jam *j)
 					   expr_add(c, s.least, one)));
 	loop = build_for(&j->b, inside, 1, 1, 0, NULL, &iv);
 	j->inside = true;
-	emit_row(j, d);
+	emit_row(j, d, false);
 	j->inside = false;
 	build_for_end(&j->b, loop, 0, NULL);
 	loop = build_for(&j->b, expr_sub(c, one, inside), 1, 1, 0, NULL, &iv);
-	emit_row(j, d);
+	emit_row(j, d, true);
 	build_for_end(&j->b, loop, 0, NULL);
 }
 

@@ -17,15 +17,16 @@
 #include "passes/nest/body.h"
 
 enum {
-	MAX_TAPS = 49,		/* 7 x 7; MAX_JAM of them are written out */
+	MAX_TAPS = 49,		/* 7 x 7 */
 	MAX_JAM = 8,
+	MAX_TERMS = 128,	/* written out; more compile slowly */
 };
 
-/* The only fold, a sum over few points of known number. */
-static struct op *window_fold(const struct op *compute)
+/* The only fold, a sum over few points of known number, *taps of them. */
+static struct op *window_fold(const struct op *compute, int64_t *taps)
 {
 	struct op *fold = NULL;
-	int64_t taps = 1, n;
+	int64_t n;
 
 	for (struct op *op = op_body(compute)->first; op; op = op->next) {
 		if (op->code != OP_nest_reduce)
@@ -43,9 +44,9 @@ static struct op *window_fold(const struct op *compute)
 		return NULL;
 	for (uint32_t i = 0; i < kb->n_iv; i++)
 		if (!expr_is_const(expr_atom(kb->iv[i])->a, &n) || n < 1 ||
-		    n > MAX_TAPS || (taps *= n) > MAX_TAPS)
+		    n > MAX_TAPS || (*taps *= n) > MAX_TAPS)
 			return NULL;
-	return taps > 1 ? fold : NULL;
+	return *taps > 1 ? fold : NULL;
 }
 
 /* Do the windows of neighbours in variable iv overlap in a load? */
@@ -87,14 +88,16 @@ static bool shares_loads(struct ctx *c, const struct op *fold,
 
 /* How many points of a dim are computed at once: all of them in as many, if
  * there is such a number. */
-static int64_t points(int64_t extent)
+static int64_t points(int64_t extent, int64_t taps)
 {
-	if (extent <= MAX_JAM)
+	int64_t most = taps * MAX_JAM <= MAX_TERMS ? MAX_JAM : MAX_JAM / 2;
+
+	if (extent <= most)
 		return extent;
-	for (int64_t n = MAX_JAM; n > MAX_JAM / 2; n--)
+	for (int64_t n = most; n > most / 2; n--)
 		if (extent % n == 0)
 			return n;
-	return MAX_JAM;
+	return most;
 }
 
 /* Not where the order of float operations is that of the evaluator. */
@@ -108,10 +111,10 @@ static bool may_jam(const struct ctx *c, const struct op *compute)
 static void window_statement(struct ctx *c, struct op *compute)
 {
 	const struct block *b = op_body(compute);
-	int64_t jam[MAX_RANK], extent;
+	int64_t jam[MAX_RANK], extent, taps = 1;
 	uint8_t order[MAX_RANK];
-
-	struct op *fold = may_jam(c, compute) ? window_fold(compute) : NULL;
+	struct op *fold = may_jam(c, compute) ? window_fold(compute, &taps)
+					      : NULL;
 
 	if (!fold)
 		return;
@@ -125,7 +128,8 @@ static void window_statement(struct ctx *c, struct op *compute)
 		    !shares_loads(c, fold, iv))
 			continue;
 		for (uint32_t k = 0; k < b->n_iv; k++)
-			jam[k] = k == order[i - 1] ? points(extent) : 1;
+			jam[k] = k == order[i - 1] ? points(extent, taps)
+						      : 1;
 		op_set_attr(c, compute, A_jam, attr_ints(c, b->n_iv, jam));
 		return;
 	}
