@@ -48,6 +48,8 @@ static const char pipeline_o2[] =
 	"contract,"
 	/* Follows the layouts that contractions chose. */
 	"layout,"
+	/* Asks for the memory order; the others' statements have a schedule. */
+	"window,"
 	"lower_loops,"
 	"check_bounds,"
 	"plan_memory,"

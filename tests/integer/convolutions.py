@@ -125,6 +125,64 @@ def requantized_form(m, said, shape, weight, more, signs, ty, is_qdq):
            requantized(total, sx, column(sw, n), sy, zy, ty))
 
 
+# Channels, image, windows, and attributes that are not the default: rows of
+# one block and of several, with and without a last one that is shorter.
+DEPTHWISE = (
+    (40, (5, 19), (3, 3), {"pads": [1, 1, 1, 1]}),
+    (33, (9, 16), (5, 5), {"pads": [2, 2, 2, 2]}),
+    (16, (12, 35), (3, 3), {"pads": [0, 1, 1, 1], "strides": [2, 2]}),
+    (70, (7, 7), (3, 3), {"pads": [1, 1, 1, 1]}),
+    (24, (8, 9), (7, 7), {"pads": [3, 3, 3, 3]}),
+    (20, (6, 30), (3, 3), {"pads": [2, 3, 2, 3], "dilations": [2, 3]}),
+    (17, (9, 21), (3, 2), {"strides": [1, 2]}),
+    (9, (4, 3), (3, 5), {"pads": [1, 4, 1, 4]}),
+    (64, (1, 40), (1, 4), {"pads": [0, 3, 0, 0]}),
+)
+
+
+def quantized_step(m, x, tensor, sx, zx, weight, more, ty):
+    """A QLinearConv of x, whose name is `tensor`: what it gives, its name,
+    scale and zero point.  The results fill their type."""
+    tw = m.deck_w()
+    w, zw = m.numbers_of(tw, weight), m.whole(tw)
+    sw = m.scale(weight[0])
+    bias = m.whole(np.int32, weight[0], -2000, 2000)
+    total = windows(x.astype(np.int64), int(zx), w.astype(np.int64) -
+                    int(zw), more) + column(bias.astype(np.int64), 2)
+    real, info = total * (float(sx) * column(sw, 2)), np.iinfo(ty)
+    sy = np.float32(np.std(real) / 50)
+    zy = np.clip(np.rint((int(info.min) + int(info.max)) / 2 -
+                         np.mean(real) / sy), info.min, info.max).astype(ty)
+    zws = np.full(weight[0], zw, tw)
+    name = m.inner("QLinearConv", [
+        tensor, *[m.constant(v) for v in (sx, zx, w, sw, zws, sy, zy, bias)]],
+        **more)
+    return requantized(total, sx, column(sw, 2), sy, zy, ty), name, sy, zy
+
+
+def depthwise(full):
+    """Between two 1x1 convolutions, which choose the order of memory."""
+    for i in range(4 if full else 2):
+        m = Cases(900 + i)
+        signs, ty = m.deck(SIGNS), m.deck((np.uint8, np.int8))
+        m.deck_w = m.deck((np.int8, np.int8, np.uint8))
+        for channels, image, window, more in DEPTHWISE:
+            tx = signs()[0]
+            x, zx, sx = m.numbers_of(tx, (2, 12, *image)), m.whole(tx), \
+                m.scale()
+            y, tensor = x, m.input(x)
+            steps = (((channels, 12, 1, 1), {}),
+                     ((channels, 1, *window), {"group": channels, **more}),
+                     ((5, channels, 1, 1), {}))
+            for weight, attributes in steps:
+                y, tensor, sx, zx = quantized_step(
+                    m, y, tensor, sx, zx, weight,
+                    completed(weight, attributes), ty())
+            m.call("Identity", [tensor], [y.dtype.type])
+            m.case(f"{channels} channels, {window}, {more}", y)
+        yield f"depthwise_{i}", m
+
+
 # Channels on both sides of where a sum of 3x3 windows could leave 26 and 30
 # bits, which is when pass winograd has to leave it alone.
 LIMITS = ((np.uint8, np.int8, (114, 116, 1826, 1830)),
@@ -158,3 +216,4 @@ def models(full):
     yield from plain(full)
     yield from at_limits(full)
     yield from requantized_forms(full)
+    yield from depthwise(full)

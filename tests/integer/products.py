@@ -66,6 +66,31 @@ def edges(full):
         yield f"edge_{i}", m
 
 
+def single(full):
+    """A row, or a column, times matrices that the call brings, which are read
+    where they are: several vectors of columns at once, and along the sum."""
+    m = Cases(250)
+    m.is_short = True
+    for i, (k, n) in enumerate(((64, 64), (100, 128), (70, 150), (65, 256),
+                                (130, 33), (200, 7))):
+        ta, tb = SIGNS[i % 4]
+        zb = m.whole(tb)
+        for shape_a, shape_b in (((1, k), (k, n)), ((n, k), (k, 1)),
+                                 ((3, 1, k), (3, k, n))):
+            a, b = m.numbers_of(ta, shape_a), m.numbers_of(tb, shape_b)
+            za = m.whole(ta)
+            m.call("MatMulInteger", [m.input(a), m.input(b), m.constant(za),
+                                     m.constant(zb)], [np.int32])
+            m.case(f"{shape_a} by {shape_b}, {ta.__name__} {tb.__name__}",
+                   wrapped(np.matmul(a.astype(np.int64) - int(za),
+                                     b.astype(np.int64) - int(zb))))
+    # A tile for ways that look for its instruction.
+    a, b = m.numbers_of(np.uint8, (6, 32)), m.numbers_of(np.int8, (32, 16))
+    m.call("MatMulInteger", [m.input(a), m.constant(b)], [np.int32])
+    m.case("a tile", wrapped(a.astype(np.int64) @ b.astype(np.int64)))
+    yield "single", m
+
+
 def ends(full):
     """The largest products there are, of every pair of signs."""
     m = Cases(300)
@@ -197,6 +222,6 @@ def requantized_product(m, ch, ty, k, is_qdq):
 
 
 def models(full):
-    for make in (depths, edges, ends, long_sums, chained,
+    for make in (depths, edges, single, ends, long_sums, chained,
                  requantized_products):
         yield from make(full)

@@ -35,10 +35,15 @@ struct jam {
 	/* The block at hand: base[d] + 0 .. size[d]-1 in dim d. */
 	const struct expr *base[MAX_RANK];
 	int64_t size[MAX_RANK];
+	bool inside;		/* guards of the row are known to hold */
 };
 
 /* Can the body be written out?  Fills `use`. */
 bool jam_possible(struct jam *j);
+/* Is the guard of a load the same in all of a row, in lanes and in jammed
+ * points, as far as the terms of sums let it? */
+bool jam_guards_row(const struct jam *j, const struct op *load,
+		    const struct expr *g);
 /* The points of the block at hand, each ending in a store. */
 void jam_points(struct jam *j);
 

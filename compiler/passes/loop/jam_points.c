@@ -243,6 +243,31 @@ static struct value *const_at(struct jam *j, const struct op *load)
 			  dt == DT_F32 ? x.d : (double)x.i);
 }
 
+bool jam_guards_row(const struct jam *j, const struct op *load,
+		    const struct expr *g)
+{
+	const struct block *body = op_body(j->op);
+	const struct expr *a, *rest;
+	int64_t k;
+
+	/* Not by numbers of the run. */
+	if (load->n_in > 2 ||
+	    expr_uses(g, expr_atom(body->iv[j->lane_dim])))
+		return false;
+	for (uint32_t i = 0; i < body->n_iv; i++)
+		if (j->jam[i] > 1 && expr_uses(g, expr_atom(body->iv[i])))
+			return false;
+	for (const struct op *o = op_parent(load); o != j->op;
+	     o = op_parent(o))
+		for (uint32_t i = 0; i < op_body(o)->n_iv; i++)
+			if (!expr_linear(j->ctx, g,
+					 expr_atom(op_body(o)->iv[i]), &a,
+					 &rest) ||
+			    !expr_is_const(a, &k))
+				return false;
+	return true;
+}
+
 static struct value *load_at(struct jam *j, const struct op *op)
 {
 	struct ctx *c = j->ctx;
@@ -260,7 +285,13 @@ static struct value *load_at(struct jam *j, const struct op *op)
 	for (size_t i = 0; i < n; i++)
 		e[i] = clone_expr(&j->cl, idx[i]);
 	for (size_t i = 0; i < n_guard; i++) {
+		int64_t known;
+
+		if (j->inside && jam_guards_row(j, op, guard[i]))
+			continue;
 		g[k] = clone_expr(&j->cl, guard[i]);
+		if (expr_is_const(g[k], &known) && known < 0)
+			return value_at(j, op->in[1].val);
 		k += !expr_ge0(c, g[k]);
 	}
 	/* Without guards nothing stands in for the element. */

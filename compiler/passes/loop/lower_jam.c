@@ -76,6 +76,153 @@ static void emit_block(struct jam *j)
 
 /* ---- loops ---------------------------------------------------------- */
 
+/* ---- rows ----------------------------------------------------------- */
+
+/*
+ * Where guards ask for the jammed variable its blocks are one row: of the first
+ * and the last one the base is a number, and those between are inside.  The
+ * guards that ask for other variables fail for few rows, which have code of
+ * their own.
+ */
+struct guards {
+	struct jam *j;
+	bool jammed;			/* some ask for the jammed variable */
+	const struct expr *least;	/* of those of the row; NULL: none */
+};
+
+/* The least that a guard of the row is in it. */
+static const struct expr *least_guard(struct jam *j, const struct op *load,
+				      const struct expr *g)
+{
+	const struct expr *a, *rest;
+	int64_t k;
+
+	for (const struct op *o = op_parent(load); o != j->op;
+	     o = op_parent(o)) {
+		const struct block *b = op_body(o);
+
+		for (uint32_t i = 0; i < b->n_iv; i++) {
+			const struct atom *iv = expr_atom(b->iv[i]);
+
+			expr_linear(j->ctx, g, iv, &a, &rest);
+			expr_is_const(a, &k);
+			clone_iv(&j->cl, b->iv[i],
+				 k < 0 ? expr_addc(j->ctx, iv->a, -1)
+				       : expr_const(j->ctx, 0));
+		}
+	}
+	return clone_expr(&j->cl, g);
+}
+
+static void look_at_guards(void *arg, struct op *op)
+{
+	struct guards *s = arg;
+	struct jam *j = s->j;
+	size_t n;
+
+	if (op->code != OP_nest_load)
+		return;
+	const struct expr *const *g = op_exprs(op, A_guard, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		const struct block *body = op_body(j->op);
+		const struct expr *e;
+
+		for (uint32_t d = 0; d < body->n_iv; d++)
+			s->jammed |= j->jam[d] > 1 &&
+				     expr_uses(g[i], expr_atom(body->iv[d]));
+		if (!jam_guards_row(j, op, g[i]))
+			continue;
+		e = least_guard(j, op, g[i]);
+		if (!expr_ge0(j->ctx, e))
+			s->least = s->least ? expr_min(j->ctx, s->least, e) : e;
+	}
+}
+
+static bool has_rows(struct jam *j)
+{
+	struct guards s = { j, false, NULL };
+	unsigned n = 0;
+
+	for (uint32_t i = 0; i < op_body(j->op)->n_iv; i++)
+		n += j->jam[i] > 1;
+	block_walk(op_body(j->op), look_at_guards, &s);
+	return n == 1 && s.jammed;
+}
+
+/* n blocks of whole size, the first of which is number `from`. */
+static void emit_blocks(struct jam *j, unsigned d, int64_t from, int64_t n)
+{
+	struct ctx *c = j->ctx;
+	const struct expr *iv;
+
+	if (n < 1)
+		return;
+	struct op *loop = build_for(&j->b, expr_const(c, n), 1, 1, 0, NULL,
+				    &iv);
+
+	j->base[d] = expr_scale(c, expr_addc(c, iv, from), j->jam[d]);
+	j->size[d] = j->jam[d];
+	emit_block(j);
+	build_for_end(&j->b, loop, 0, NULL);
+}
+
+static void emit_at(struct jam *j, unsigned d, int64_t from, int64_t size)
+{
+	j->base[d] = expr_const(j->ctx, from);
+	j->size[d] = size;
+	emit_block(j);
+}
+
+/* With `short_code` all blocks have their guards, but there are fewer. */
+static void emit_row(struct jam *j, unsigned d, bool short_code)
+{
+	int64_t extent, m = j->jam[d], n;
+
+	expr_is_const(expr_atom(op_body(j->op)->iv[d])->a, &extent);
+	n = (extent + m - 1) / m;
+	if (short_code) {
+		emit_blocks(j, d, 0, extent / m);
+		if (extent % m)
+			emit_at(j, d, extent - extent % m, extent % m);
+		return;
+	}
+	emit_at(j, d, 0, extent < m ? extent : m);
+	emit_blocks(j, d, 1, n - 2);
+	if (n > 1)
+		emit_at(j, d, (n - 1) * m, extent - (n - 1) * m);
+}
+
+static void emit_rows(struct jam *j)
+{
+	struct ctx *c = j->ctx;
+	struct guards s = { j, false, NULL };
+	const struct expr *one = expr_const(c, 1), *inside, *iv;
+	struct op *loop;
+	unsigned d = 0;
+
+	while (j->jam[d] == 1)
+		d++;
+	block_walk(op_body(j->op), look_at_guards, &s);
+	if (!s.least) {
+		emit_row(j, d, false);
+		return;
+	}
+	/* 1 where all guards hold, else 0. */
+	inside = expr_min(c, one, expr_max(c, expr_const(c, 0),
+					   expr_add(c, s.least, one)));
+	loop = build_for(&j->b, inside, 1, 1, 0, NULL, &iv);
+	j->inside = true;
+	emit_row(j, d, false);
+	j->inside = false;
+	build_for_end(&j->b, loop, 0, NULL);
+	loop = build_for(&j->b, expr_sub(c, one, inside), 1, 1, 0, NULL, &iv);
+	emit_row(j, d, true);
+	build_for_end(&j->b, loop, 0, NULL);
+}
+
+/* ---- blocks --------------------------------------------------------- */
+
 /* Blocks in dims from d on; `at` are the kernel's variables, NULL where a dim
  * has one block. */
 static void emit_dims(struct jam *j, unsigned d,
@@ -171,9 +318,11 @@ bool lower_jam(struct ctx *c, struct op *op, struct value *into)
 	const struct block *body = op_body(op);
 	const struct layout *l = op->out[0].layout;
 	int64_t per_point = 4;
+	bool rows;
 
 	if (!op_has(op, A_jam) || !can_jam(&j) || !choose_lanes(&j))
 		return false;
+	rows = has_rows(&j);
 	j.out = into ? into : new_buffer(&j.b, &op->out[0]);
 	struct op *k = build(&j.b, &(struct op_spec){ .code = OP_loop_kernel,
 						      .n_region = 1 });
@@ -182,7 +331,10 @@ bool lower_jam(struct ctx *c, struct op *op, struct value *into)
 		unsigned d = l ? l->perm[i] : i;
 
 		n = expr_atom(body->iv[d])->a;
-		if (j.jam[d] > 1) {
+		if (j.jam[d] > 1 && rows) {
+			per_point *= clamped(n);
+			continue;
+		} else if (j.jam[d] > 1) {
 			per_point *= j.jam[d];
 			n = expr_ceildiv(c, n, expr_const(c, j.jam[d]));
 			if (expr_is(n, 1))
@@ -197,7 +349,10 @@ bool lower_jam(struct ctx *c, struct op *op, struct value *into)
 	}
 	j.b.block = op_body(k);
 	j.b.before = NULL;
-	emit_dims(&j, 0, at);
+	if (rows)
+		emit_rows(&j);
+	else
+		emit_dims(&j, 0, at);
 	op_set_int(c, k, A_grain,
 		   per_point < MIN_TASK ? MIN_TASK / per_point : 1);
 	value_replace(&op->out[0], j.out);

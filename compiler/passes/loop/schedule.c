@@ -14,6 +14,9 @@
 enum {
 	CHUNK = 4096,		/* elements of a one-loop statement's task */
 	COLUMNS = 64,		/* of a task that goes down columns */
+	LONG_COLUMN = 64,	/* worth more registers */
+	SHORT_BODY = 8,		/* steps, of which registers hold several */
+	MAX_LANES = 64,
 };
 
 /* ---- analysis ------------------------------------------------------- */
@@ -246,6 +249,38 @@ bool fold_in_lanes(const struct ctx *c, const struct op *fold)
 	return fold_is_free(fold);
 }
 
+static int64_t fold_extent(const struct op *fold)
+{
+	const struct block *b = op_body(fold);
+	int64_t n = 1;
+
+	for (unsigned i = 0; i < b->n_iv; i++)
+		n = work_times(n, extent_or(b->iv[i], LONG_COLUMN));
+	return n;
+}
+
+/*
+ * A fold that goes down columns takes several vectors of them at once: more of
+ * each line of memory is used before the next one is read, and there are as
+ * many independent sums.
+ */
+static void widen_columns(struct schedule *s, const struct op *fold)
+{
+	const struct expr *iv = s->iv[s->unit];
+	struct access_count n = { s->ctx, expr_atom(iv), 0, 0 };
+	int64_t lanes = s->lanes * 4, extent = extent_or(iv, 0);
+
+	block_walk(op_body(fold), count_access, &n);
+	if (lanes > MAX_LANES)
+		lanes = MAX_LANES;
+	if (!n.unit || n.strided || fold_extent(fold) < LONG_COLUMN ||
+	    body_work(op_body(fold)) > SHORT_BODY || extent < lanes)
+		return;
+	/* What is left of a vector runs one by one without masks. */
+	if (s->ctx->target->isa->masked || extent % lanes == 0)
+		s->lanes = (unsigned)lanes;
+}
+
 static void choose_vector(struct schedule *s)
 {
 	struct block *body = op_body(s->op);
@@ -282,6 +317,8 @@ static void choose_vector(struct schedule *s)
 			return;
 	}
 	s->vec_loop = (int)s->unit;
+	if (inner_fold && !s->ctx->target->gpu[0])
+		widen_columns(s, fold);
 }
 
 /* ---- which loops are the kernel's own ------------------------------- */
@@ -368,16 +405,6 @@ enum {
 	SHORT_ROW = 32,		/* elements that a thread takes by itself */
 	LONG_FOLD = 128,	/* that are worth a block of threads */
 };
-
-static int64_t fold_extent(const struct op *fold)
-{
-	const struct block *b = op_body(fold);
-	int64_t n = 1;
-
-	for (unsigned i = 0; i < b->n_iv; i++)
-		n = work_times(n, extent_or(b->iv[i], LONG_FOLD));
-	return n;
-}
 
 /*
  * A thread for each point, next to its neighbours in memory, unless many points

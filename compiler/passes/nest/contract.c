@@ -327,7 +327,7 @@ static void contract_statement(struct ctx *c, struct op *op)
 	struct group g;
 
 	if (op_has(op, A_panel) || !contraction_match(c, op, &con) ||
-	    !contraction_fits(c, &con))
+	    !contraction_fits(c, &con) || contraction_reads_once(&con))
 		return;
 	contraction_group(c, &con, &g);
 	if (g.size > 1 && !contraction_match(c, op, &con))

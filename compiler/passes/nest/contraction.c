@@ -269,3 +269,8 @@ void contraction_replace_load(struct ctx *c, struct op *load,
 		op_erase(old->def);
 	op_erase(load);
 }
+
+bool contraction_reads_once(const struct contraction *con)
+{
+	return !con->rows && !def_of(con->b->in[0].val, OP_core_const);
+}

@@ -48,6 +48,9 @@ const struct dot *contraction_dot(struct ctx *c,
 int contraction_row_factor(struct ctx *c, struct op *compute);
 /* Has the target a kernel for operands of these types? */
 bool contraction_fits(struct ctx *c, const struct contraction *con);
+/* Is the panel packed in the call for a single row?  That takes longer than to
+ * read the columns where they are. */
+bool contraction_reads_once(const struct contraction *con);
 /* What kernels read in rows and in panels; the types of half floats and bytes
  * may be narrower than that of the sum. */
 enum dtype contraction_row_dtype(struct ctx *c, const struct contraction *con);

@@ -254,8 +254,11 @@ static const struct dot *choose_dot(const struct integer *t,
 void integer_operands(const struct integer *t, struct factor *f)
 {
 	int a = contraction_row_factor(t->c, t->compute);
+	struct contraction con;
 
-	if (a < 0)
+	/* What is read once is widened on the way. */
+	if (a < 0 || (contraction_match(t->c, t->compute, &con) &&
+		      contraction_reads_once(&con)))
 		return;
 
 	/* Bytes that meet floats are widened when they are loaded; i8 has its

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * window: neighbouring windows are computed at once, so that what they share is
+ * loaded, and widened, once.
+ *
+ *	%y = nest.compute [c < C, i < M, j < N] {
+ *	  sum over h < 3, w < 3 of x[c, i + h, j + w] * k[c, h, w]
+ *	}
+ * ->
+ *	the same with {jam = [1, 1, 8]}, which lower_loops writes out
+ *
+ * That is for sums of few terms which stay as they are stated: depthwise
+ * convolutions and pooling, of any type.  Lanes run along the dim that is
+ * innermost in memory; the jammed one is the next in which windows overlap.
+ * Each sum keeps the order of its terms.
+ */
+#include "passes/nest/body.h"
+
+enum {
+	MAX_TAPS = 49,		/* 7 x 7 */
+	MAX_JAM = 8,
+	MAX_TERMS = 128,	/* written out; more compile slowly */
+};
+
+/* The only fold, a sum over few points of known number, *taps of them. */
+static struct op *window_fold(const struct op *compute, int64_t *taps)
+{
+	struct op *fold = NULL;
+	int64_t n;
+
+	for (struct op *op = op_body(compute)->first; op; op = op->next) {
+		if (op->code != OP_nest_reduce)
+			continue;
+		if (fold)
+			return NULL;
+		fold = op;
+	}
+	if (!fold || fold->n_in != 1)
+		return NULL;
+	const struct block *kb = op_body(fold);
+	const struct op *add = fold_combiner(fold, 0);
+
+	if (!add || add->code != OP_arith_add)
+		return NULL;
+	for (uint32_t i = 0; i < kb->n_iv; i++)
+		if (!expr_is_const(expr_atom(kb->iv[i])->a, &n) || n < 1 ||
+		    n > MAX_TAPS || (*taps *= n) > MAX_TAPS)
+			return NULL;
+	return *taps > 1 ? fold : NULL;
+}
+
+/* Do the windows of neighbours in variable iv overlap in a load? */
+static bool overlaps(struct ctx *c, const struct op *load,
+		     const struct block *kb, const struct expr *iv)
+{
+	size_t n;
+	const struct expr *const *idx = op_exprs(load, A_idx, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		const struct expr *a, *b, *rest;
+		int64_t step, tap, extent;
+
+		if (!expr_linear(c, idx[i], expr_atom(iv), &a, &rest) ||
+		    !expr_is_const(a, &step) || step < 1)
+			continue;
+		for (uint32_t k = 0; k < kb->n_iv; k++)
+			if (expr_linear(c, rest, expr_atom(kb->iv[k]), &b,
+					&rest) &&
+			    expr_is_const(b, &tap) && tap > 0 &&
+			    expr_is_const(expr_atom(kb->iv[k])->a, &extent) &&
+			    (extent - 1) * tap >= step)
+				return true;
+	}
+	return false;
+}
+
+/* Do neighbours in the variable read the same elements? */
+static bool shares_loads(struct ctx *c, const struct op *fold,
+			 const struct expr *iv)
+{
+	const struct block *kb = op_body(fold);
+
+	for (const struct op *op = kb->first; op; op = op->next)
+		if (op->code == OP_nest_load && overlaps(c, op, kb, iv))
+			return true;
+	return false;
+}
+
+/* How many points of a dim are computed at once: all of them in as many, if
+ * there is such a number. */
+static int64_t points(int64_t extent, int64_t taps)
+{
+	int64_t most = taps * MAX_JAM <= MAX_TERMS ? MAX_JAM : MAX_JAM / 2;
+
+	if (extent <= most)
+		return extent;
+	for (int64_t n = most; n > most / 2; n--)
+		if (extent % n == 0)
+			return n;
+	return most;
+}
+
+/* Not where the order of float operations is that of the evaluator. */
+static bool may_jam(const struct ctx *c, const struct op *compute)
+{
+	return compute->n_out == 1 && !op_has(compute, A_idx) &&
+	       !op_has(compute, A_panel) && !op_has(compute, A_jam) &&
+	       !op_has(compute, A_strip) && !c->strict_qdq;
+}
+
+static void window_statement(struct ctx *c, struct op *compute)
+{
+	const struct block *b = op_body(compute);
+	int64_t jam[MAX_RANK], extent, taps = 1;
+	uint8_t order[MAX_RANK];
+	struct op *fold = may_jam(c, compute) ? window_fold(compute, &taps)
+					      : NULL;
+
+	if (!fold)
+		return;
+	unsigned n = memory_order(c, compute, &compute->out[0], order);
+
+	/* The innermost one runs in lanes. */
+	for (unsigned i = n; i-- > 1;) {
+		const struct expr *iv = b->iv[order[i - 1]];
+
+		if (!expr_is_const(expr_atom(iv)->a, &extent) || extent < 2 ||
+		    !shares_loads(c, fold, iv))
+			continue;
+		for (uint32_t k = 0; k < b->n_iv; k++)
+			jam[k] = k == order[i - 1] ? points(extent, taps)
+						      : 1;
+		op_set_attr(c, compute, A_jam, attr_ints(c, b->n_iv, jam));
+		return;
+	}
+}
+
+static bool window_run(struct module *m, const struct pass_args *args)
+{
+	(void)args;
+	each_statement(m->ctx, op_body(m->func), window_statement);
+	return true;
+}
+
+PASS(window,
+	.summary = "Compute neighbouring windows at once",
+	.needs = LEVEL_NEST, .leaves = LEVEL_NEST,
+	.run = window_run);
