@@ -294,19 +294,6 @@ static bool too_deep(const struct op *fold)
 	return n > MAX_DEPTH;
 }
 
-static struct op *only_fold(const struct block *b)
-{
-	struct op *found = NULL;
-
-	for (struct op *op = b->first; op; op = op->next)
-		if (op->code == OP_nest_reduce) {
-			if (found)
-				return NULL;
-			found = op;
-		}
-	return found;
-}
-
 /* Says why the sum stays one of floats, if it is one of products. */
 static void note(const struct integer *t, const char *why)
 {
@@ -329,7 +316,7 @@ static const char *reason(const struct factor f[2])
 
 static void integer_statement(struct ctx *c, struct op *compute)
 {
-	struct integer t = { c, compute, only_fold(op_body(compute)),
+	struct integer t = { c, compute, body_fold(op_body(compute)),
 			     op_body(compute) };
 	struct factor f[2] = { 0 };
 

@@ -25,16 +25,9 @@ enum {
 /* The only fold, a sum over few points of known number, *taps of them. */
 static struct op *window_fold(const struct op *compute, int64_t *taps)
 {
-	struct op *fold = NULL;
+	struct op *fold = body_fold(op_body(compute));
 	int64_t n;
 
-	for (struct op *op = op_body(compute)->first; op; op = op->next) {
-		if (op->code != OP_nest_reduce)
-			continue;
-		if (fold)
-			return NULL;
-		fold = op;
-	}
 	if (!fold || fold->n_in != 1)
 		return NULL;
 	const struct block *kb = op_body(fold);
