@@ -17,9 +17,9 @@ struct cu {
 	struct op *kernel;
 	unsigned threads;		/* of a block */
 	unsigned shared_bytes;		/* of dynamic shared memory */
-	/* The threads of a block share each point, and take turns in the loops
-	 * that have a width; else each thread has a point. */
-	bool shared_point;
+	/* So many of them share a point, all or those of a warp, and take turns
+	 * in the loops that have a width; 1: each thread has a point. */
+	unsigned group;
 	bool in_lanes;			/* inside of such a loop */
 	unsigned vector;		/* neighbours that a thread takes */
 	struct map wide_ops;		/* accesses to all of these at once,
@@ -43,6 +43,8 @@ void cu_define(struct cu *k, const struct value *v);
 const char *cu_val(struct cu *k, const struct value *v);
 unsigned cu_number(struct cu *k, const struct value *v);
 void cu_op(struct cu *k, struct op *op);
+/* The thread's number in its group. */
+const char *cu_own(const struct cu *k);
 /* Address of the element that a mem.load or mem.store is at; in *cond when it
  * is, or NULL: always. */
 const char *cu_address(struct cu *k, const struct op *op, const char **cond);
@@ -55,6 +57,17 @@ unsigned cu_vector(struct cu *k);
 void cu_vector_point(struct cu *k);
 /* Of a load or store of all of these: the element of the point at hand. */
 const char *cu_lane(struct cu *k, const struct op *op);
+/* All of them. */
+const char *cu_lanes(struct cu *k, const struct op *op);
+/* Iterations side by side that a thread should take of a loop that its group
+ * shares; 1: none but its own. */
+unsigned cu_loop_vector(struct cu *k, struct op *loop);
+/* From here to the end accesses of the block to v neighbours along the
+ * variable are one: `first` is the first one's name. */
+void cu_wide_begin(struct cu *k, struct block *b, const struct atom *iv,
+		   const char *first, unsigned v);
+void cu_wide_end(struct cu *k, struct block *b, const struct atom *iv,
+		 const char *first);
 
 /* ---- cuda_expr.c ---------------------------------------------------- */
 

@@ -13,7 +13,10 @@
 #include "codegen/ptx/kernels.h"
 #include "ir/layout.h"
 
-enum { FLAT_THREADS = 128 };	/* of a block whose threads have points */
+enum {
+	FLAT_THREADS = 128,	/* of a block whose threads have points */
+	WARP = 32,
+};
 
 /* ---- text ----------------------------------------------------------- */
 
@@ -119,6 +122,10 @@ const char *cu_address(struct cu *k, const struct op *op, const char **cond)
 	const struct value *buf = op->in[op->code == OP_mem_store].val;
 
 	*cond = guards(k, op);
+	if (dtype_is_packed(buf->type->dtype))
+		return arena_fmt(&k->c->temp, "(%s + %s / %u)", buffer(k, buf),
+				 offset(k, op, buf),
+				 8 / dtype_info[buf->type->dtype].bits);
 	return arena_fmt(&k->c->temp, "(%s + %s)", buffer(k, buf),
 			 offset(k, op, buf));
 }
@@ -130,12 +137,15 @@ static void load(struct cu *k, const struct op *op)
 	const char *b = buffer(k, buf), *off = offset(k, op, buf), *x;
 	const char *cond = guards(k, op);
 
-	if (map_get(&k->wide_ops, (uintptr_t)op))
-		x = cu_lane(k, op);
-	else if (dtype_is_packed(t))
+	bool wide = map_get(&k->wide_ops, (uintptr_t)op);
+
+	if (dtype_is_packed(t))
 		x = arena_fmt(&k->c->temp, "dl_packed_load_%s(%s, %s, %u)",
-			      dtype_info[t].kind == DK_INT ? "i" : "u", b, off,
+			      dtype_info[t].kind == DK_INT ? "i" : "u",
+			      wide ? cu_lanes(k, op) : b, wide ? "v" : off,
 			      dtype_info[t].bits);
+	else if (wide)
+		x = cu_lane(k, op);
 	else
 		x = arena_fmt(&k->c->temp, "%s[%s]", b, off);
 	x = cu_from_mem(k, t, x);
@@ -147,6 +157,11 @@ static void load(struct cu *k, const struct op *op)
 		fprintf(k->f, "%s ? %s : %s;\n", cond, x, other);
 	else
 		fprintf(k->f, "%s;\n", x);
+}
+
+const char *cu_own(const struct cu *k)
+{
+	return k->group == WARP ? "dl_thread() % 32" : "dl_thread()";
 }
 
 static void store(struct cu *k, const struct op *op)
@@ -162,10 +177,10 @@ static void store(struct cu *k, const struct op *op)
 		return;
 	}
 	/* All threads come here with the same. */
-	if (k->shared_point && !k->in_lanes)
-		cond = cond ? arena_fmt(&k->c->temp, "dl_thread() == 0 && %s",
-					cond)
-			    : "dl_thread() == 0";
+	if (k->group > 1 && !k->in_lanes)
+		cond = cond ? arena_fmt(&k->c->temp, "%s == 0 && %s",
+					cu_own(k), cond)
+			    : arena_fmt(&k->c->temp, "%s == 0", cu_own(k));
 	if (cond) {
 		cu_line(k, "if (%s)", cond);
 		k->depth++;
@@ -197,10 +212,12 @@ static void find_shared(void *arg, struct op *op)
 {
 	struct cu *k = arg;
 
-	if (op->code == OP_loop_for && op_int(op, A_width) > 1)
+	if (op->code == OP_loop_for && op_int(op, A_width) > 1) {
 		k->threads = target_lanes(k->c->target, 32);
+		k->group = op_int(op, A_width) == WARP ? WARP : k->threads;
+	}
 	if (op->code == OP_kern_tile)
-		k->threads = cu_tile_threads(k, op);
+		k->group = k->threads = cu_tile_threads(k, op);
 }
 
 struct stored {
@@ -292,9 +309,14 @@ static void put_body(struct cu *k, const struct kernel_args *args)
 		cu_line(k, "points /= %u;", k->vector);
 	if (serial)
 		cu_line(k, "for (%s p = 0; p < (%s)points; p++) {", t, t);
-	else if (k->shared_point)
+	else if (k->group == k->threads)
 		cu_line(k, "for (%s p = dl_block(); p < (%s)points; "
 			"p += dl_blocks()) {", t, t);
+	else if (k->group > 1)
+		cu_line(k, "for (%s p = (%s)dl_block() * %u + dl_thread() / %u;"
+			" p < (%s)points; p += (%s)dl_blocks() * %u) {", t, t,
+			k->threads / k->group, k->group, t, t,
+			k->threads / k->group);
 	else
 		cu_line(k, "for (%s p = (%s)dl_block() * %u + dl_thread(); "
 			"p < (%s)points; p += (%s)dl_blocks() * %u) {", t, t,
@@ -318,7 +340,8 @@ static char *kernel_text(struct ctx *c, struct op *op, bool wide,
 			 const struct kernel_args *args,
 			 struct gpu_kernel *row)
 {
-	struct cu k = { .c = c, .kernel = op, .wide = wide };
+	struct cu k = { .c = c, .kernel = op, .group = 1, .wide = wide };
+	unsigned vector;
 	char *text = NULL;
 	size_t size;
 
@@ -329,8 +352,7 @@ static char *kernel_text(struct ctx *c, struct op *op, bool wide,
 		k.threads = 1;
 	else
 		block_walk(op_body(op), find_shared, &k);
-	k.shared_point = k.threads > 1;
-	k.vector = k.threads ? 1 : cu_vector(&k);
+	k.vector = vector = k.threads ? 1 : cu_vector(&k);
 	if (!k.threads)
 		k.threads = FLAT_THREADS;
 	put_params(&k, args);
@@ -338,9 +360,8 @@ static char *kernel_text(struct ctx *c, struct op *op, bool wide,
 	fclose(k.f);
 	row->threads = k.threads;
 	row->shared_bytes = k.shared_bytes;
-	row->points = k.threads == 1	? 0
-		      : k.shared_point ? 1
-				       : k.threads * k.vector;
+	row->points = k.threads == 1 ? 0
+				     : k.threads / k.group * vector;
 	map_free(&k.wide_ops);
 	map_free(&k.vals);
 	map_free(&k.atoms);

@@ -9,6 +9,9 @@
 enum {
 	VECTOR = 4,		/* points of a thread */
 	VECTOR_THREADS = 512,	/* on a multiprocessor, for that to pay */
+	WIDEST = 128,		/* bits of one access */
+	MOST_NEIGHBOURS = 32,	/* that a thread takes of a loop */
+	HELD_BITS = 2048,	/* of what it loads for them */
 };
 
 static const struct atom *last_variable(const struct cu *k)
@@ -35,82 +38,189 @@ unsigned cu_vector(struct cu *k)
 	return VECTOR;
 }
 
-/* Is the access to neighbours for neighbours, at a multiple of them, whatever
- * the other variables are? */
-static bool is_wide(const struct cu *k, const struct op *op)
+/* ---- accesses to neighbours ----------------------------------------- */
+
+static const struct value *accessed(const struct op *op)
 {
-	const struct value *buf = op->in[op->code == OP_mem_store].val;
-	const struct atom *last = last_variable(k);
+	return op->code == OP_mem_load	  ? op->in[0].val
+	       : op->code == OP_mem_store ? op->in[1].val
+					  : NULL;
+}
+
+static unsigned bits_of(const struct op *op)
+{
+	return dtype_info[accessed(op)->type->dtype].bits;
+}
+
+/* Is the access to v neighbours for neighbours along the variable, at a
+ * multiple of what one instruction takes, whatever the other variables are? */
+static bool is_wide(const struct cu *k, const struct op *op,
+		    const struct atom *iv, unsigned v)
+{
+	const struct value *buf = accessed(op);
+	bool store = op->code == OP_mem_store, moves = false;
 	const struct expr *off;
-	bool moves = false;
+	unsigned bits, align;
 	size_t n;
 
+	if (!buf)
+		return false;
+	bits = bits_of(op);
+	align = v * bits > WIDEST ? WIDEST / bits : v;
 	op_exprs(op, A_guard, &n);
-	if (n || dtype_is_packed(buf->type->dtype) ||
-	    op->n_in > (op->code == OP_mem_store ? 2 : 1) ||
-	    dtype_size(buf->type->dtype) > 4)
+	if (n || v * bits < 16 || op->n_in > (store ? 2 : 1) ||
+	    (store && bits < 8))
 		return false;
 	off = layout_offset(k->c, buf, op_exprs(op, A_idx, &n));
 	for (uint32_t i = 0; i < off->n; i++) {
 		const struct term *t = &off->term[i];
 
-		if (t->n == 1 && t->atom[0] == last && t->coef == 1)
+		if (t->n == 1 && t->atom[0] == iv && t->coef == 1) {
 			moves = true;
-		else if (t->coef % k->vector)
+			continue;
+		}
+		if (t->coef % align)
 			return false;
+		for (uint32_t j = 0; j < t->n; j++)
+			if (expr_uses(expr_of_atom(k->c, t->atom[j]), iv))
+				return false;
 	}
 	return moves;
 }
 
 /* Accesses are numbered in their order. */
-static unsigned number_of(const struct cu *k, const struct op *op)
+static unsigned number_of(const struct op *op)
 {
 	unsigned n = 0;
 
-	for (const struct op *o = op_body(k->kernel)->first; o != op;
-	     o = o->next)
+	for (const struct op *o = op->parent->first; o != op; o = o->next)
 		n++;
 	return n;
 }
 
+const char *cu_lanes(struct cu *k, const struct op *op)
+{
+	return arena_fmt(&k->c->temp, "all%u", number_of(op));
+}
+
 const char *cu_lane(struct cu *k, const struct op *op)
 {
-	return arena_fmt(&k->c->temp, "all%u[v]", number_of(k, op));
+	return arena_fmt(&k->c->temp, "%s[v]", cu_lanes(k, op));
 }
 
 /* Of so many bytes. */
-static const char *vector_type(size_t bytes)
+static const char *vector_type(unsigned bytes)
 {
-	return bytes == 16 ? "uint4" : bytes == 8 ? "uint2" : "u32";
+	return bytes >= 16 ? "uint4"
+	       : bytes == 8 ? "uint2"
+	       : bytes == 4 ? "u32"
+			    : "u16";
+}
+
+static void copy_wide(struct cu *k, const char *to, const char *from,
+		      unsigned bytes)
+{
+	const char *v = vector_type(bytes);
+
+	for (unsigned i = 0; i < (bytes + 15) / 16; i++)
+		cu_line(k, "((%s *)%s)[%u] = ((const %s *)%s)[%u];", v, to, i,
+			v, from, i);
 }
 
 /* Loads before the points, stores behind them. */
-static void put_wide(struct cu *k, bool stores)
+static void put_wide(struct cu *k, struct block *b, unsigned v, bool stores)
 {
-	for (struct op *op = op_body(k->kernel)->first; op; op = op->next) {
+	for (struct op *op = b->first; op; op = op->next) {
 		bool store = op->code == OP_mem_store;
-		const char *cond, *at;
+		const char *cond, *at, *all;
+		unsigned bytes;
 
 		if (!map_get(&k->wide_ops, (uintptr_t)op))
 			continue;
-		enum dtype t = op->in[store].val->type->dtype;
-		unsigned n = number_of(k, op);
-		const char *v = vector_type(k->vector * dtype_size(t));
+		enum dtype t = accessed(op)->type->dtype;
 
+		bytes = v * bits_of(op) / 8;
+		all = cu_lanes(k, op);
 		if (!stores)
-			cu_line(k, "__align__(16) %s all%u[%u];",
-				cu_mem_type(t), n, k->vector);
+			cu_line(k, "__align__(16) %s %s[%u];", cu_mem_type(t),
+				all, bytes * 8 / (bits_of(op) < 8 ? 8
+							: bits_of(op)));
 		if (stores != store)
 			continue;
 		at = cu_address(k, op, &cond);
 		if (store)
-			cu_line(k, "*(%s *)%s = *(const %s *)all%u;", v, at, v,
-				n);
+			copy_wide(k, at, all, bytes);
 		else
-			cu_line(k, "*(%s *)all%u = *(const %s *)%s;", v, n, v,
-				at);
+			copy_wide(k, all, at, bytes);
 	}
 }
+
+void cu_wide_begin(struct cu *k, struct block *b, const struct atom *iv,
+		   const char *first, unsigned v)
+{
+	for (struct op *op = b->first; op; op = op->next)
+		if (is_wide(k, op, iv, v))
+			map_put(&k->wide_ops, (uintptr_t)op, op);
+	map_put(&k->atoms, iv->serial, (void *)(uintptr_t)first);
+	k->vector = v;
+	put_wide(k, b, v, false);
+}
+
+void cu_wide_end(struct cu *k, struct block *b, const struct atom *iv,
+		 const char *first)
+{
+	map_put(&k->atoms, iv->serial, (void *)(uintptr_t)first);
+	put_wide(k, b, k->vector, true);
+	map_free(&k->wide_ops);
+	k->wide_ops = (struct map){ 0 };
+	k->vector = 1;
+}
+
+/* ---- loops ---------------------------------------------------------- */
+
+/* Bits that a thread would hold of v iterations, 0 when it holds none; those of
+ * the narrowest element in *least. */
+static unsigned held_bits(const struct cu *k, const struct block *b,
+			  const struct atom *iv, unsigned v, unsigned *least)
+{
+	unsigned held = 0;
+
+	*least = WIDEST;
+	for (const struct op *op = b->first; op; op = op->next) {
+		if (!is_wide(k, op, iv, v))
+			continue;
+		held += v * bits_of(op);
+		if (bits_of(op) < *least)
+			*least = bits_of(op);
+	}
+	return held;
+}
+
+/*
+ * As many as the narrowest elements of 16 bytes are, while the registers hold
+ * all that is loaded and no thread is left without any.
+ */
+unsigned cu_loop_vector(struct cu *k, struct op *loop)
+{
+	struct block *b = op_body(loop);
+	const struct atom *iv = expr_atom(b->iv[0]);
+	unsigned v = MOST_NEIGHBOURS, least, held;
+	int64_t extent = INT64_MAX;
+
+	for (const struct op *op = b->first; op; op = op->next)
+		if (op->n_region)
+			return 1;
+	expr_is_const(iv->a, &extent);
+	for (; v > 1; v /= 2) {
+		held = held_bits(k, b, iv, v, &least);
+		if (held && v * least <= WIDEST && held <= HELD_BITS &&
+		    (extent >= (int64_t)v * k->group || v * least <= 32))
+			break;
+	}
+	return extent < v ? 1 : v;
+}
+
+/* ---- points --------------------------------------------------------- */
 
 /* The kernel's variables; the last one is called `first`. */
 static void put_variables(struct cu *k)
@@ -141,24 +251,19 @@ static void put_variables(struct cu *k)
 void cu_vector_point(struct cu *k)
 {
 	const char *name = arena_fmt(&k->c->temp, "i%u", k->n_iv++);
-	uint32_t last = last_variable(k)->serial;
+	struct block *body = op_body(k->kernel);
+	const struct atom *last = last_variable(k);
 
 	put_variables(k);
-	for (struct op *op = op_body(k->kernel)->first; op; op = op->next)
-		if ((op->code == OP_mem_load || op->code == OP_mem_store) &&
-		    is_wide(k, op))
-			map_put(&k->wide_ops, (uintptr_t)op, op);
-	map_put(&k->atoms, last, (void *)"first");
-	put_wide(k, false);
+	cu_wide_begin(k, body, last, "first", k->vector);
 	cu_line(k, "#pragma unroll");
 	cu_line(k, "for (int v = 0; v < %u; v++) {", k->vector);
 	k->depth++;
 	cu_line(k, "const %s %s = first + v;", k->wide ? "i64" : "int", name);
-	map_put(&k->atoms, last, (void *)(uintptr_t)name);
-	for (struct op *op = op_body(k->kernel)->first; op; op = op->next)
+	map_put(&k->atoms, last->serial, (void *)(uintptr_t)name);
+	for (struct op *op = body->first; op; op = op->next)
 		cu_op(k, op);
 	k->depth--;
 	cu_line(k, "}");
-	map_put(&k->atoms, last, (void *)"first");
-	put_wide(k, true);
+	cu_wide_end(k, body, last, "first");
 }

@@ -20,11 +20,24 @@ bool lower_contraction(struct ctx *c, struct op *op, struct value *into);
 /* A contraction on a GPU, as tiles of blocks of threads; false when it is none
  * or too small. */
 bool lower_tile(struct ctx *c, struct op *op, struct value *into);
+/*
+ * A long fold on a GPU, in the lanes of a warp or a block, or one whose points
+ * share what they read; false when the statement has none.
+ */
+bool lower_lanes(struct ctx *c, struct op *op, struct value *into);
 /* A statement with `jam`, a block of points at a time; false when it cannot be
  * written out. */
 bool lower_jam(struct ctx *c, struct op *op, struct value *into);
 /* Any statement with one result. */
 void lower_statement(struct ctx *c, struct op *op, struct value *into);
+
+/* ---- turn.c --------------------------------------------------------- */
+
+/* Could the constant that a fold loads lie as the fold walks it? */
+bool can_turn_constant(const struct op *fold, const struct op *load);
+/* Makes it so; false when it cannot, or it is so already. */
+bool turn_constant(struct ctx *c, struct op *compute, struct op *fold,
+		   struct op *load);
 
 /* ---- lower_strips.c ------------------------------------------------- */
 

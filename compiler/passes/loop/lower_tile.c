@@ -286,43 +286,6 @@ static void choose_sizes(struct gemm *t)
 		t->fp32 = t->ctx->fp32;
 }
 
-/* ---- constants ------------------------------------------------------ */
-
-/* The elements of a tensor with its dims in another order. */
-static struct blob permuted(struct ctx *c, const struct type *t,
-			    struct blob data, const unsigned *order)
-{
-	int64_t n[MAX_RANK], step[MAX_RANK], at[MAX_RANK] = { 0 };
-	char *to = arena_alloc(&c->perm, data.size ? data.size : 1);
-	size_t from = 0, i = 0, count = 1;
-
-	for (unsigned d = 0; d < t->rank; d++) {
-		step[d] = 1;
-		expr_is_const(t->dim[order[d]], &n[d]);
-		for (unsigned k = order[d] + 1; k < t->rank; k++) {
-			int64_t m;
-
-			expr_is_const(t->dim[k], &m);
-			step[d] *= m;
-		}
-		count *= (size_t)n[d];
-	}
-	memset(to, 0, data.size);
-	while (i < count) {
-		unsigned d = t->rank;
-
-		element_copy(t->dtype, to, i++, data.data, from);
-		while (d-- > 0) {
-			from += (size_t)step[d];
-			if (++at[d] < n[d])
-				break;
-			from -= (size_t)(step[d] * n[d]);
-			at[d] = 0;
-		}
-	}
-	return (struct blob){ to, data.size };
-}
-
 /* ---- emission ------------------------------------------------------- */
 
 /* Copies what makes v, where it is not there yet. */
@@ -542,52 +505,13 @@ static int64_t vector(struct gemm *t, unsigned i)
 	return v;
 }
 
-/* A constant whose neighbours are not those in k is turned: its dims that k
- * walks become the last ones. */
-static void turn_constant(struct gemm *t, unsigned i)
+/* A constant whose neighbours are not those in k is turned. */
+static void turn_factor(struct gemm *t, unsigned i)
 {
 	struct op *load = plain_load(t, i);
-	struct block *fold = op_body(t->fold);
-	const struct expr *dim[MAX_RANK], *idx[MAX_RANK];
-	unsigned order[MAX_RANK], n = 0, rank;
-	struct ctx *c = t->ctx;
-	struct blob data;
-	size_t n_idx;
 
-	if (!load || load->n_in != 1 || along_sum(t, i) ||
-	    !value_const(load->in[0].val, &data))
-		return;
-	const struct type *type = load->in[0].val->type;
-	const struct expr *const *at = op_exprs(load, A_idx, &n_idx);
-
-	rank = type->rank;
-	for (unsigned d = 0; d < rank; d++) {
-		bool sum = false;
-
-		for (unsigned k = 0; k < fold->n_iv; k++)
-			sum |= at[d] == fold->iv[k];
-		if (!sum)
-			order[n++] = d;
-	}
-	for (unsigned k = 0; k < fold->n_iv; k++)
-		for (unsigned d = 0; d < rank; d++)
-			if (at[d] == fold->iv[k])
-				order[n++] = d;
-	if (n != rank || n < 2 || at[order[n - 1]] != fold->iv[fold->n_iv - 1])
-		return;
-	for (unsigned d = 0; d < rank; d++) {
-		dim[d] = type->dim[order[d]];
-		idx[d] = at[order[d]];
-	}
-	struct builder b = { c, t->compute->parent, t->compute,
-			     t->compute->loc };
-	struct value *v = build_const(&b, type_tensor(c, type->dtype, rank,
-						      dim),
-				      permuted(c, type, data, order));
-
-	v->name = load->in[0].val->name;
-	op_set_in(load, 0, v);
-	op_set_exprs(c, load, A_idx, rank, idx);
+	if (load && !along_sum(t, i))
+		turn_constant(t->ctx, t->compute, t->fold, load);
 }
 
 /* Elements of k in shared memory at once: rows of 128 bytes where copies go
@@ -663,7 +587,7 @@ bool lower_tile(struct ctx *c, struct op *op, struct value *into)
 	choose_sizes(&t);
 	/* Tensor cores read rows of k. */
 	for (unsigned i = 0; i < 2 && (multiplies_narrow(&t) || t.fp32); i++)
-		turn_constant(&t, i);
+		turn_factor(&t, i);
 	t.kr = steps(&t);
 	t.out = into ? into : new_buffer(&t.b, &op->out[0]);
 	emit_kernel(&t);
