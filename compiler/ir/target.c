@@ -67,16 +67,26 @@ static const struct dot dots[] = {
 	{ "i32", "", { NULL }, 0, DOT_WIDE, 1, DT_I16, DT_I16, .steps = 2 },
 };
 
+/* As the makers' tables of the usual cards have it. */
 static const struct gpu gpus[] = {
-	{ "sm_75", 75, .n_sm = 40 },
-	{ "sm_80", 80, .n_sm = 108, .mma = true },
-	{ "sm_86", 86, .n_sm = 84, .mma = true },
-	{ "sm_87", 87, .n_sm = 16, .mma = true },
-	{ "sm_89", 89, .n_sm = 128, .mma = true },
-	{ "sm_90", 90, .n_sm = 132, .mma = true },
-	{ "sm_90a", 90, .only = true, .n_sm = 132, .mma = true },
-	{ "sm_100", 100, .n_sm = 148, .mma = true },
-	{ "sm_120", 120, .n_sm = 170, .mma = true },
+	{ "sm_75", 75, .n_sm = 40, .products = 64, .half_products = 512,
+	  .dram_bytes = 200 },
+	{ "sm_80", 80, .n_sm = 108, .mma = true, .products = 64,
+	  .half_products = 1024, .dram_bytes = 1100 },
+	{ "sm_86", 86, .n_sm = 84, .mma = true, .products = 128,
+	  .half_products = 256, .dram_bytes = 550 },
+	{ "sm_87", 87, .n_sm = 16, .mma = true, .products = 128,
+	  .half_products = 256, .dram_bytes = 150 },
+	{ "sm_89", 89, .n_sm = 128, .mma = true, .products = 128,
+	  .half_products = 256, .dram_bytes = 400 },
+	{ "sm_90", 90, .n_sm = 132, .mma = true, .products = 128,
+	  .half_products = 1024, .dram_bytes = 2400 },
+	{ "sm_90a", 90, .only = true, .n_sm = 132, .mma = true,
+	  .products = 128, .half_products = 2048, .dram_bytes = 2400 },
+	{ "sm_100", 100, .n_sm = 148, .mma = true, .products = 128,
+	  .half_products = 1024, .dram_bytes = 4300 },
+	{ "sm_120", 120, .n_sm = 170, .mma = true, .products = 128,
+	  .half_products = 256, .dram_bytes = 750 },
 };
 
 static const struct gpu *find_gpu(const char *name, size_t n)

@@ -74,6 +74,10 @@ struct gpu {
 	bool only;		/* its code runs on no other (sm_90a) */
 	unsigned n_sm;		/* multiprocessors of the usual card */
 	bool mma;		/* of 32 bytes of k, and asynchronous copies */
+	/* Of a multiprocessor in a cycle: products of f32, and of f16 on the
+	 * tensor cores. */
+	unsigned products, half_products;
+	unsigned dram_bytes;		/* of all in a cycle */
 };
 
 enum { MAX_GPUS = 8 };

@@ -64,6 +64,8 @@ static const char pipeline_gpu[] =
 	"fuse,"
 	"requantize,"
 	"table,"
+	/* Fusion would undo it. */
+	"parts,"
 	"lower_loops,"
 	"check_bounds,"
 	"plan_memory";

@@ -24,6 +24,8 @@ struct cu {
 	unsigned vector;		/* neighbours that a thread takes */
 	struct map wide_ops;		/* accesses to all of these at once,
 					 * by an address of theirs -> itself */
+	struct map still_ops;		/* those that are the same for all of
+					 * these, and done, likewise */
 	bool wide;			/* indices have 64 bits */
 	struct map vals;		/* value id -> its number + 1 */
 	struct map atoms;		/* serial -> name */
@@ -63,9 +65,12 @@ const char *cu_lanes(struct cu *k, const struct op *op);
  * shares; 1: none but its own. */
 unsigned cu_loop_vector(struct cu *k, struct op *loop);
 /* From here to the end accesses of the block to v neighbours along the
- * variable are one: `first` is the first one's name. */
+ * variable are one: `first` is the first one's name.  What is the same for all
+ * of them is computed here. */
 void cu_wide_begin(struct cu *k, struct block *b, const struct atom *iv,
 		   const char *first, unsigned v);
+/* What is left of the block's ops, for one of them. */
+void cu_wide_ops(struct cu *k, struct block *b);
 void cu_wide_end(struct cu *k, struct block *b, const struct atom *iv,
 		 const char *first);
 

@@ -362,7 +362,6 @@ static char *kernel_text(struct ctx *c, struct op *op, bool wide,
 	row->shared_bytes = k.shared_bytes;
 	row->points = k.threads == 1 ? 0
 				     : k.threads / k.group * vector;
-	map_free(&k.wide_ops);
 	map_free(&k.vals);
 	map_free(&k.atoms);
 	map_free(&k.bufs);

@@ -7,7 +7,10 @@
  */
 #include "codegen/ptx/cu.h"
 
-enum { WARP = 32 };
+enum {
+	WARP = 32,
+	USUAL_UNROLL = 4,	/* NVRTC does so by itself */
+};
 
 static unsigned carried(struct cu *k, const struct op *op, unsigned i)
 {
@@ -139,8 +142,7 @@ static void share_vectors(struct cu *k, struct op *op, unsigned v)
 	k->depth++;
 	cu_line(k, "const %s %s = %s + v;", t, name, first);
 	map_put(&k->atoms, iv->serial, (void *)(uintptr_t)name);
-	for (struct op *o = body->first; o; o = o->next)
-		cu_op(k, o);
+	cu_wide_ops(k, body);
 	close_loop(k, op);
 	cu_wide_end(k, body, iv, first);
 	k->depth--;
@@ -194,6 +196,8 @@ void cu_for(struct cu *k, struct op *op)
 	if (expr_is_const(expr_atom(op_body(op)->iv[0])->a, &extent) &&
 	    extent == unroll && unroll > 1)
 		cu_line(k, "#pragma unroll");
+	else if (unroll > USUAL_UNROLL)
+		cu_line(k, "#pragma unroll %d", (int)unroll);
 	open_loop(k, op, "0", 1);
 	for (struct op *o = op_body(op)->first; o; o = o->next)
 		cu_op(k, o);

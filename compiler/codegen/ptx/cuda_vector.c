@@ -155,6 +155,74 @@ static void put_wide(struct cu *k, struct block *b, unsigned v, bool stores)
 	}
 }
 
+/* ---- what is the same for neighbours -------------------------------- */
+
+struct moves {
+	const struct atom *iv;
+	unsigned v;
+	bool yes;
+};
+
+/* div(iv, n) stays where n is a multiple of what iv is one of. */
+static const struct expr *without_still(void *arg, const struct atom *a)
+{
+	const struct moves *m = arg;
+	int64_t n;
+
+	return a->kind == ATOM_DIV && expr_atom(a->a) == m->iv &&
+			       expr_is_const(a->b, &n) && n % m->v == 0
+		       ? a->b
+		       : NULL;
+}
+
+/* Is the op the same for v neighbours along the variable, which begin at a
+ * multiple of v?  What it reads is then in still_ops. */
+static bool is_still(const struct cu *k, const struct op *op,
+		     const struct atom *iv, unsigned v)
+{
+	struct moves m = { iv, v, false };
+
+	if (op->n_region || op_def(op)->impure || !op->n_out)
+		return false;
+	for (unsigned i = 0; i < op->n_in; i++) {
+		const struct value *x = op->in[i].val;
+
+		if (x->def ? x->def->parent == op->parent &&
+				     !map_get(&k->still_ops,
+					      (uintptr_t)x->def)
+			   : x->block == op->parent)
+			return false;
+	}
+	for (unsigned i = 0; i < op->n_attr; i++) {
+		const struct attr *a = op->attr[i].val;
+
+		for (size_t j = 0; a->kind == AT_EXPRS && j < a->n; j++)
+			if (expr_uses(expr_subst(k->c, a->exprs[j],
+						 without_still, &m),
+				      iv))
+				return false;
+	}
+	return true;
+}
+
+static void put_still(struct cu *k, struct block *b, const struct atom *iv,
+		      unsigned v)
+{
+	for (struct op *op = b->first; op; op = op->next) {
+		if (!is_still(k, op, iv, v))
+			continue;
+		map_put(&k->still_ops, (uintptr_t)op, op);
+		cu_op(k, op);
+	}
+}
+
+void cu_wide_ops(struct cu *k, struct block *b)
+{
+	for (struct op *op = b->first; op; op = op->next)
+		if (!map_get(&k->still_ops, (uintptr_t)op))
+			cu_op(k, op);
+}
+
 void cu_wide_begin(struct cu *k, struct block *b, const struct atom *iv,
 		   const char *first, unsigned v)
 {
@@ -163,6 +231,7 @@ void cu_wide_begin(struct cu *k, struct block *b, const struct atom *iv,
 			map_put(&k->wide_ops, (uintptr_t)op, op);
 	map_put(&k->atoms, iv->serial, (void *)(uintptr_t)first);
 	k->vector = v;
+	put_still(k, b, iv, v);
 	put_wide(k, b, v, false);
 }
 
@@ -172,7 +241,8 @@ void cu_wide_end(struct cu *k, struct block *b, const struct atom *iv,
 	map_put(&k->atoms, iv->serial, (void *)(uintptr_t)first);
 	put_wide(k, b, k->vector, true);
 	map_free(&k->wide_ops);
-	k->wide_ops = (struct map){ 0 };
+	map_free(&k->still_ops);
+	k->wide_ops = k->still_ops = (struct map){ 0 };
 	k->vector = 1;
 }
 
@@ -261,8 +331,7 @@ void cu_vector_point(struct cu *k)
 	k->depth++;
 	cu_line(k, "const %s %s = first + v;", k->wide ? "i64" : "int", name);
 	map_put(&k->atoms, last->serial, (void *)(uintptr_t)name);
-	for (struct op *op = body->first; op; op = op->next)
-		cu_op(k, op);
+	cu_wide_ops(k, body);
 	k->depth--;
 	cu_line(k, "}");
 	cu_wide_end(k, body, last, "first");

@@ -3,6 +3,7 @@
 #ifndef PASSES_LOOP_LOWER_H
 #define PASSES_LOOP_LOWER_H
 
+#include "ir/target.h"
 #include "passes/nest/contraction.h"
 #include "passes/pass.h"
 
@@ -20,16 +21,44 @@ bool lower_contraction(struct ctx *c, struct op *op, struct value *into);
 /* A contraction on a GPU, as tiles of blocks of threads; false when it is none
  * or too small. */
 bool lower_tile(struct ctx *c, struct op *op, struct value *into);
+/* In how many parts such a sum should be; 0: no such contraction. */
+int64_t tile_parts(struct ctx *c, struct op *op);
 /*
  * A long fold on a GPU, in the lanes of a warp or a block, or one whose points
  * share what they read; false when the statement has none.
  */
 bool lower_lanes(struct ctx *c, struct op *op, struct value *into);
+/*
+ * In how many parts one of a statement's folds, over the variables that it
+ * depends on, should be for the GPU to be busy; *flat where the parts are of
+ * all its variables, as one.
+ */
+int64_t lanes_parts(struct ctx *c, struct op *op, struct op *fold, bool *flat);
 /* A statement with `jam`, a block of points at a time; false when it cannot be
  * written out. */
 bool lower_jam(struct ctx *c, struct op *op, struct value *into);
 /* Any statement with one result. */
 void lower_statement(struct ctx *c, struct op *op, struct value *into);
+
+/* ---- tile_choose.c -------------------------------------------------- */
+
+/* Estimates of symbolic extents. */
+struct tile_problem {
+	int64_t rows, cols, batch, sum;
+	enum dtype type;		/* of the sum */
+	unsigned bytes;			/* of an element of a factor */
+	bool tensor_cores;
+};
+
+struct tile_choice {
+	int64_t mr, nr;
+	int64_t parts;			/* of the sum */
+};
+
+/* What takes least time on the GPU, in at most that many parts. */
+struct tile_choice tile_choose(const struct gpu *gpu,
+			       const struct tile_problem *p,
+			       int64_t most_parts);
 
 /* ---- turn.c --------------------------------------------------------- */
 

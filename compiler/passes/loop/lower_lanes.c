@@ -375,10 +375,12 @@ static void count_steps(struct lanes *l, const struct expr *number)
 	}
 }
 
-/* Loads under way, in all: a thread with many places has them already. */
+/* Enough loads under way, while the registers hold them. */
 static unsigned unrolled(const struct lanes *l)
 {
-	return l->n_place >= FLIGHT ? 1 : FLIGHT / l->n_place;
+	if (l->width == 1)
+		return 2 * FLIGHT;
+	return l->n_place >= 2 * FLIGHT ? 1 : l->n_place > FLIGHT / 2 ? 2 : FLIGHT / l->n_place;
 }
 
 static void emit_fold(struct lanes *l)
@@ -389,9 +391,8 @@ static void emit_fold(struct lanes *l)
 	struct value *v[MOST_SUMS];
 
 	for (unsigned i = 0; i < body->n_iv; i++)
-		extent = expr_mul(l->ctx, extent,
-				  clone_expr(&l->place[0],
-					     expr_atom(body->iv[i])->a));
+		extent = expr_mul(l->ctx, extent, expr_atom(body->iv[i])->a);
+	extent = clone_expr(&l->place[0], extent);
 	for (unsigned i = 0; i < all; i++)
 		v[i] = cloned(&l->place[i / n], l->fold->in[i % n].val);
 	struct op *loop = build_for(&l->b, extent, l->width, unrolled(l), all,
@@ -490,23 +491,67 @@ static bool goes_down(struct lanes *l)
 	return l->n_place > 1;
 }
 
+static bool begin(struct lanes *l)
+{
+	const struct block *b = op_body(l->fold);
+
+	if (!is_plain(l->fold) || no_points(b) || l->fold->n_in > MOST_SUMS)
+		return false;
+	l->steps = 1;
+	for (unsigned i = 0; i < b->n_iv; i++)
+		l->steps = work_times(l->steps,
+				      extent_or(b->iv[i], LONG_FOLD));
+	memory_order(l->ctx, l->compute, &l->compute->out[0], l->order);
+	return true;
+}
+
+/* Groups of threads, when the fold's points are all there are. */
+static int64_t own_groups(struct lanes *l)
+{
+	const struct block *b = op_body(l->compute);
+	uint32_t own = op_uses_ivs(l->fold, b);
+
+	for (unsigned i = 0; i < b->n_iv; i++)
+		if (!(own >> i & 1))
+			l->jam[i] = INT64_MAX / 4;
+	return kernel_groups(l);
+}
+
+int64_t lanes_parts(struct ctx *c, struct op *op, struct op *fold, bool *flat)
+{
+	enum {
+		PART = 2048,		/* steps of a part in lanes */
+		SHORT = 32,		/* of one that is a thread's own */
+		THREADS = 1024,		/* on a multiprocessor */
+	};
+	struct lanes l = { .ctx = c, .compute = op, .fold = fold };
+	int64_t busy = c->target->gpu[0]->n_sm, groups, parts, most;
+
+	if (!begin(&l) || !fold_in_lanes(c, fold))
+		return 1;
+	*flat = goes_along(&l);
+	l.width = *flat ? WARP : 1;
+	choose_places(&l);
+	groups = own_groups(&l);
+	busy *= *flat ? WARPS : THREADS;
+	most = l.steps / (*flat ? PART : SHORT);
+	if (groups * 4 > busy || most < 4)
+		return 1;
+	parts = (busy + groups - 1) / groups;
+	return parts < most ? parts : most;
+}
+
 bool lower_lanes(struct ctx *c, struct op *op, struct value *into)
 {
 	struct lanes l = { .ctx = c, .compute = op,
 			   .b = { c, op->parent, op, op->loc } };
 
-	if (!c->target->gpu[0] || op->n_out != 1 || no_points(op_body(op)))
+	if (!c->target->gpu[0] || op->n_out != 1 || no_points(op_body(op)) ||
+	    dtype_is_packed(op->out[0].type->dtype))
 		return false;
 	l.fold = only_fold(op);
-	if (!l.fold || !is_plain(l.fold) || no_points(op_body(l.fold)) ||
-	    l.fold->n_in > MOST_SUMS || dtype_is_packed(
-			    op->out[0].type->dtype))
+	if (!l.fold || !begin(&l))
 		return false;
-	l.steps = 1;
-	for (unsigned i = 0; i < op_body(l.fold)->n_iv; i++)
-		l.steps = work_times(l.steps, extent_or(op_body(l.fold)->iv[i],
-							LONG_FOLD));
-	memory_order(c, op, &op->out[0], l.order);
 	if (fold_in_lanes(c, l.fold) && goes_along(&l)) {
 		l.width = WARP;
 		turn_constants(&l);

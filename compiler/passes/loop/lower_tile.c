@@ -252,38 +252,37 @@ static struct value *stored(const struct gemm *t, unsigned i)
 	return multiplies_narrow(t) ? v->def->in[0].val : v;
 }
 
-static int64_t tiles(const struct gemm *t, int64_t mr, int64_t nr)
+static struct tile_problem problem(const struct gemm *t)
 {
 	const struct block *body = op_body(t->compute);
-	int64_t n = work_times((t->rows.guess + mr - 1) / mr,
-			       (t->cols.guess + nr - 1) / nr);
+	struct tile_problem p = { t->rows.guess, t->cols.guess, 1,
+				  t->sum.guess,
+				  t->fold->out[0].type->dtype,
+				  (unsigned)dtype_size(
+					  stored(t, 0)->type->dtype),
+				  multiplies_narrow(t) || t->fp32 };
 
 	for (unsigned i = 0; i < body->n_iv; i++)
 		if (!(t->tiled >> i & 1))
-			n = work_times(n, extent_or(body->iv[i], BATCH));
-	return n;
+			p.batch = work_times(p.batch,
+					     extent_or(body->iv[i], BATCH));
+	return p;
 }
 
-/* The largest of which there are enough to keep the GPU busy. */
-static void choose_sizes(struct gemm *t)
+static void choose_form(struct gemm *t)
 {
-	static const struct {
-		int64_t mr, nr;
-	} size[] = { { 128, 128 }, { 64, 64 }, { 32, 32 } };
-	enum dtype type = t->fold->out[0].type->dtype;
-	int64_t busy = t->ctx->target->gpu[0]->n_sm;
-	size_t i = type == DT_F64;
-
-	while (i + 1 < ARRAY_SIZE(size) &&
-	       (tiles(t, size[i].mr, size[i].nr) < busy ||
-		size[i].mr >= 2 * t->rows.guess ||
-		size[i].nr >= 2 * t->cols.guess))
-		i++;
-	t->mr = size[i].mr;
-	t->nr = size[i].nr;
 	if (t->fold->out[0].type->dtype == DT_F32 && !multiplies_narrow(t) &&
 	    t->ctx->target->gpu[0]->mma)
 		t->fp32 = t->ctx->fp32;
+}
+
+static void choose_sizes(struct gemm *t)
+{
+	struct tile_problem p = problem(t);
+	struct tile_choice best = tile_choose(t->ctx->target->gpu[0], &p, 1);
+
+	t->mr = best.mr;
+	t->nr = best.nr;
 }
 
 /* ---- emission ------------------------------------------------------- */
@@ -361,10 +360,12 @@ static void emit_factor(struct gemm *t, struct op *op, unsigned i,
 	int64_t size = i ? t->nr : t->mr;
 	struct block *b = open_region(t, op, i);
 	const struct expr *at = block_add_iv(c, b, expr_const(c, size));
-	const struct expr *k = block_add_iv(c, b, t->sum.extent);
 	struct value *v;
 
 	bind_around(t, a);
+	const struct expr *k = block_add_iv(
+		c, b, clone_expr(&t->cl, t->sum.extent));
+
 	count_side(t, s, expr_add(c, first, at));
 	count_side(t, &t->sum, k);
 	t->left = left_of(t, s, first, size, at);
@@ -467,6 +468,25 @@ static const struct expr *neighbours(struct gemm *t, unsigned i)
 	return along_sum(t, i) ? b->iv[b->n_iv - 1] : s->iv[s->n - 1];
 }
 
+/* Is the extent a multiple of v, whatever it is? */
+static bool is_multiple(const struct expr *e, int64_t v)
+{
+	for (uint32_t i = 0; i < e->n; i++) {
+		const struct term *t = &e->term[i];
+		bool ok = t->coef % v == 0;
+
+		for (uint32_t j = 0; j < t->n && !ok; j++) {
+			const struct atom *a = t->atom[j];
+
+			ok = (a->kind == ATOM_MIN || a->kind == ATOM_MAX) &&
+			     is_multiple(a->a, v) && is_multiple(a->b, v);
+		}
+		if (!ok)
+			return false;
+	}
+	return true;
+}
+
 /*
  * Elements of 16 bytes that are loaded together: all that is added to the
  * variable is a multiple, its extent is one, and the guards do not mention it.
@@ -476,14 +496,14 @@ static int64_t vector(struct gemm *t, unsigned i)
 	const struct op *load = plain_load(t, i);
 	const struct expr *iv = neighbours(t, i), *off;
 	const struct atom *a = expr_atom(iv);
-	int64_t v, n;
+	int64_t v;
 	size_t count;
 
 	if (!load || !steps_by_one(t, load, iv) ||
 	    load->n_in > 2 || dtype_is_packed(load->out[0].type->dtype))
 		return 1;
 	v = 16 / (int64_t)dtype_size(load->out[0].type->dtype);
-	if (!expr_is_const(a->a, &n) || n % v)
+	if (!is_multiple(a->a, v))
 		return 1;
 	off = layout_offset(t->ctx, load->in[0].val,
 			    op_exprs(load, A_idx, &count));
@@ -574,15 +594,37 @@ static void emit_kernel(struct gemm *t)
 	t->b.before = k->next;
 }
 
+static bool find_tile(struct gemm *t)
+{
+	struct op *op = t->compute;
+
+	if (!t->ctx->target->gpu[0] || no_points(op_body(op)) ||
+	    !is_contraction(t) || !choose_sides(t) ||
+	    op_body(op)->n_iv + 2 > MAX_RANK)
+		return false;
+	choose_form(t);
+	return true;
+}
+
+int64_t tile_parts(struct ctx *c, struct op *op)
+{
+	struct gemm t = { .ctx = c, .compute = op };
+	enum { MOST_PARTS = 64 };
+
+	if (!find_tile(&t))
+		return 0;
+	struct tile_problem p = problem(&t);
+
+	return tile_choose(c->target->gpu[0], &p, MOST_PARTS).parts;
+}
+
 bool lower_tile(struct ctx *c, struct op *op, struct value *into)
 {
 	struct gemm t = { .ctx = c, .compute = op,
 			  .b = { c, op->parent, op, op->loc },
 			  .cl = { .ctx = c } };
 
-	if (!c->target->gpu[0] || no_points(op_body(op)) ||
-	    !is_contraction(&t) || !choose_sides(&t) ||
-	    op_body(op)->n_iv + 2 > MAX_RANK)
+	if (!find_tile(&t))
 		return false;
 	choose_sizes(&t);
 	/* Tensor cores read rows of k. */

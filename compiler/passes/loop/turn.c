@@ -43,6 +43,27 @@ static struct blob permuted(struct ctx *c, const struct type *t,
 	return (struct blob){ to, data.size };
 }
 
+/* Is the index the fold's variable k, and what the fold does not change? */
+static bool walks(const struct block *fold, unsigned k, const struct expr *at)
+{
+	const struct atom *iv = expr_atom(fold->iv[k]);
+	bool plain = false;
+
+	for (uint32_t i = 0; i < at->n; i++) {
+		const struct term *t = &at->term[i];
+
+		if (t->n == 1 && t->atom[0] == iv && t->coef == 1) {
+			plain = true;
+			continue;
+		}
+		for (uint32_t j = 0; j < t->n; j++)
+			for (uint32_t m = 0; m < fold->n_iv; m++)
+				if (t->atom[j] == expr_atom(fold->iv[m]))
+					return false;
+	}
+	return plain;
+}
+
 /* The dims of the constant in their new order; false where the fold walks them
  * otherwise than one by one, or walks them as they lie. */
 static bool new_order(const struct op *load, const struct block *fold,
@@ -57,15 +78,16 @@ static bool new_order(const struct op *load, const struct block *fold,
 		bool walked = false;
 
 		for (unsigned k = 0; k < fold->n_iv; k++)
-			walked |= at[d] == fold->iv[k];
+			walked |= walks(fold, k, at[d]);
 		if (!walked)
 			order[n++] = d;
 	}
 	for (unsigned k = 0; k < fold->n_iv; k++)
 		for (unsigned d = 0; d < rank; d++)
-			if (at[d] == fold->iv[k])
+			if (walks(fold, k, at[d]))
 				order[n++] = d;
-	if (n != rank || n < 2 || at[order[n - 1]] != fold->iv[fold->n_iv - 1])
+	if (n != rank || n < 2 ||
+	    !walks(fold, fold->n_iv - 1, at[order[n - 1]]))
 		return false;
 	for (unsigned d = 0; d < rank; d++)
 		same &= order[d] == d;
@@ -74,7 +96,7 @@ static bool new_order(const struct op *load, const struct block *fold,
 
 bool can_turn_constant(const struct op *fold, const struct op *load)
 {
-	unsigned order[2 * MAX_RANK];
+	unsigned order[MAX_RANK * MAX_RANK];
 	struct blob data;
 
 	return load->n_in == 1 && value_const(load->in[0].val, &data) &&
@@ -85,7 +107,7 @@ bool turn_constant(struct ctx *c, struct op *compute, struct op *fold,
 		   struct op *load)
 {
 	const struct expr *dim[MAX_RANK], *idx[MAX_RANK];
-	unsigned order[2 * MAX_RANK];
+	unsigned order[MAX_RANK * MAX_RANK];
 	struct value *old = load->in[0].val;
 	const struct type *type = old->type;
 	struct blob data;

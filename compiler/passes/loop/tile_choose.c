@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How large the tiles of a contraction on a GPU are, and in how many parts its
+ * sum is: an estimate in cycles.
+ *
+ * A multiprocessor works on its tiles one after the other, at a rate that falls
+ * with their size because shared memory has to bring more; a tile that is alone
+ * there waits for each step of k.  Parts make more tiles of the same size; what
+ * they cost is a buffer that is written and read again, and a second kernel.
+ */
+#include "passes/loop/lower.h"
+
+enum {
+	LAUNCH = 3000,		/* cycles from one kernel to the next */
+	STEP_WAIT = 500,	/* of a step of k that nothing hides */
+	TOGETHER = 4,		/* tiles at once, which do that in turn */
+	STEP = 64,		/* bytes of k in a step */
+	LEAST = 128,		/* bytes of k in a part */
+};
+
+static const struct {
+	int64_t size;
+	double rate;		/* of what the arithmetic could do */
+} sizes[] = { { 128, 0.8 }, { 64, 0.55 }, { 32, 0.3 } };
+
+static double rate_of(const struct gpu *gpu, const struct tile_problem *p)
+{
+	if (!p->tensor_cores)
+		return p->type == DT_F64 ? gpu->products / 2.0
+					 : gpu->products;
+	return gpu->half_products * 2.0 / p->bytes;
+}
+
+static double up(double x)
+{
+	int64_t n = (int64_t)x;
+
+	return (double)(n < x ? n + 1 : n);
+}
+
+static double cycles(const struct gpu *gpu, const struct tile_problem *p,
+		     size_t i, int64_t parts)
+{
+	double size = (double)sizes[i].size;
+	double tiles = up((double)p->rows / size) *
+		       up((double)p->cols / size) * (double)p->batch;
+	double k = up((double)p->sum / (double)parts);
+	double each = up(tiles * (double)parts / gpu->n_sm);
+	double busy = each * k * size * size /
+		      (rate_of(gpu, p) * sizes[i].rate);
+	double wait = up(each / TOGETHER) * k * p->bytes / STEP * STEP_WAIT;
+	double sums = (double)p->rows * (double)p->cols * (double)p->batch *
+		      (double)parts * (double)dtype_size(p->type) * 2;
+	double time = busy > wait ? busy : wait;
+
+	return parts == 1 ? time : time + LAUNCH + sums / gpu->dram_bytes;
+}
+
+struct tile_choice tile_choose(const struct gpu *gpu,
+			       const struct tile_problem *p,
+			       int64_t most_parts)
+{
+	struct tile_choice best = { 0 };
+	double least = 0;
+
+	for (size_t i = p->type == DT_F64; i < ARRAY_SIZE(sizes); i++) {
+		for (int64_t parts = 1; parts <= most_parts; parts++) {
+			if (parts > 1 && p->sum / parts * p->bytes < LEAST)
+				break;
+			double t = cycles(gpu, p, i, parts);
+
+			if (best.mr && t >= least)
+				continue;
+			least = t;
+			best = (struct tile_choice){ sizes[i].size,
+						     sizes[i].size, parts };
+		}
+	}
+	return best;
+}
