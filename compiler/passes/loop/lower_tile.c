@@ -535,17 +535,20 @@ static void turn_factor(struct gemm *t, unsigned i)
 }
 
 /* Elements of k in shared memory at once: rows of 128 bytes where copies go
- * there on the side, of 64 by way of registers. */
+ * there on the side, of 64 by way of registers, of half that where these also
+ * hold the address of each element. */
 static int64_t steps(struct gemm *t)
 {
 	int64_t size = (int64_t)dtype_size(stored(t, 0)->type->dtype);
-	bool copies = t->ctx->target->gpu[0]->mma;
+	bool copies = t->ctx->target->gpu[0]->mma, single = false;
 
 	if (!multiplies_narrow(t) && !t->fp32)
 		return t->mr == 128 ? 8 : 16;
-	for (unsigned i = 0; i < 2; i++)
+	for (unsigned i = 0; i < 2; i++) {
 		copies = copies && along_sum(t, i) && vector(t, i) > 1;
-	return (copies ? 128 : 64) / size;
+		single |= vector(t, i) == 1;
+	}
+	return (copies ? 128 : single && t->mr > 32 ? 32 : 64) / size;
 }
 
 static void emit_kernel(struct gemm *t)

@@ -51,7 +51,8 @@ static double cycles(const struct gpu *gpu, const struct tile_problem *p,
 	double wait = up(each / TOGETHER) * k * p->bytes / STEP * STEP_WAIT;
 	double sums = (double)p->rows * (double)p->cols * (double)p->batch *
 		      (double)parts * (double)dtype_size(p->type) * 2;
-	double time = busy > wait ? busy : wait;
+	/* Neither hides all of the other. */
+	double time = busy > wait ? busy + wait / 4 : wait + busy / 4;
 
 	return parts == 1 ? time : time + LAUNCH + sums / gpu->dram_bytes;
 }
