@@ -64,6 +64,7 @@ static const char pipeline_gpu[] =
 	"fuse,"
 	"requantize,"
 	"table,"
+	"best,"
 	/* Fusion would undo it. */
 	"parts,"
 	"lower_loops,"

@@ -126,8 +126,14 @@ static enum way way_of_fold(struct lanes *l, const struct op *load)
 static enum way way_of_points(struct lanes *l, const struct op *load)
 {
 	const struct block *b = op_body(l->compute);
-	const struct expr *iv = b->iv[l->order[b->n_iv - 1]];
-	const struct expr *step = step_of(l->ctx, load, iv);
+	unsigned n = b->n_iv;
+
+	while (n && extent_or(b->iv[l->order[n - 1]], 2) == 1)
+		n--;
+	if (!n)
+		return ACROSS;
+	const struct expr *step = step_of(l->ctx, load,
+					  b->iv[l->order[n - 1]]);
 
 	if (step && expr_is(step, 0))
 		return STILL;

@@ -234,7 +234,8 @@ static void cut_fold(struct cut *k)
 	struct value *p = put_parts(k), *v;
 
 	own_points(k, at);
-	if (k->own == block_real_ivs(body))
+	/* Another fold would do this one again for each of its parts. */
+	if (k->own == block_real_ivs(body) && count_folds(op) == 1)
 		v = fold_parts(k, &lo, p, fold->in[0].val, at);
 	else
 		v = nest_load(&lo, put_whole(k, p), at);
