@@ -30,7 +30,9 @@ struct cu {
 	struct map vals;		/* value id -> its number + 1 */
 	struct map atoms;		/* serial -> name */
 	struct map bufs;		/* value id -> number + 1 */
-	unsigned n_val, n_iv;
+	struct map near_ops;		/* loads that came with a neighbour's,
+					 * by their address -> C's text */
+	unsigned n_val, n_iv, n_near;
 	uint32_t node;			/* of the op, for the status */
 };
 
@@ -59,6 +61,9 @@ unsigned cu_vector(struct cu *k);
 void cu_vector_point(struct cu *k);
 /* Of a load or store of all of these: the element of the point at hand. */
 const char *cu_lane(struct cu *k, const struct op *op);
+/* Of a load that stands beside loads of its neighbours in memory: the element,
+ * that came with all of them at once; NULL for others. */
+const char *cu_near(struct cu *k, const struct op *op);
 /* All of them. */
 const char *cu_lanes(struct cu *k, const struct op *op);
 /* Iterations side by side that a thread should take of a loop that its group

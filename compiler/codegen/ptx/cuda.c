@@ -138,6 +138,7 @@ static void load(struct cu *k, const struct op *op)
 	const char *cond = guards(k, op);
 
 	bool wide = map_get(&k->wide_ops, (uintptr_t)op);
+	const char *near = wide ? NULL : cu_near(k, op);
 
 	if (dtype_is_packed(t))
 		x = arena_fmt(&k->c->temp, "dl_packed_load_%s(%s, %s, %u)",
@@ -146,6 +147,8 @@ static void load(struct cu *k, const struct op *op)
 			      dtype_info[t].bits);
 	else if (wide)
 		x = cu_lane(k, op);
+	else if (near)
+		x = near;
 	else
 		x = arena_fmt(&k->c->temp, "%s[%s]", b, off);
 	x = cu_from_mem(k, t, x);
@@ -362,6 +365,7 @@ static char *kernel_text(struct ctx *c, struct op *op, bool wide,
 	row->shared_bytes = k.shared_bytes;
 	row->points = k.threads == 1 ? 0
 				     : k.threads / k.group * vector;
+	map_free(&k.near_ops);
 	map_free(&k.vals);
 	map_free(&k.atoms);
 	map_free(&k.bufs);

@@ -246,6 +246,75 @@ void cu_wide_end(struct cu *k, struct block *b, const struct atom *iv,
 	k->vector = 1;
 }
 
+/* ---- neighbours side by side in the text ---------------------------- */
+
+/* The load of the same block that is n elements behind, or NULL. */
+static const struct op *load_behind(struct cu *k, const struct op *op,
+				    int64_t n)
+{
+	const struct value *buf = op->in[0].val;
+	size_t count;
+	const struct expr *want = expr_addc(
+		k->c, layout_offset(k->c, buf, op_exprs(op, A_idx, &count)),
+		n);
+
+	for (const struct op *o = op->next; o; o = o->next) {
+		if (o->code != OP_mem_load || o->n_in > 1 ||
+		    o->in[0].val != buf)
+			continue;
+		op_exprs(o, A_guard, &count);
+		if (!count && layout_offset(k->c, buf,
+					    op_exprs(o, A_idx, &count)) ==
+				      want)
+			return o;
+	}
+	return NULL;
+}
+
+static bool is_aligned(const struct expr *off, int64_t n)
+{
+	for (uint32_t i = 0; i < off->n; i++)
+		if (off->term[i].coef % n)
+			return false;
+	return true;
+}
+
+const char *cu_near(struct cu *k, const struct op *op)
+{
+	const struct value *buf = op->in[0].val;
+	unsigned bits = bits_of(op), n = WIDEST / bits, i;
+	const char *x = map_get(&k->near_ops, (uintptr_t)op), *at, *cond;
+	const struct expr *off;
+	size_t count;
+
+	if (x || k->vector > 1 || op->n_in > 1 || bits < 8)
+		return x;
+	op_exprs(op, A_guard, &count);
+	if (count || !load_behind(k, op, 1))
+		return NULL;
+	off = layout_offset(k->c, buf, op_exprs(op, A_idx, &count));
+	for (; n > 1; n /= 2) {
+		if (!is_aligned(off, n))
+			continue;
+		for (i = 1; i < n && load_behind(k, op, i);)
+			i++;
+		if (i == n)
+			break;
+	}
+	if (n < 2)
+		return NULL;
+	at = cu_address(k, op, &cond);
+	cu_line(k, "__align__(16) %s near%u[%u];",
+		cu_mem_type(buf->type->dtype), k->n_near, n);
+	copy_wide(k, arena_fmt(&k->c->temp, "near%u", k->n_near), at,
+		  n * bits / 8);
+	for (i = 0; i < n; i++)
+		map_put(&k->near_ops,
+			(uintptr_t)(i ? load_behind(k, op, i) : op),
+			arena_fmt(&k->c->temp, "near%u[%u]", k->n_near, i));
+	return arena_fmt(&k->c->temp, "near%u[0]", k->n_near++);
+}
+
 /* ---- loops ---------------------------------------------------------- */
 
 /* Bits that a thread would hold of v iterations, 0 when it holds none; those of

@@ -30,10 +30,11 @@ int64_t tile_parts(struct ctx *c, struct op *op);
 bool lower_lanes(struct ctx *c, struct op *op, struct value *into);
 /*
  * In how many parts one of a statement's folds, over the variables that it
- * depends on, should be for the GPU to be busy; *flat where the parts are of
- * all its variables, as one.
+ * depends on, should be for the GPU to be busy; *lanes where these lie along
+ * its variables, counted as one.
  */
-int64_t lanes_parts(struct ctx *c, struct op *op, struct op *fold, bool *flat);
+int64_t lanes_parts(struct ctx *c, struct op *op, struct op *fold,
+		    bool *lanes);
 /* A statement with `jam`, a block of points at a time; false when it cannot be
  * written out. */
 bool lower_jam(struct ctx *c, struct op *op, struct value *into);

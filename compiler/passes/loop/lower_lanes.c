@@ -35,6 +35,7 @@ enum {
 	MOST_SUMS = 32,		/* that a thread carries */
 	WARPS = 8,		/* on a multiprocessor, to keep it busy */
 	LONG_FOLD = 1024,	/* that a block is worth */
+	THREADS = 32,		/* the same, of threads with many points */
 	FLIGHT = 4,		/* loads under way */
 	SHARED = 2,		/* dims whose points are taken together */
 };
@@ -44,6 +45,8 @@ struct lanes {
 	struct op *compute, *fold;
 	int64_t steps;			/* of the fold, or a guess */
 	unsigned width;			/* of its loop; 1: a thread's own */
+	bool cut;			/* there will be as many parts as
+					 * keep the GPU busy */
 	uint8_t order[MAX_RANK];	/* the statement's variables in memory */
 	int64_t jam[MAX_RANK];		/* points of each, together */
 	unsigned n_place;
@@ -122,22 +125,41 @@ static enum way way_of_fold(struct lanes *l, const struct op *load)
 	return run >= WARP || run >= l->steps ? ALONG : ACROSS;
 }
 
-/* The same for the points' next one in the result's memory. */
+/* The last variable that counts, by its number; n_iv when there is none. */
+static unsigned unit_variable(const struct lanes *l)
+{
+	const struct block *b = op_body(l->compute);
+
+	for (unsigned n = b->n_iv; n-- > 0;)
+		if (extent_or(b->iv[l->order[n]], 2) != 1)
+			return l->order[n];
+	return b->n_iv;
+}
+
+/* Where the points' next one in the result's memory reads.  A few side by side
+ * fill no warp. */
 static enum way way_of_points(struct lanes *l, const struct op *load)
 {
 	const struct block *b = op_body(l->compute);
-	unsigned n = b->n_iv;
+	unsigned unit = unit_variable(l);
+	int64_t run = 1;
 
-	while (n && extent_or(b->iv[l->order[n - 1]], 2) == 1)
-		n--;
-	if (!n)
+	if (unit == b->n_iv)
 		return ACROSS;
-	const struct expr *step = step_of(l->ctx, load,
-					  b->iv[l->order[n - 1]]);
+	for (unsigned i = b->n_iv; i-- > 0;) {
+		const struct expr *iv = b->iv[l->order[i]];
+		const struct expr *step = step_of(l->ctx, load, iv);
+		int64_t n = extent_or(iv, LONG_FOLD);
 
-	if (step && expr_is(step, 0))
-		return STILL;
-	return step && expr_is(step, 1) ? ALONG : ACROSS;
+		if (n == 1)
+			continue;
+		if (l->order[i] == unit && step && expr_is(step, 0))
+			return STILL;
+		if (!step || !expr_is(step, run))
+			break;
+		run = work_times(run, n);
+	}
+	return run >= WARP / 2 ? ALONG : ACROSS;
 }
 
 /* Do the lanes go along the fold, constants turned where they are not? */
@@ -159,8 +181,9 @@ static bool goes_along(struct lanes *l)
 		across_points += way_of_points(l, op) == ACROSS &&
 				 way != STILL;
 	}
-	return across_fold < across_points ||
-	       (!across_fold && along);
+	if (across_fold == across_points && across_fold)
+		return l->steps >= LONG_FOLD;
+	return across_fold < across_points || (!across_fold && along);
 }
 
 /* ---- which points are taken together -------------------------------- */
@@ -238,6 +261,39 @@ static void jam_columns(struct lanes *l)
 	l->jam[at] = 1;
 }
 
+/* A thread's own columns are as many as it loads at once. */
+static void jam_neighbours(struct lanes *l)
+{
+	enum { WIDEST = 128 };		/* bits of one load */
+	const struct block *b = op_body(l->compute);
+	unsigned unit = unit_variable(l), bits = 0;
+	int64_t extent, rows = 1, n;
+
+	if (unit == b->n_iv || !expr_is_const(expr_atom(b->iv[unit])->a,
+					      &extent) || l->jam[unit] > 1)
+		return;
+	for (const struct op *op = op_body(l->fold)->first; op; op = op->next) {
+		if (op->code != OP_nest_load ||
+		    way_of_points(l, op) != ALONG)
+			continue;
+		unsigned own = dtype_info[op->out[0].type->dtype].bits;
+
+		bits = own > bits ? own : bits;
+	}
+	if (!bits)
+		return;
+	for (unsigned i = 0; i < b->n_iv; i++)
+		rows *= l->jam[i];
+	for (n = WIDEST / bits; n > 1; n /= 2) {
+		l->jam[unit] = n;
+		if (extent % n == 0 && rows * n <= MOST_SUMS &&
+		    (l->cut || kernel_groups(l) >=
+				       l->ctx->target->gpu[0]->n_sm * THREADS))
+			return;
+	}
+	l->jam[unit] = 1;
+}
+
 static void choose_places(struct lanes *l)
 {
 	const struct block *b = op_body(l->compute);
@@ -248,6 +304,8 @@ static void choose_places(struct lanes *l)
 		jam_rows(l);
 	if (l->width > 1)
 		jam_columns(l);
+	else
+		jam_neighbours(l);
 	l->n_place = 1;
 	for (unsigned i = 0; i < b->n_iv; i++)
 		l->n_place *= (unsigned)l->jam[i];
@@ -523,24 +581,28 @@ static int64_t own_groups(struct lanes *l)
 	return kernel_groups(l);
 }
 
-int64_t lanes_parts(struct ctx *c, struct op *op, struct op *fold, bool *flat)
+int64_t lanes_parts(struct ctx *c, struct op *op, struct op *fold,
+		    bool *lanes)
 {
 	enum {
 		PART = 2048,		/* steps of a part in lanes */
 		SHORT = 32,		/* of one that is a thread's own */
-		THREADS = 1024,		/* on a multiprocessor */
+		MOST_PARTS = 32,	/* that a thread folds */
 	};
-	struct lanes l = { .ctx = c, .compute = op, .fold = fold };
+	struct lanes l = { .ctx = c, .compute = op, .fold = fold,
+			   .cut = true };
 	int64_t busy = c->target->gpu[0]->n_sm, groups, parts, most;
 
 	if (!begin(&l) || !fold_in_lanes(c, fold))
 		return 1;
-	*flat = goes_along(&l);
-	l.width = *flat ? WARP : 1;
+	*lanes = goes_along(&l);
+	l.width = *lanes ? WARP : 1;
 	choose_places(&l);
 	groups = own_groups(&l);
-	busy *= *flat ? WARPS : THREADS;
-	most = l.steps / (*flat ? PART : SHORT);
+	busy *= *lanes ? WARPS : 4 * THREADS;
+	most = l.steps / (*lanes ? PART : SHORT);
+	if (!*lanes && most > MOST_PARTS)
+		most = MOST_PARTS;
 	if (groups * 4 > busy || most < 4)
 		return 1;
 	parts = (busy + groups - 1) / groups;

@@ -612,7 +612,7 @@ static bool find_tile(struct gemm *t)
 int64_t tile_parts(struct ctx *c, struct op *op)
 {
 	struct gemm t = { .ctx = c, .compute = op };
-	enum { MOST_PARTS = 64 };
+	enum { MOST_PARTS = 32 };	/* a thread adds them */
 
 	if (!find_tile(&t))
 		return 0;

@@ -28,6 +28,7 @@ struct cut {
 	struct ctx *ctx;
 	struct op *compute, *fold;
 	uint32_t own;			/* variables that the fold has */
+	bool lanes;			/* it goes along memory */
 	bool flat;			/* parts of all its variables */
 	unsigned at;			/* else of this one */
 	int64_t extent, parts, size;	/* of what is cut */
@@ -90,7 +91,9 @@ static bool find_cut(struct cut *k)
 			   ? tile_parts(k->ctx, k->compute)
 			   : 0;
 	if (!k->parts)
-		k->parts = lanes_parts(k->ctx, k->compute, k->fold, &k->flat);
+		k->parts = lanes_parts(k->ctx, k->compute, k->fold,
+				       &k->lanes);
+	k->flat = k->lanes;
 	return k->parts > 1 && choose_cut(k);
 }
 
@@ -144,31 +147,37 @@ static struct value *fold_part(struct cut *k, struct lower *lo,
 	return v;
 }
 
-/* %p: a result for each part and each point of the fold. */
+/*
+ * %p: a result for each part and each point of the fold.  Where the points are
+ * so few that lanes fold the parts, too, these lie side by side, else the
+ * points do.
+ */
 static struct value *put_parts(struct cut *k)
 {
 	struct ctx *c = k->ctx;
 	struct op *op = k->compute;
 	const struct block *body = op_body(op);
-	const struct expr *dim[MAX_RANK] = { expr_const(c, k->parts) };
+	const struct expr *dim[MAX_RANK + 1];
 	struct lower lo = { .b = { c, op->parent, op, k->fold->loc } };
 	struct cloner cl = { .ctx = c };
-	unsigned rank = 1;
+	unsigned rank = !k->lanes, last;
 
 	for (unsigned i = 0; i < body->n_iv; i++)
 		if (k->own >> i & 1)
 			dim[rank++] = expr_atom(body->iv[i])->a;
+	last = k->lanes ? rank++ : 0;
+	dim[last] = expr_const(c, k->parts);
 	const struct type *t = type_tensor(c, k->fold->out[0].type->dtype,
 					   rank, dim);
 	struct nest n = nest_begin(&lo, 1, &t);
 
-	rank = 1;
+	rank = !k->lanes;
 	for (unsigned i = 0; i < body->n_iv; i++)
 		clone_iv(&cl, body->iv[i],
 			 k->own >> i & 1 ? n.iv[rank++] : expr_const(c, 0));
 	for (struct op *o = body->first; o != k->fold; o = o->next)
 		clone_op(&cl, &lo.b, o);
-	struct value *v = fold_part(k, &lo, &cl, n.iv[0]), *p;
+	struct value *v = fold_part(k, &lo, &cl, n.iv[last]), *p;
 
 	nest_end(&lo, &n, 1, &v, &p);
 	erase_dead(op_body(n.op));
@@ -184,10 +193,11 @@ static struct value *fold_parts(struct cut *k, struct lower *lo,
 	const struct expr *extent = expr_const(k->ctx, k->parts);
 	const struct expr *idx[MAX_RANK];
 	struct reduce r = nest_reduce_begin(lo, 1, &extent, 1, &init);
+	unsigned points = p->type->rank - 1;
 
-	idx[0] = r.iv[0];
-	for (unsigned i = 1; i < p->type->rank; i++)
-		idx[i] = at[i - 1];
+	for (unsigned i = 0; i < points; i++)
+		idx[i + !k->lanes] = at[i];
+	idx[k->lanes ? points : 0] = r.iv[0];
 	struct value *v = s_op2(lo, fold_combiner(k->fold, 0)->code, r.acc[0],
 				nest_load(lo, p, idx));
 
@@ -213,7 +223,7 @@ static struct value *put_whole(struct cut *k, struct value *p)
 	struct lower lo = { .b = { c, op->parent, op, k->fold->loc } };
 	const struct type *t = type_tensor(c, p->type->dtype,
 					   p->type->rank - 1,
-					   p->type->dim + 1);
+					   p->type->dim + !k->lanes);
 	struct nest n = nest_begin(&lo, 1, &t);
 	struct cloner cl = { .ctx = c };
 	struct value *v = fold_parts(k, &lo, p,
