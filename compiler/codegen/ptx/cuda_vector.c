@@ -103,9 +103,21 @@ const char *cu_lanes(struct cu *k, const struct op *op)
 	return arena_fmt(&k->c->temp, "all%u", number_of(op));
 }
 
+/* Elements of one access of a load that needs several, which come when they
+ * are needed; 0: all come before the points. */
+static unsigned comes_later(const struct cu *k, const struct op *op)
+{
+	unsigned most = WIDEST / bits_of(op);
+
+	return op->code == OP_mem_load && k->vector > most ? most : 0;
+}
+
 const char *cu_lane(struct cu *k, const struct op *op)
 {
-	return arena_fmt(&k->c->temp, "%s[v]", cu_lanes(k, op));
+	unsigned n = comes_later(k, op);
+
+	return n ? arena_fmt(&k->c->temp, "%s[v %% %u]", cu_lanes(k, op), n)
+		 : arena_fmt(&k->c->temp, "%s[v]", cu_lanes(k, op));
 }
 
 /* Of so many bytes. */
@@ -139,13 +151,13 @@ static void put_wide(struct cu *k, struct block *b, unsigned v, bool stores)
 			continue;
 		enum dtype t = accessed(op)->type->dtype;
 
-		bytes = v * bits_of(op) / 8;
+		bytes = (comes_later(k, op) ? WIDEST : v * bits_of(op)) / 8;
 		all = cu_lanes(k, op);
 		if (!stores)
 			cu_line(k, "__align__(16) %s %s[%u];", cu_mem_type(t),
 				all, bytes * 8 / (bits_of(op) < 8 ? 8
 							: bits_of(op)));
-		if (stores != store)
+		if (stores != store || comes_later(k, op))
 			continue;
 		at = cu_address(k, op, &cond);
 		if (store)
@@ -218,9 +230,22 @@ static void put_still(struct cu *k, struct block *b, const struct atom *iv,
 
 void cu_wide_ops(struct cu *k, struct block *b)
 {
-	for (struct op *op = b->first; op; op = op->next)
-		if (!map_get(&k->still_ops, (uintptr_t)op))
-			cu_op(k, op);
+	for (struct op *op = b->first; op; op = op->next) {
+		const char *cond;
+
+		if (map_get(&k->still_ops, (uintptr_t)op))
+			continue;
+		if (map_get(&k->wide_ops, (uintptr_t)op) &&
+		    comes_later(k, op)) {
+			const char *at = cu_address(k, op, &cond);
+
+			cu_line(k, "if (v %% %u == 0)", comes_later(k, op));
+			k->depth++;
+			copy_wide(k, cu_lanes(k, op), at, WIDEST / 8);
+			k->depth--;
+		}
+		cu_op(k, op);
+	}
 }
 
 void cu_wide_begin(struct cu *k, struct block *b, const struct atom *iv,
@@ -328,7 +353,9 @@ static unsigned held_bits(const struct cu *k, const struct block *b,
 	for (const struct op *op = b->first; op; op = op->next) {
 		if (!is_wide(k, op, iv, v))
 			continue;
-		held += v * bits_of(op);
+		held += v * bits_of(op) > WIDEST && op->code == OP_mem_load
+				? WIDEST
+				: v * bits_of(op);
 		if (bits_of(op) < *least)
 			*least = bits_of(op);
 	}
