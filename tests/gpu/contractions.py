@@ -406,6 +406,32 @@ def few_rows_of_integers(d):
                wrapped(sums), None, f"MatMulInteger {m} {n} {k}")
 
 
+def decoded(d):
+    """Weights of 4 and 8 bits with a scale for each block of k."""
+    for m, n, k, block, dtype in (
+            (1, 40, 512, 32, ml_dtypes.uint4), (5, 33, 256, 64,
+                                                ml_dtypes.int4),
+            (3, 20, 96, 16, ml_dtypes.uint4), (11, 9, 1056, 32, np.int8),
+            (2, 65, 130, 10, ml_dtypes.uint4), (8, 50, 2048, 128, np.uint8)):
+        low, high = (ml_dtypes.iinfo(dtype).min, ml_dtypes.iinfo(dtype).max)
+        a = d.rng.standard_normal((m, k)).astype(np.float32)
+        q = d.rng.integers(low, high + 1, (k, n))
+        scale = (d.rng.random((k // block, n)) + 0.5).astype(np.float32)
+        zero = d.rng.integers(low, high + 1, (k // block, n))
+        w = (q - zero.repeat(block, 0)) * \
+            scale.repeat(block, 0).astype(np.float64)
+        held = [d.give(x.astype(t), True) for x, t in (
+            (q, dtype), (scale, np.float32), (zero, dtype))]
+        d.nodes.append(helper.make_node(
+            "DequantizeLinear", held, [f"w{len(d.nodes)}"], axis=0,
+            block_size=block))
+        most = 8 * 2**-24 * (np.abs(a).astype(np.float64) @ np.abs(w))
+        want = a.astype(np.float64) @ w
+        d.node("MatMul", [d.give(a), d.nodes[-1].output[0]],
+               want.astype(np.float32), (most, want),
+               f"MatMul {m} {n} {k} of {np.dtype(dtype)} by {block}")
+
+
 # ---- folds
 
 def extreme(a, axis, op, last):
@@ -528,5 +554,6 @@ def cases(rig, full):
                                    lambda d: integers(d, x, y))
     yield "integers-few_rows", lambda: whole(rig, "few_rows_of_integers",
                                              few_rows_of_integers)
+    yield "decoded", lambda: whole(rig, "decoded", decoded)
     yield "folds", lambda: whole(rig, "folds", folds)
     yield "integers-i32", lambda: whole(rig, "i32", products_of_i32)

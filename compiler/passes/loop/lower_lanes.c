@@ -58,20 +58,6 @@ struct lanes {
 
 /* ---- recognition ---------------------------------------------------- */
 
-static struct op *only_fold(const struct op *compute)
-{
-	struct op *fold = NULL;
-
-	for (struct op *op = op_body(compute)->first; op; op = op->next) {
-		if (op->code != OP_nest_reduce)
-			continue;
-		if (fold)
-			return NULL;
-		fold = op;
-	}
-	return fold;
-}
-
 static bool is_plain(const struct op *fold)
 {
 	const struct block *b = op_body(fold);
@@ -617,7 +603,7 @@ bool lower_lanes(struct ctx *c, struct op *op, struct value *into)
 	if (!c->target->gpu[0] || op->n_out != 1 || no_points(op_body(op)) ||
 	    dtype_is_packed(op->out[0].type->dtype))
 		return false;
-	l.fold = only_fold(op);
+	l.fold = body_fold(op_body(op));
 	if (!l.fold || !begin(&l))
 		return false;
 	if (fold_in_lanes(c, l.fold) && goes_along(&l)) {

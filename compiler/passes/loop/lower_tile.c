@@ -89,20 +89,6 @@ static bool uses_fold(const struct value *v)
 	return false;
 }
 
-static struct op *only_fold(const struct op *compute)
-{
-	struct op *fold = NULL;
-
-	for (struct op *op = op_body(compute)->first; op; op = op->next) {
-		if (op->code != OP_nest_reduce)
-			continue;
-		if (fold)
-			return NULL;
-		fold = op;
-	}
-	return fold;
-}
-
 static bool starts_at_zero(const struct op *fold)
 {
 	union scalar s;
@@ -116,7 +102,7 @@ static bool is_contraction(struct gemm *t)
 {
 	enum dtype type;
 
-	t->fold = t->compute->n_out == 1 ? only_fold(t->compute) : NULL;
+	t->fold = t->compute->n_out == 1 ? body_fold(op_body(t->compute)) : NULL;
 	t->mul = t->fold ? fold_product(t->fold) : NULL;
 	if (!t->mul || !starts_at_zero(t->fold))
 		return false;

@@ -34,15 +34,6 @@ struct cut {
 	int64_t extent, parts, size;	/* of what is cut */
 };
 
-static unsigned count_folds(const struct op *compute)
-{
-	unsigned n = 0;
-
-	for (const struct op *op = op_body(compute)->first; op; op = op->next)
-		n += op->code == OP_nest_reduce;
-	return n;
-}
-
 /* What is cut, and where: parts of equal size when there are such. */
 static bool choose_cut(struct cut *k)
 {
@@ -87,7 +78,7 @@ static bool find_cut(struct cut *k)
 	if (k->fold->n_in != 1 || dtype_is_packed(t) || t == DT_BOOL ||
 	    !fold_in_lanes(k->ctx, k->fold))
 		return false;
-	k->parts = k->compute->n_out == 1 && count_folds(k->compute) == 1
+	k->parts = k->compute->n_out == 1 && body_fold(body) == k->fold
 			   ? tile_parts(k->ctx, k->compute)
 			   : 0;
 	if (!k->parts)
@@ -245,7 +236,7 @@ static void cut_fold(struct cut *k)
 
 	own_points(k, at);
 	/* Another fold would do this one again for each of its parts. */
-	if (k->own == block_real_ivs(body) && count_folds(op) == 1)
+	if (k->own == block_real_ivs(body) && body_fold(body) == fold)
 		v = fold_parts(k, &lo, p, fold->in[0].val, at);
 	else
 		v = nest_load(&lo, put_whole(k, p), at);

@@ -27,6 +27,20 @@ bool body_has_fold(const struct block *body)
 	return false;
 }
 
+struct op *body_fold(const struct block *body)
+{
+	struct op *fold = NULL;
+
+	for (struct op *op = body->first; op; op = op->next) {
+		if (op->code != OP_nest_reduce)
+			continue;
+		if (fold)
+			return NULL;
+		fold = op;
+	}
+	return fold;
+}
+
 struct uses {
 	const struct block *of;
 	uint32_t bits;

@@ -46,6 +46,8 @@ struct op *body_product(const struct block *body);
 void each_statement(struct ctx *c, struct block *b,
 		    void (*fn)(struct ctx *c, struct op *compute));
 bool body_has_fold(const struct block *body);
+/* The only fold of the body, or NULL. */
+struct op *body_fold(const struct block *body);
 /* Bit i: the ops below use the block's i-th iteration variable. */
 uint32_t op_uses_ivs(const struct op *op, const struct block *of);
 /* No variable of extent 1 is counted among the bits. */

@@ -18,6 +18,7 @@
  */
 #include "ir/layout.h"
 #include "ir/target.h"
+#include "passes/loop/schedule.h"
 #include "passes/nest/body.h"
 #include "passes/pass.h"
 
@@ -93,13 +94,6 @@ static bool finds_last(const struct best *b)
 }
 
 /* ---- is it worth it ------------------------------------------------- */
-
-static int64_t extent_or(const struct expr *iv, int64_t unknown)
-{
-	int64_t n;
-
-	return expr_is_const(expr_atom(iv)->a, &n) ? n : unknown;
-}
 
 static bool lies_along(const struct best *b)
 {
