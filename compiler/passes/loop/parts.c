@@ -24,6 +24,11 @@
 #include "passes/nest/quantized.h"
 #include "passes/pass.h"
 
+enum {
+	MULTIPLE = 64,		/* steps that parts are multiples of */
+	FEW = 8,		/* of short parts */
+};
+
 struct cut {
 	struct ctx *ctx;
 	struct op *compute, *fold;
@@ -34,12 +39,12 @@ struct cut {
 	int64_t extent, parts, size;	/* of what is cut */
 };
 
-/* What is cut, and where: parts of equal size when there are such. */
+/* What is cut, and where: parts of equal size when there are such.  These begin
+ * at multiples, for loads of many elements. */
 static bool choose_cut(struct cut *k)
 {
-	enum { MULTIPLE = 64 };		/* elements, for loads of many */
 	const struct block *b = op_body(k->fold);
-	int64_t most = 0, all = 1;
+	int64_t most = 0, all = 1, unit;
 
 	for (unsigned i = 0; i < b->n_iv; i++) {
 		int64_t n;
@@ -57,14 +62,15 @@ static bool choose_cut(struct cut *k)
 	k->extent = k->flat ? all : most;
 	if (k->parts > k->extent)
 		k->parts = k->extent;
+	unit = k->extent / k->parts >= MULTIPLE ? MULTIPLE : FEW;
 	for (int64_t n = k->parts; n > k->parts / 2 && n > 1; n--)
-		if (k->extent % (n * MULTIPLE) == 0) {
+		if (k->extent % (n * unit) == 0) {
 			k->parts = n;
 			break;
 		}
 	k->size = (k->extent + k->parts - 1) / k->parts;
-	if (k->extent % k->parts && k->size > MULTIPLE)
-		k->size = (k->size + MULTIPLE - 1) / MULTIPLE * MULTIPLE;
+	if (k->extent % (k->parts * unit) && k->size > unit)
+		k->size = (k->size + unit - 1) / unit * unit;
 	k->parts = (k->extent + k->size - 1) / k->size;
 	return k->parts > 1;
 }

@@ -15,8 +15,11 @@ enum {
 	STEP_WAIT = 500,	/* of a step of k that nothing hides */
 	TOGETHER = 4,		/* tiles at once, which do that in turn */
 	STEP = 64,		/* bytes of k in a step */
-	LEAST = 128,		/* bytes of k in a part */
+	LEAST = 512,		/* bytes of k in a part */
 };
+
+/* Parts have to be that much better, by so rough an estimate. */
+#define MARGIN 1.25
 
 static const struct {
 	int64_t size;
@@ -68,7 +71,8 @@ struct tile_choice tile_choose(const struct gpu *gpu,
 		for (int64_t parts = 1; parts <= most_parts; parts++) {
 			if (parts > 1 && p->sum / parts * p->bytes < LEAST)
 				break;
-			double t = cycles(gpu, p, i, parts);
+			double t = cycles(gpu, p, i, parts) *
+				   (parts > 1 ? MARGIN : 1);
 
 			if (best.mr && t >= least)
 				continue;
