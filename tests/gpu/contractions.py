@@ -488,6 +488,10 @@ def folds(d):
                     d.node(op, [d.give(a)], extreme(a, axis, op, last), None,
                            f"{op} {shape} {a.dtype} {last}", axis=axis,
                            keepdims=0, select_last_index=last)
+    # Threads go along the points, several of which each takes.
+    x = d.rng.standard_normal((2, 40, 4096)).astype(np.float32)
+    d.node("ArgMax", [d.give(x)], x.argmax(1), None, "ArgMax down columns",
+           axis=1, keepdims=0)
     gone = np.full((1, 700), np.nan, np.float32)
     gone[0, 5::9] = -np.inf
     d.node("ArgMax", [d.give(gone)], extreme(gone, 1, "ArgMax", 0), None,

@@ -253,7 +253,7 @@ static void jam_neighbours(struct lanes *l)
 	enum { WIDEST = 128 };		/* bits of one load */
 	const struct block *b = op_body(l->compute);
 	unsigned unit = unit_variable(l), bits = 0;
-	int64_t extent, rows = 1, n;
+	int64_t extent, rows = l->fold->n_in, n;
 
 	if (unit == b->n_iv || !expr_is_const(expr_atom(b->iv[unit])->a,
 					      &extent) || l->jam[unit] > 1)
