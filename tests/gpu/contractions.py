@@ -236,6 +236,10 @@ def long_sums(d):
         d.floats("MatMul", [(m, k), (k, n)], const={1} if m % 2 else ())
     d.floats("Conv", [(1, 130, 5, 5), (40, 130, 3, 3), (40,)],
              pads=[1, 1, 1, 1], const={1, 2})
+    # A window's rows are cut.
+    d.floats("Conv", [(1, 3, 64, 64), (20, 3, 32, 32)], strides=[32, 32],
+             const={1})
+    d.floats("Conv", [(1, 2, 57, 57), (13, 2, 19, 19)], strides=[9, 9])
     d.floats("Einsum", [(2, 13, 1100), (2, 14, 1100)],
              equation="bik,bjk->bij")
 

@@ -416,7 +416,8 @@ static void count_steps(struct lanes *l, const struct expr *number)
 	struct ctx *c = l->ctx;
 
 	for (unsigned i = b->n_iv; i-- > 0;) {
-		const struct expr *n = expr_atom(b->iv[i])->a;
+		const struct expr *n = clone_expr(&l->place[0],
+						  expr_atom(b->iv[i])->a);
 		const struct expr *at = i ? expr_mod(c, number, n) : number;
 
 		for (unsigned p = 0; p < l->n_place; p++)

@@ -294,7 +294,8 @@ static void count_side(struct gemm *t, const struct side *s,
 		       const struct expr *number)
 {
 	for (unsigned i = s->n; i-- > 0;) {
-		const struct expr *n = expr_atom(s->iv[i])->a;
+		const struct expr *n = clone_expr(&t->cl,
+						  expr_atom(s->iv[i])->a);
 
 		clone_iv(&t->cl, s->iv[i],
 			 i ? expr_mod(t->ctx, number, n) : number);

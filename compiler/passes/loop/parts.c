@@ -52,7 +52,8 @@ static bool choose_cut(struct cut *k)
 		if (!expr_is_const(expr_atom(b->iv[i])->a, &n))
 			return false;
 		all = work_times(all, n);
-		if (n > most) {
+		/* The outermost that has enough. */
+		if (n > most && most < k->parts) {
 			most = n;
 			k->at = i;
 		}
@@ -62,7 +63,8 @@ static bool choose_cut(struct cut *k)
 	k->extent = k->flat ? all : most;
 	if (k->parts > k->extent)
 		k->parts = k->extent;
-	unit = k->extent / k->parts >= MULTIPLE ? MULTIPLE : FEW;
+	unit = k->extent / k->parts;
+	unit = unit >= MULTIPLE ? MULTIPLE : unit >= FEW ? FEW : 1;
 	for (int64_t n = k->parts; n > k->parts / 2 && n > 1; n--)
 		if (k->extent % (n * unit) == 0) {
 			k->parts = n;
