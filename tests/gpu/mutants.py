@@ -130,6 +130,13 @@ def peaks():
     return d
 
 
+def few_rows():
+    """Warps along k, which is odd: neighbours at once, then what is left."""
+    d = contractions.Deck("f32", 9)
+    d.floats("Gemm", [(1, 133), (40, 133), (40,)], transB=1)
+    return d
+
+
 def flat():
     """A point for each thread, in two dims."""
     d = contractions.Deck("f32", 5)
@@ -179,6 +186,7 @@ SUBJECTS = {s.name: s for s in (
     Subject("integers", integers()),
     Subject("soft", soft()),
     Subject("peaks", peaks()),
+    Subject("few", few_rows()),
     Subject("flat", flat()),
     Subject("gather", gather(9)),
     Subject("outside", gather(10), status=INDEX),
@@ -336,6 +344,12 @@ MUTANTS = [
     m("peaks", "elements left out", r"i1 \+= 512", "i1 += 516"),
     m("peaks", "maximum from zero", r"float v0 = dl_f32\(0xff800000\)",
       "float v0 = 0"),
+    m("few", "half of the warp", r"int d = 16", "int d = 8"),
+    m("few", "a neighbour twice", r"(= i\d+) \+ v;", r"\1 + v / 2 * 2;"),
+    m("few", "what is left is left out", r"\+ dl_thread\(\) % 32;",
+      "+ 1 + dl_thread() % 32;"),
+    m("few", "warps on one row", r"dl_thread\(\) / 32; p",
+      "dl_thread() / 64; p"),
     m("flat", "one point too many", r"p < \(int\)points",
       "p <= (int)points"),
     m("flat", "points left out", r"(p \+= \(int\)dl_blocks\(\)) \* 128",

@@ -503,11 +503,13 @@ static void emit_kernel(struct lanes *l)
 	op_set_int(c, k, A_grain, 1);
 	for (unsigned i = 0; i < body->n_iv; i++) {
 		unsigned at = l->order[i];
+		const struct expr *n = expr_ceildiv(
+			c, expr_atom(body->iv[at])->a,
+			expr_const(c, l->jam[at]));
 
-		l->group[at] = block_add_iv(
-			c, op_body(k),
-			expr_ceildiv(c, expr_atom(body->iv[at])->a,
-				     expr_const(c, l->jam[at])));
+		l->group[at] = expr_is(n, 1)
+				       ? expr_const(c, 0)
+				       : block_add_iv(c, op_body(k), n);
 	}
 	l->b.block = op_body(k);
 	l->b.before = NULL;
