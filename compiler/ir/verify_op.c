@@ -482,6 +482,64 @@ static bool tile(struct verifier *v, const struct op *op)
 	       E("sums over two extents");
 }
 
+/* Have two variables of regions the same extent? */
+static bool same_extent(const struct block *a, unsigned i,
+			const struct block *b, unsigned k)
+{
+	return expr_atom(a->iv[i])->a == expr_atom(b->iv[k])->a;
+}
+
+/* Sizes that a block of threads has room for. */
+static bool attend_fits(struct verifier *v, const struct op *op)
+{
+	enum { MAX_DEPTH = 256 };
+	int64_t mr = op_int(op, A_mr), nr = op_int(op, A_nr), m, d, e;
+
+	return ((mr == 32 || mr == 64) && (nr == 32 || nr == 64) &&
+		expr_is_const(expr_atom(op->region[0].block->iv[0])->a, &m) &&
+		expr_is_const(expr_atom(op->region[0].block->iv[1])->a, &d) &&
+		expr_is_const(expr_atom(op->region[3].block->iv[1])->a, &e) &&
+		m == mr && d > 0 && e > 0 && d <= MAX_DEPTH &&
+		e <= MAX_DEPTH) ||
+	       E("has a tile that no block of threads computes");
+}
+
+static bool attend(struct verifier *v, const struct op *op)
+{
+	static const unsigned char args[] = { 0, 0, 1, 0, 2 };
+	const struct block *b[5];
+	const struct type *t;
+	size_t n_along, n_vector, n_seen;
+
+	if (op->n_in || op->n_out || op->n_region != ARRAY_SIZE(b))
+		return E("needs five regions");
+	for (unsigned i = 0; i < ARRAY_SIZE(b); i++) {
+		b[i] = tile_region(op, i, args[i], i != 4);
+		if (!b[i])
+			return E("region %u is not over two variables", i);
+		for (unsigned k = 0; k < args[i]; k++)
+			if (!is_scalar(b[i]->arg[k]->type, DT_F32))
+				return E("sums in other numbers than f32");
+	}
+	if (!same_extent(b[0], 1, b[1], 1) || !same_extent(b[1], 0, b[2], 1) ||
+	    !same_extent(b[1], 0, b[3], 0) || !same_extent(b[3], 1, b[4], 1) ||
+	    !same_extent(b[0], 0, b[2], 0) || !same_extent(b[0], 0, b[4], 0))
+		return E("its regions have other extents");
+	t = b[0]->last->in[0].val->type;
+	if (t->kind != TY_SCALAR ||
+	    (t->dtype != DT_F32 && !dtype_is_half(t->dtype)) ||
+	    b[1]->last->in[0].val->type != t ||
+	    b[3]->last->in[0].val->type != t ||
+	    !is_scalar(b[2]->last->in[0].val->type, DT_F32))
+		return E("multiplies %s", type_str(v->m->ctx, t));
+	op_ints(op, A_along, &n_along);
+	op_ints(op, A_vector, &n_vector);
+	op_exprs(op, A_seen, &n_seen);
+	return attend_fits(v, op) && (n_seen <= 1 || E("sees two numbers")) &&
+	       ((n_along == 3 && n_vector == 3) ||
+		E("does not say how its three factors lie in memory"));
+}
+
 static bool contract(struct verifier *v, const struct op *op)
 {
 	enum { MAX_TILE = 1 << 10 };
@@ -568,6 +626,7 @@ static bool loop(struct verifier *v, const struct op *op)
 	case OP_loop_for: return loop_for(v, op) && loop_lanes(v, op);
 	case OP_kern_contract: return contract(v, op);
 	case OP_kern_tile: return tile(v, op);
+	case OP_kern_attend: return attend(v, op);
 	default: return true;
 	}
 }

@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 
+import attention
 import contractions
 import networks
 import nvrtc
@@ -136,6 +137,23 @@ def on_tensor_cores(rig, name, made, arch, opcode, options=()):
                        re.split(r"\.entry k\d+", ptx)[1:]):
         expect(("mma.sync" in body) == (k in found), f"PTX of {k}")
     return f"{n} products"
+
+
+def heads(rig, arch, kind, form=()):
+    """Attention of the largest heads: no kernel spills, and products are on
+    tensor cores but for those of f32."""
+    d = attention.Deck(kind, 3)
+    most = 64 if kind == "tf32x3" else 128
+    for m, n, d_, e in ((130, 64, most, most), (128, 200, 40, 48)):
+        d.op(9, 16, m, n, d_, e, mask="some")
+        d.op(1, 2, m, n, d_, e, causal=1)
+    text = rig.cuda(d.model(), f"heads_{kind}_{arch}", arch, form)
+    elf, log = cubin(text, arch)
+    clean(log, len(kernels(text)[1]))
+    found = [count.get(HMMA, 0) > 0 for count in opcodes(elf).values()]
+    expect(len(found) == len(d.nodes) and
+           found == [kind != "f32"] * len(found), f"tensor cores: {found}")
+    return f"{len(found)} kernels"
 
 
 def plain(rig):
@@ -271,6 +289,14 @@ def cases(rig, full):
             yield f"tensor-cores-tf32-{arch}", lambda a=arch: on_tensor_cores(
                 rig, "cores_tf32", products("f32"), a, HMMA,
                 ["--fp32=tf32"])
+    for arch in ARCHS:
+        for kind in attention.EXPONENTIAL:
+            form = ["--fp32=" + kind] if kind.startswith("tf32") else []
+            if arch == "sm_75" and kind not in ("f32", "f16"):
+                continue
+            if full or arch == "sm_80" or kind == "f16":
+                yield f"heads-{kind}-{arch}", \
+                    lambda a=arch, k=kind, f=form: heads(rig, a, k, f)
     for name in networks.models.NAMES if full else SHORT:
         for style in ("older", "newer") if full else ("newer",):
             for arch in ARCHS:

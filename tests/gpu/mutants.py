@@ -12,6 +12,7 @@ import ml_dtypes
 import numpy as np
 from onnx import TensorProto, helper
 
+import attention
 import contractions
 import nvrtc
 import objects
@@ -171,6 +172,21 @@ def narrow():
     return d
 
 
+def attend(kind):
+    """Several steps of keys, of which some queries see the later ones alone;
+    ragged sides."""
+    d = attention.Deck(kind, 10)
+    d.op(1, 2, 50, 150, 40, 24, mask="some")
+    return d
+
+
+def causal(kind):
+    """Keys that no query of a block sees are not walked over."""
+    d = attention.Deck(kind, 10)
+    d.op(1, 2, 130, 150, 16, 24, causal=1)
+    return d
+
+
 SUBJECTS = {s.name: s for s in (
     Subject("f16", product("f16", 50, 70, 100)),
     Subject("bf16", product("bf16", 50, 70, 100)),
@@ -191,6 +207,11 @@ SUBJECTS = {s.name: s for s in (
     Subject("gather", gather(9)),
     Subject("outside", gather(10), status=INDEX),
     Subject("narrow", narrow()),
+    Subject("attend", attend("f32")),
+    Subject("attend16", attend("f16")),
+    Subject("causal", causal("f32")),
+    Subject("causal16", causal("f16")),
+    Subject("attend32", attend("tf32"), options=["--fp32=tf32"]),
 )}
 
 Mutant = collections.namedtuple("Mutant", "subject name old new which")
@@ -255,7 +276,74 @@ def tiles(subject):
             lambda x: f"q /= (u32){int(x[1]) + 1}")
 
 
+def attends(subject):
+    yield m(subject, "sums are not scaled", r"acc\[\w\]\[[^]]*\] \*= scale;",
+            "", None)
+    yield m(subject, "the total is not scaled", r"total\[r\] \*= scale;")
+    yield m(subject, "the maximum of a step", r"float next = most\[r\]",
+            "float next = dl_f32(0xff800000)")
+    yield m(subject, "the maximum stays", r"most\[r\] = next;")
+    yield m(subject, "-inf without -inf", r"\? 0\.0f : next", "? next : next")
+    yield m(subject, "no key guard of scores", r"if \(n < 150\)",
+            "if (n < 192)")
+    yield m(subject, "a key too few", r"if \(n < 150\)", "if (n < 149)")
+    yield m(subject, "a value too few", r"row < 150", "row < 149", 1)
+    yield m(subject, "no query guard", r"(\(row \* -1[^>]*) >= 0",
+            r"\1 >= -99")
+    yield m(subject, "no query guard of the store", r"if \(\(m \* -1.*",
+            "if (true)", -1)
+    yield m(subject, "no column guard of the store", r"if \(e < 24\)",
+            "if (true)")
+    yield m(subject, "a part of the maximum", r"int d = (8|2); d; d /= 2",
+            r"int d = \1 / 2; d; d /= 2")
+    yield m(subject, "a part of the total", r"int d = (8|2); d; d /= 2",
+            r"int d = \1 / 2; d; d /= 2", -1)
+    yield m(subject, "steps left out", r"n0 \+= (64|32)",
+            lambda x: f"n0 += {int(x[1]) + 32}")
+    yield m(subject, "heads of another row", r"q /= \(u32\)2",
+            "q /= (u32)3")
+
+
 MUTANTS = [
+    *attends("attend"), *attends("attend16"), *attends("attend32"),
+    m("causal", "too few keys", r"(limit = .*i\d \* 32 \+) 32", r"\1 0"),
+    m("causal16", "too few keys", r"(limit = .*i\d \* 32 \+) 32", r"\1 0"),
+    m("causal16", "keys that nobody waits for", r"if \(n0 \+ 32 < limit\)",
+      "if (n0 + 32 < 150)"),
+    m("attend", "no barrier before the keys",
+      BARRIER + r"(?=#pragma unroll\s*for \(int e = 0)"),
+    m("attend", "no barrier behind the keys", BARRIER + r"(?=if \(d0)"),
+    m("attend", "no barrier before the values",
+      BARRIER + r"(?=#pragma unroll\s*for \(int e = 0)", "", 1),
+    m("attend", "no barrier behind the values", BARRIER + r"(?=if \(j0)"),
+    m("attend", "the first columns twice", r"load_k\(n0, d0 \+ 32\)",
+      "load_k(n0, 0)"),
+    m("attend", "the same keys again", r"load_k\(n0 \+ 64, 0\)",
+      "load_k(n0, 0)"),
+    m("attend16", "keys are not waited for", r"dl_copy_wait<0>\(\);",
+      "", -2),
+    m("attend16", "values are not waited for", r"dl_copy_wait<0>\(\);",
+      "", -1),
+    m("attend16", "no barrier behind the keys", BARRIER + r"(?=load_v)"),
+    m("attend16", "no barrier behind the values", BARRIER + r"(?=if \(n0)"),
+    m("attend16", "no barrier behind the queries", BARRIER + r"(?=u32 x)"),
+    m("attend16", "columns of values beyond the last",
+      r"&& col < 24", "&& col < 28"),
+    m("attend16", "exponentials in another order",
+      r"s\[2 \* j \+ i / 2\]\[i % 2 \* 2", "s[2 * j + i % 2][i / 2 * 2",
+      None),
+    m("attend16", "pairs the other way", r'"f"\(y\), "f"\(x\)',
+      '"f"(x), "f"(y)'),
+    m("attend16", "values are not turned", r"x4\.trans", "x4"),
+    m("attend16", "values of another key", r"lane % 16 \* row \+ lane / 16",
+      "lane % 8 * row + lane / 16", -1),
+    m("attend16", "keys of another tile", r"lane / 16 \* 8 \+ lane % 8",
+      "lane % 8"),
+    m("attend16", "powers of another base", r"1\.44269504f", "1.4f"),
+    m("attend32", "exponentials in another order", r"i % 2 \* 2 \+ i / 2",
+      "i", -1),
+    m("attend32", "values in another order", r"lane % 4 \* 2\)",
+      "lane % 4)"),
     *guards("f16", 50, 70), *tiles("f16"),
     *guards("f32", 50, 70), *tiles("f32"),
     *tiles("wide"), *tiles("integers"),
@@ -374,7 +462,7 @@ MUTANTS = [
 def mutated(text, mutant):
     found = list(re.finditer(mutant.old, text))
     which = mutant.which or 0
-    expect(len(found) > which, f"\"{mutant.old}\" is not in the kernels "
+    expect(len(found) > which and len(found) >= -which, f"\"{mutant.old}\" is not in the kernels "
            f"{len(found)} times")
     if mutant.which is None:
         return re.sub(mutant.old, mutant.new, text)

@@ -18,12 +18,16 @@ struct k_loop {
  * are summed without them where the registers allow that (`apart`):
  *
  *	sum a * (q - z) * s = s * (sum a * q - z * sum a)
+ *
+ * With registers for twice as many sums, every other number of a group goes to
+ * the second half of them: few sums wait for themselves.
  */
 struct decoding {
 	bool on, apart, zero;
 	enum dtype to;			/* what they are rounded to */
 	const struct expr *off;
 	unsigned depth;			/* loops that move them */
+	unsigned n_set;			/* of sums, 1 or 2 */
 	LLVMValueRef scale[MAX_VECS], shift[MAX_VECS];
 	LLVMValueRef step;		/* of A within a group */
 };
@@ -43,7 +47,7 @@ struct kern {
 	struct k_loop k[MAX_RANK];
 	unsigned n_k;
 	LLVMValueRef sum[MAX_SUMS + MAX_ROWS];	/* then those of rows alone */
-	unsigned n_sum;
+	unsigned n_sum;			/* of all sets */
 	const struct dot *dot;		/* of integers */
 	bool fits;			/* the panel, see cg_dot() */
 	bool chains;			/* the panel is given as chains */
@@ -64,9 +68,6 @@ LLVMValueRef tile_columns(struct kern *kn, LLVMValueRef pb, unsigned v,
 void tile_prefetch(struct cg *g, LLVMValueRef p, int64_t size);
 /* The same for the panel's vectors of a later step. */
 void tile_read_ahead(struct kern *kn, LLVMValueRef pb, int64_t ahead);
-/* Adds row r times vector v to their sum. */
-void tile_multiply_add(struct kern *kn, unsigned r, unsigned v, LLVMValueRef a,
-		       LLVMValueRef b);
 /* One step of the innermost loop, that many elements ahead. */
 void tile_step(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
 	       int64_t a_ahead, int64_t b_ahead);

@@ -2,7 +2,13 @@
 /* Weights of a few bits, decoded by the tile that reads them. */
 #include "codegen/llvm/tile.h"
 
-/* Whether the steps of a block have sums of their own. */
+/* Have so many sums their place, with what a step needs? */
+static bool holds(const struct kern *kn, unsigned n_sum)
+{
+	return n_sum + kn->mr * kn->nv + 2 * kn->nv + kn->mr + 2 <=
+	       kn->g->t->isa->n_vregs;
+}
+
 void decode_plan(struct kern *kn)
 {
 	unsigned n = kn->mr * kn->nv;
@@ -11,10 +17,10 @@ void decode_plan(struct kern *kn)
 	if (op_has(kn->op, A_round))
 		dtype_from_onnx((int)op_int(kn->op, A_round), &kn->d.to);
 	kn->d.apart = kn->d.on && kn->d.depth < kn->n_k &&
-		      kn->d.to == DT_F32 &&
-		      2 * n + 2 * kn->nv + 2 * kn->mr + 2 <=
-			      kn->g->t->isa->n_vregs;
-	kn->n_sum = n + (kn->d.apart && kn->d.zero ? kn->mr : 0);
+		      kn->d.to == DT_F32 && holds(kn, n + kn->mr);
+	n += kn->d.apart && kn->d.zero ? kn->mr : 0;
+	kn->d.n_set = kn->d.apart && kn->group > 1 && holds(kn, 2 * n) ? 2 : 1;
+	kn->n_sum = kn->d.n_set * n;
 }
 
 /* Vector v of scales or zero points. */
@@ -68,16 +74,34 @@ static LLVMValueRef fused(struct kern *kn, LLVMValueRef a, LLVMValueRef b,
 			     "");
 }
 
+/* Sum i of all sets. */
+static LLVMValueRef whole_sum(struct kern *kn, unsigned i)
+{
+	LLVMValueRef x = kn->sum[i];
+
+	return kn->d.n_set == 1
+		       ? x
+		       : LLVMBuildFAdd(kn->g->b, x,
+				       kn->sum[kn->n_sum / 2 + i], "");
+}
+
 /* outer + s * (sum of a * q - z * sum of a) */
 LLVMValueRef decode_block(struct kern *kn, unsigned r, unsigned v,
 				 LLVMValueRef outer)
 {
-	LLVMValueRef x = kn->sum[r * kn->nv + v];
+	LLVMValueRef x = whole_sum(kn, r * kn->nv + v);
 
 	if (kn->d.zero)
 		x = fused(kn, LLVMBuildFNeg(kn->g->b, kn->d.shift[v], ""),
-			  kn->sum[kn->mr * kn->nv + r], x);
+			  whole_sum(kn, kn->mr * kn->nv + r), x);
 	return fused(kn, x, kn->d.scale[v], outer);
+}
+
+/* Is a number the low four bits of an index to a table of all of them? */
+static bool by_table(const struct kern *kn)
+{
+	return kn->group > 1 && dtype_info[kn->panel].bits == 4 &&
+	       kn->lanes == 16 && kn->g->t->x86_level;
 }
 
 /* Number i of each lane as an f32. */
@@ -90,8 +114,7 @@ static LLVMValueRef number(struct kern *kn, LLVMValueRef lanes, unsigned i)
 
 	if (kn->group == 1)
 		return lanes;
-	/* A table of all numbers, by the low four bits of an index. */
-	if (bits == 4 && kn->lanes == 16 && g->t->x86_level) {
+	if (by_table(kn)) {
 		LLVMValueRef table[16], in[2];
 
 		for (int k = 0; k < 16; k++)
@@ -99,7 +122,7 @@ static LLVMValueRef number(struct kern *kn, LLVMValueRef lanes, unsigned i)
 						 sign && k > 7 ? k - 16 : k);
 		in[0] = LLVMConstVector(table, 16);
 		in[1] = LLVMBuildLShr(b, lanes,
-				      cg_konst(lanes, g->i32, 4 * i), "");
+				      cg_konst(lanes, g->i32, bits * i), "");
 		return cg_machine_call(g, "llvm.x86.avx512.permvar.sf.512", 2,
 				       in);
 	}
@@ -112,10 +135,10 @@ static LLVMValueRef number(struct kern *kn, LLVMValueRef lanes, unsigned i)
 	return LLVMBuildSIToFP(b, x, kn->vec, "");
 }
 
-/* The panel's lanes of a group: 32 bits each, or a number where that is no
- * part of one. */
+/* The panel's lanes of a group, from so many bytes on: 32 bits each, or a
+ * number where that is no part of one. */
 static void load_lanes(struct kern *kn, LLVMValueRef pb, int64_t ahead,
-		       LLVMValueRef *lanes)
+		       unsigned byte, LLVMValueRef *lanes)
 {
 	struct cg *g = kn->g;
 
@@ -129,8 +152,9 @@ static void load_lanes(struct kern *kn, LLVMValueRef pb, int64_t ahead,
 		lanes[v] = LLVMBuildLoad2(
 			g->b, LLVMVectorType(g->i32, kn->lanes),
 			tile_element(kn, g->i8, pb,
-				at * dtype_info[kn->panel].bits / 8), "");
-		LLVMSetAlignment(lanes[v], kn->lanes * 4);
+				at * dtype_info[kn->panel].bits / 8 + byte),
+			"");
+		LLVMSetAlignment(lanes[v], byte ? 1 : kn->lanes * 4);
 	}
 }
 
@@ -139,15 +163,21 @@ void decode_step(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
 {
 	struct cg *g = kn->g;
 	LLVMValueRef lanes[MAX_VECS], w[MAX_VECS], p = pa;
-	unsigned n = kn->mr * kn->nv;
+	unsigned n = kn->mr * kn->nv, set = kn->n_sum / kn->d.n_set;
+	/* Numbers of a byte; those of others are reached by loads from it on,
+	 * as what is above an index does not matter. */
+	unsigned near = by_table(kn) ? 2 : kn->group;
 
-	load_lanes(kn, pb, b_ahead, lanes);
 	/* Decoding fills the window in which the hardware would read on. */
 	if (g->t->isa->prefetch_bytes)
 		tile_read_ahead(kn, pb, b_ahead);
 	for (unsigned i = 0; i < kn->group; i++) {
+		LLVMValueRef *sum = kn->sum + i % kn->d.n_set * set;
+
+		if (i % near == 0)
+			load_lanes(kn, pb, b_ahead, i / near, lanes);
 		for (unsigned v = 0; v < kn->nv; v++) {
-			w[v] = number(kn, lanes[v], i);
+			w[v] = number(kn, lanes[v], i % near);
 			if (kn->d.apart)
 				continue;
 			w[v] = kn->d.zero ? fused(kn, w[v], kn->d.scale[v],
@@ -166,10 +196,11 @@ void decode_step(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
 			LLVMValueRef x = tile_row(kn, p, r, a_ahead);
 
 			for (unsigned v = 0; v < kn->nv; v++)
-				tile_multiply_add(kn, r, v, x, w[v]);
-			if (kn->n_sum > n)
-				kn->sum[n + r] = LLVMBuildFAdd(
-					g->b, kn->sum[n + r], x, "");
+				sum[r * kn->nv + v] = fused(
+					kn, x, w[v], sum[r * kn->nv + v]);
+			if (set > n)
+				sum[n + r] = LLVMBuildFAdd(g->b, sum[n + r], x,
+							   "");
 		}
 	}
 }

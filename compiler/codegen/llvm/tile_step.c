@@ -71,7 +71,8 @@ LLVMValueRef tile_columns(struct kern *kn, LLVMValueRef pb, unsigned v,
 	return cg_from_mem(g, kn->panel, x);
 }
 
-void tile_multiply_add(struct kern *kn, unsigned r, unsigned v,
+/* Adds row r times vector v to their sum. */
+static void multiply_add(struct kern *kn, unsigned r, unsigned v,
 			 LLVMValueRef a, LLVMValueRef b)
 {
 	struct cg *g = kn->g;
@@ -137,7 +138,7 @@ void tile_step(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
 		for (unsigned r = 0; r < kn->mr; r++) {
 			x = tile_row(kn, pa, r, a_ahead);
 			for (unsigned v = 0; v < kn->nv; v++)
-				tile_multiply_add(kn, r, v, x, held[v]);
+				multiply_add(kn, r, v, x, held[v]);
 		}
 		return;
 	}
@@ -146,6 +147,6 @@ void tile_step(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
 	for (unsigned v = 0; v < kn->nv; v++) {
 		x = tile_columns(kn, pb, v, b_ahead);
 		for (unsigned r = 0; r < kn->mr; r++)
-			tile_multiply_add(kn, r, v, held[r], x);
+			multiply_add(kn, r, v, held[r], x);
 	}
 }

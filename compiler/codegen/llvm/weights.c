@@ -16,7 +16,8 @@
 
 #include "codegen/llvm/cg.h"
 
-enum { WEIGHT_ALIGN = 64 };
+/* Numbers of four bits are loaded as lanes of 32 from any of their bytes on. */
+enum { WEIGHT_ALIGN = 64, READ_BEYOND = 3 };
 
 /* The end of the first name is the second, which needs no new string. */
 static const char empty_section[] = ".bss.rodata.weights";
@@ -24,10 +25,15 @@ enum { FULL_NAME = 4 };	/* ".rodata.weights" */
 
 static const char zeros[WEIGHT_ALIGN];
 
-/* An empty constant has a place too. */
+static size_t aligned(size_t n)
+{
+	return (n + WEIGHT_ALIGN - 1) & ~(size_t)(WEIGHT_ALIGN - 1);
+}
+
+/* The place of a constant, also of an empty one. */
 static size_t padded(size_t n)
 {
-	return ((n ? n : 1) + WEIGHT_ALIGN - 1) & ~(size_t)(WEIGHT_ALIGN - 1);
+	return aligned(n + READ_BEYOND);
 }
 
 /* Is it read as chains only? */
@@ -153,7 +159,7 @@ static Elf64_Shdr *find_section(char *obj, const char *name)
 
 static void complete_object(struct cg *g, struct codegen_out *out)
 {
-	size_t size = out->head.size, start = padded(size);
+	size_t size = out->head.size, start = aligned(size);
 	char *obj = xrealloc((void *)(uintptr_t)out->head.data, start, 1);
 
 	memset(obj + size, 0, start - size);

@@ -114,6 +114,12 @@ void cu_for(struct cu *k, struct op *op);
 unsigned cu_tile_threads(struct cu *k, struct op *op);
 void cu_tile(struct cu *k, struct op *op);
 
+/* ---- cuda_attend.c -------------------------------------------------- */
+
+/* As of a tile. */
+unsigned cu_attend_threads(struct cu *k, struct op *op);
+void cu_attend(struct cu *k, struct op *op);
+
 /* ---- nvrtc.c -------------------------------------------------------- */
 
 /* Compiles CUDA C++ for an architecture.  NVRTC is looked for once. */

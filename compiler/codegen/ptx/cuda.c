@@ -205,6 +205,7 @@ void cu_op(struct cu *k, struct op *op)
 	case OP_mem_load: load(k, op); break;
 	case OP_mem_store: store(k, op); break;
 	case OP_kern_tile: cu_tile(k, op); break;
+	case OP_kern_attend: cu_attend(k, op); break;
 	default: cu_scalar_op(k, op); break;
 	}
 }
@@ -221,6 +222,8 @@ static void find_shared(void *arg, struct op *op)
 	}
 	if (op->code == OP_kern_tile)
 		k->group = k->threads = cu_tile_threads(k, op);
+	if (op->code == OP_kern_attend)
+		k->group = k->threads = cu_attend_threads(k, op);
 }
 
 struct stored {

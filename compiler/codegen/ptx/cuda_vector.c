@@ -312,7 +312,10 @@ const char *cu_near(struct cu *k, const struct op *op)
 	const struct expr *off;
 	size_t count;
 
-	if (x || k->vector > 1 || op->n_in > 1 || bits < 8)
+	/* The regions of tiles may be printed more than once. */
+	if (x || k->vector > 1 || op->n_in > 1 || bits < 8 ||
+	    (op_parent(op)->code != OP_loop_for &&
+	     op_parent(op)->code != OP_loop_kernel))
 		return x;
 	op_exprs(op, A_guard, &count);
 	if (count || !load_behind(k, op, 1))

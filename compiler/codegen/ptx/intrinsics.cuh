@@ -81,13 +81,41 @@ DL_FN u16 dl_f16_bits(float x)
 	asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
 	return bits;
 }
+// Within 2^-22, and 0 below 2^-126.
+DL_FN float dl_exp2(float x)
+{
+	float y;
+
+	asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+	return y;
+}
 #if DL_SM80
+// Two in a word, the first one in its lower half.
+DL_FN u32 dl_pack_f16(float x, float y)
+{
+	u32 bits;
+
+	asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(y), "f"(x));
+	return bits;
+}
+DL_FN u32 dl_pack_bf16(float x, float y)
+{
+	u32 bits;
+
+	asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(y), "f"(x));
+	return bits;
+}
 DL_FN float dl_tf32(float x)
 {
 	u32 bits;
 
 	asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
 	return __uint_as_float(bits);
+}
+#else
+DL_FN u32 dl_pack_f16(float x, float y)
+{
+	return dl_f16_bits(x) | (u32)dl_f16_bits(y) << 16;
 }
 #endif
 
@@ -110,6 +138,16 @@ DL_FN void dl_matrices(u32 (&x)[2], const u32 *row)
 {
 	asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 "
 		     "{%0, %1}, [%2];" : "=r"(x[0]), "=r"(x[1])
+		     : "r"(dl_shared_address(row)) : "memory");
+}
+
+// The same, each turned: lane l gets rows 2 * (l % 4) and the next one of
+// column l / 4 of halves.
+DL_FN void dl_matrices_turned(u32 (&x)[4], const u32 *row)
+{
+	asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 "
+		     "{%0, %1, %2, %3}, [%4];"
+		     : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
 		     : "r"(dl_shared_address(row)) : "memory");
 }
 

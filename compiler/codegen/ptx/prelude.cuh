@@ -181,6 +181,9 @@ DL_FN u16 dl_bf16_bits(float x)
 	return (u16)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
+// exp(x), for what is rounded to half floats.
+DL_FN float dl_exp_half(float x) { return dl_exp2(x * 1.44269504f); }
+
 // Floats of 8 and 4 bits, by their bits of fraction, bias, largest number,
 // infinity and NaN (0: none), and sign.
 DL_FN float dl_f8_value(u32 u, u32 frac, u32 bias, u32 max, u32 inf, u32 nan,
@@ -251,6 +254,25 @@ DL_FN void dl_fragment_b(u32 (&b)[2], const u32 *p, int row)
 	const int lane = dl_thread() % 32;
 
 	dl_matrices(b, p + lane % 8 * row + lane / 8 % 2 * 4);
+}
+// Of two tiles: eight rows of k, and the next eight.
+DL_FN void dl_fragments_b(u32 (&b)[2][2], const u32 *p, int row)
+{
+	const int lane = dl_thread() % 32;
+	u32 x[4];
+
+	dl_matrices(x, p + (lane / 16 * 8 + lane % 8) * row + lane / 8 % 2 * 4);
+	b[0][0] = x[0], b[0][1] = x[1], b[1][0] = x[2], b[1][1] = x[3];
+}
+// Of two tiles of half floats from 16 rows of eight columns and the next eight,
+// where k counts rows.
+DL_FN void dl_fragments_turned(u32 (&b)[2][2], const u32 *p, int row)
+{
+	const int lane = dl_thread() % 32;
+	u32 x[4];
+
+	dl_matrices_turned(x, p + lane % 16 * row + lane / 16 * 4);
+	b[0][0] = x[0], b[0][1] = x[1], b[1][0] = x[2], b[1][1] = x[3];
 }
 
 // The same from rows of 32 words, in which 4 words number c of row r are at

@@ -35,6 +35,11 @@ bool lower_lanes(struct ctx *c, struct op *op, struct value *into);
  */
 int64_t lanes_parts(struct ctx *c, struct op *op, struct op *fold,
 		    bool *lanes);
+/* The last of three statements that are attention on a GPU, and the others with
+ * it; false when it is not. */
+bool lower_attend(struct ctx *c, struct op *op);
+/* Is op one of those statements, of which that is the last? */
+bool attend_holds(struct ctx *c, struct op *last, const struct op *op);
 /* A statement with `jam`, a block of points at a time; false when it cannot be
  * written out. */
 bool lower_jam(struct ctx *c, struct op *op, struct value *into);

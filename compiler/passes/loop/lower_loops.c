@@ -377,6 +377,12 @@ static void lower_scan(struct ctx *c, struct op *op)
 
 static void lower_block(struct ctx *c, struct block *b)
 {
+	/* Before what these read is lowered by itself. */
+	for (struct op *op = b->first, *next; op; op = next) {
+		next = op->next;
+		if (op->code == OP_nest_compute)
+			lower_attend(c, op);
+	}
 	for (struct op *op = b->first, *next; op; op = next) {
 		next = op->next;
 		if (op->code == OP_core_scan)

@@ -25,43 +25,19 @@
 #include "ir/target.h"
 #include "passes/loop/lower.h"
 #include "passes/loop/schedule.h"
+#include "passes/loop/tile.h"
 #include "passes/nest/body.h"
 #include "passes/nest/quantized.h"
 
 enum {
-	UNKNOWN = 128,		/* an extent that is a symbol */
 	BATCH = 8,		/* such a one around the tiles */
 	MIN_SIDE = 12,		/* rows and columns that are worth a tile */
 	MIN_SUM = 8,
 };
 
-/* Variables counted as one: their product, or one symbol. */
-struct side {
-	const struct expr *iv[MAX_RANK];	/* of the statement */
-	unsigned n;
-	const struct expr *extent;
-	int64_t guess;
-};
-
-struct gemm {
-	struct ctx *ctx;
-	struct op *compute, *fold, *mul;
-	struct value *factor[2];
-	struct side rows, cols, sum;
-	uint32_t tiled;			/* variables of both sides */
-	int64_t mr, nr, kr;
-	enum fp32_form fp32;
-	struct builder b;
-	struct cloner cl;
-	const struct expr *row, *col;	/* the first of the tile */
-	const struct expr *left;	/* rows or columns that are left; what
-					 * is below 1 is outside */
-	struct value *out;
-};
-
 /* ---- recognition ---------------------------------------------------- */
 
-static uint32_t uses_ivs(const struct gemm *t, const struct value *v)
+uint32_t gemm_uses(const struct gemm *t, const struct value *v)
 {
 	const struct block *body = op_body(t->compute);
 	uint32_t bits;
@@ -70,12 +46,12 @@ static uint32_t uses_ivs(const struct gemm *t, const struct value *v)
 		return 0;
 	bits = op_uses_ivs(v->def, body);
 	for (unsigned i = 0; i < v->def->n_in; i++)
-		bits |= uses_ivs(t, v->def->in[i].val);
+		bits |= gemm_uses(t, v->def->in[i].val);
 	return bits;
 }
 
 /* Does v depend on a fold, or on what a fold carries? */
-static bool uses_fold(const struct value *v)
+bool gemm_uses_fold(const struct value *v)
 {
 	if (v->type->kind != TY_SCALAR)
 		return false;
@@ -84,7 +60,7 @@ static bool uses_fold(const struct value *v)
 	if (v->def->code == OP_nest_reduce)
 		return true;
 	for (unsigned i = 0; i < v->def->n_in; i++)
-		if (uses_fold(v->def->in[i].val))
+		if (gemm_uses_fold(v->def->in[i].val))
 			return true;
 	return false;
 }
@@ -98,7 +74,7 @@ static bool starts_at_zero(const struct op *fold)
 							 : s.i == 0);
 }
 
-static bool is_contraction(struct gemm *t)
+bool gemm_match(struct gemm *t)
 {
 	enum dtype type;
 
@@ -109,7 +85,7 @@ static bool is_contraction(struct gemm *t)
 	type = t->fold->out[0].type->dtype;
 	for (int i = 0; i < 2; i++) {
 		t->factor[i] = t->mul->in[i].val;
-		if (uses_fold(t->factor[i]))
+		if (gemm_uses_fold(t->factor[i]))
 			return false;
 	}
 	return type == DT_F32 || type == DT_F64 || type == DT_I32;
@@ -127,8 +103,8 @@ static void side_add(struct gemm *t, struct side *s, const struct expr *iv)
 }
 
 /* Those of known extent together, or the first symbol that is alone larger. */
-static void choose_side(struct gemm *t, struct side *s, uint32_t own,
-			const uint8_t *order, unsigned n)
+void gemm_side(struct gemm *t, struct side *s, uint32_t own,
+	       const uint8_t *order, unsigned n)
 {
 	const struct block *body = op_body(t->compute);
 	const struct expr *symbol = NULL;
@@ -163,7 +139,7 @@ static bool choose_sum(struct gemm *t)
 	return t->sum.n && t->sum.guess >= MIN_SUM;
 }
 
-static uint32_t side_bits(const struct gemm *t, const struct side *s)
+uint32_t gemm_side_bits(const struct gemm *t, const struct side *s)
 {
 	const struct block *body = op_body(t->compute);
 	uint32_t bits = 0;
@@ -179,8 +155,8 @@ static bool choose_sides(struct gemm *t)
 {
 	const struct block *body = op_body(t->compute);
 	uint32_t real = block_real_ivs(body);
-	uint32_t a = uses_ivs(t, t->factor[0]) & real;
-	uint32_t b = uses_ivs(t, t->factor[1]) & real;
+	uint32_t a = gemm_uses(t, t->factor[0]) & real;
+	uint32_t b = gemm_uses(t, t->factor[1]) & real;
 	uint8_t order[MAX_RANK];
 	unsigned n = memory_order(t->ctx, t->compute, &t->compute->out[0],
 				  order);
@@ -202,9 +178,9 @@ static bool choose_sides(struct gemm *t)
 			break;
 		}
 	}
-	choose_side(t, &t->rows, a & ~b, order, n);
-	choose_side(t, &t->cols, b & ~a, order, n);
-	t->tiled = side_bits(t, &t->rows) | side_bits(t, &t->cols);
+	gemm_side(t, &t->rows, a & ~b, order, n);
+	gemm_side(t, &t->cols, b & ~a, order, n);
+	t->tiled = gemm_side_bits(t, &t->rows) | gemm_side_bits(t, &t->cols);
 	return t->rows.guess >= MIN_SIDE && t->cols.guess >= MIN_SIDE &&
 	       choose_sum(t);
 }
@@ -274,14 +250,14 @@ static void choose_sizes(struct gemm *t)
 /* ---- emission ------------------------------------------------------- */
 
 /* Copies what makes v, where it is not there yet. */
-static struct value *emit(struct gemm *t, struct value *v)
+struct value *gemm_emit(struct gemm *t, struct value *v)
 {
 	struct op *op = v->def;
 
 	if (v->type->kind != TY_SCALAR || cloned(&t->cl, v) != v)
 		return cloned(&t->cl, v);
 	for (unsigned i = 0; i < op->n_in; i++)
-		emit(t, op->in[i].val);
+		gemm_emit(t, op->in[i].val);
 	if (op->code == OP_nest_load)
 		lower_load(&t->cl, &t->b, op, t->left);
 	else
@@ -290,8 +266,8 @@ static struct value *emit(struct gemm *t, struct value *v)
 }
 
 /* The variables of a side from the number that counts them, last one first. */
-static void count_side(struct gemm *t, const struct side *s,
-		       const struct expr *number)
+void gemm_count(struct gemm *t, const struct side *s,
+		const struct expr *number)
 {
 	for (unsigned i = s->n; i-- > 0;) {
 		const struct expr *n = clone_expr(&t->cl,
@@ -304,9 +280,9 @@ static void count_side(struct gemm *t, const struct side *s,
 }
 
 /* What is left of a side at a place in the tile; NULL: all places are. */
-static const struct expr *left_of(struct gemm *t, const struct side *s,
-				  const struct expr *first, int64_t size,
-				  const struct expr *at)
+const struct expr *gemm_left(struct gemm *t, const struct side *s,
+			     const struct expr *first, int64_t size,
+			     const struct expr *at)
 {
 	int64_t n;
 
@@ -315,7 +291,7 @@ static const struct expr *left_of(struct gemm *t, const struct side *s,
 	return expr_sub(t->ctx, s->extent, expr_add(t->ctx, first, at));
 }
 
-static struct block *open_region(struct gemm *t, struct op *op, unsigned i)
+struct block *gemm_region(struct gemm *t, struct op *op, unsigned i)
 {
 	struct block *b = op->region[i].block;
 
@@ -326,13 +302,7 @@ static struct block *open_region(struct gemm *t, struct op *op, unsigned i)
 	return b;
 }
 
-/* The variables around the tile, in its kernel. */
-struct around {
-	const struct expr *from[MAX_RANK], *to[MAX_RANK];
-	unsigned n;
-};
-
-static void bind_around(struct gemm *t, const struct around *a)
+void gemm_around(struct gemm *t, const struct around *a)
 {
 	for (unsigned i = 0; i < a->n; i++)
 		clone_iv(&t->cl, a->from[i], a->to[i]);
@@ -345,24 +315,24 @@ static void emit_factor(struct gemm *t, struct op *op, unsigned i,
 	const struct side *s = i ? &t->cols : &t->rows;
 	const struct expr *first = i ? t->col : t->row;
 	int64_t size = i ? t->nr : t->mr;
-	struct block *b = open_region(t, op, i);
+	struct block *b = gemm_region(t, op, i);
 	const struct expr *at = block_add_iv(c, b, expr_const(c, size));
 	struct value *v;
 
-	bind_around(t, a);
+	gemm_around(t, a);
 	const struct expr *k = block_add_iv(
 		c, b, clone_expr(&t->cl, t->sum.extent));
 
-	count_side(t, s, expr_add(c, first, at));
-	count_side(t, &t->sum, k);
-	t->left = left_of(t, s, first, size, at);
-	v = emit(t, stored(t, i));
+	gemm_count(t, s, expr_add(c, first, at));
+	gemm_count(t, &t->sum, k);
+	t->left = gemm_left(t, s, first, size, at);
+	v = gemm_emit(t, stored(t, i));
 	build(&t->b, &(struct op_spec){ .code = OP_loop_yield, .n_in = 1,
 					.in = &v });
 }
 
-static void emit_store(struct gemm *t, struct value *v, unsigned n,
-		       const struct expr *const *guard)
+void gemm_store(struct gemm *t, struct value *v, unsigned n,
+		const struct expr *const *guard)
 {
 	struct ctx *c = t->ctx;
 	const struct expr *idx[MAX_RANK];
@@ -382,7 +352,7 @@ static void emit_store(struct gemm *t, struct value *v, unsigned n,
 static void emit_result(struct gemm *t, struct op *op, const struct around *a)
 {
 	struct ctx *c = t->ctx;
-	struct block *b = open_region(t, op, 2);
+	struct block *b = gemm_region(t, op, 2);
 	const struct expr *m = block_add_iv(c, b, expr_const(c, t->mr));
 	const struct expr *n = block_add_iv(c, b, expr_const(c, t->nr));
 	const struct expr *guard[2], *l[2];
@@ -390,11 +360,11 @@ static void emit_result(struct gemm *t, struct op *op, const struct around *a)
 	unsigned n_guard = 0;
 
 	block_add_arg(c, b, t->fold->out[0].type, NULL);
-	bind_around(t, a);
-	count_side(t, &t->rows, expr_add(c, t->row, m));
-	count_side(t, &t->cols, expr_add(c, t->col, n));
-	l[0] = left_of(t, &t->rows, t->row, t->mr, m);
-	l[1] = left_of(t, &t->cols, t->col, t->nr, n);
+	gemm_around(t, a);
+	gemm_count(t, &t->rows, expr_add(c, t->row, m));
+	gemm_count(t, &t->cols, expr_add(c, t->col, n));
+	l[0] = gemm_left(t, &t->rows, t->row, t->mr, m);
+	l[1] = gemm_left(t, &t->cols, t->col, t->nr, n);
 	for (int i = 0; i < 2; i++)
 		if (l[i])
 			guard[n_guard++] = expr_addc(c, l[i], -1);
@@ -402,19 +372,17 @@ static void emit_result(struct gemm *t, struct op *op, const struct around *a)
 		  : l[0]       ? l[0]
 			       : l[1];
 	clone_value(&t->cl, &t->fold->out[0], b->arg[0]);
-	emit_store(t, emit(t, body->last->in[0].val), n_guard, guard);
+	gemm_store(t, gemm_emit(t, body->last->in[0].val), n_guard, guard);
 	build(&t->b, &(struct op_spec){ .code = OP_loop_yield });
 }
 
-static bool steps_by_one(struct gemm *t, const struct op *load,
-			 const struct expr *iv)
+bool steps_by_one(struct ctx *c, const struct op *load, const struct expr *iv)
 {
 	const struct expr *step, *rest;
 	size_t n;
 
-	return expr_linear(t->ctx,
-			   layout_offset(t->ctx, load->in[0].val,
-					 op_exprs(load, A_idx, &n)),
+	return expr_linear(c, layout_offset(c, load->in[0].val,
+					    op_exprs(load, A_idx, &n)),
 			   expr_atom(iv), &step, &rest) && expr_is(step, 1);
 }
 
@@ -432,9 +400,9 @@ static bool along_sum(struct gemm *t, unsigned i)
 		v = v->def->in[0].val;
 	if (!v->def || v->def->code != OP_nest_load)
 		return false;
-	return steps_by_one(t, v->def, k) &&
+	return steps_by_one(t->ctx, v->def, k) &&
 	       (extent_or(k, UNKNOWN) >= SHORT ||
-		!steps_by_one(t, v->def, s->iv[s->n - 1]));
+		!steps_by_one(t->ctx, v->def, s->iv[s->n - 1]));
 }
 
 /* ---- loads ---------------------------------------------------------- */
@@ -474,26 +442,21 @@ static bool is_multiple(const struct expr *e, int64_t v)
 	return true;
 }
 
-/*
- * Elements of 16 bytes that are loaded together: all that is added to the
- * variable is a multiple, its extent is one, and the guards do not mention it.
- */
-static int64_t vector(struct gemm *t, unsigned i)
+int64_t load_vector(struct ctx *c, const struct op *load, const struct expr *iv)
 {
-	const struct op *load = plain_load(t, i);
-	const struct expr *iv = neighbours(t, i), *off;
 	const struct atom *a = expr_atom(iv);
+	const struct expr *off;
+	union scalar other;
 	int64_t v;
 	size_t count;
 
-	if (!load || !steps_by_one(t, load, iv) ||
-	    load->n_in > 2 || dtype_is_packed(load->out[0].type->dtype))
+	if (!steps_by_one(c, load, iv) || load->n_in > 2 ||
+	    dtype_is_packed(load->out[0].type->dtype))
 		return 1;
 	v = 16 / (int64_t)dtype_size(load->out[0].type->dtype);
 	if (!is_multiple(a->a, v))
 		return 1;
-	off = layout_offset(t->ctx, load->in[0].val,
-			    op_exprs(load, A_idx, &count));
+	off = layout_offset(c, load->in[0].val, op_exprs(load, A_idx, &count));
 	for (uint32_t k = 0; k < off->n; k++) {
 		const struct term *term = &off->term[k];
 
@@ -501,7 +464,6 @@ static int64_t vector(struct gemm *t, unsigned i)
 			return 1;
 	}
 	const struct expr *const *guard = op_exprs(load, A_guard, &count);
-	union scalar other;
 
 	for (size_t k = 0; k < count; k++)
 		if (expr_uses(guard[k], a))
@@ -510,6 +472,13 @@ static int64_t vector(struct gemm *t, unsigned i)
 	if (count && (!scalar_const(load->in[1].val, &other) || other.u))
 		return 1;
 	return v;
+}
+
+static int64_t vector(struct gemm *t, unsigned i)
+{
+	const struct op *load = plain_load(t, i);
+
+	return load ? load_vector(t->ctx, load, neighbours(t, i)) : 1;
 }
 
 /* A constant whose neighbours are not those in k is turned. */
@@ -589,7 +558,7 @@ static bool find_tile(struct gemm *t)
 	struct op *op = t->compute;
 
 	if (!t->ctx->target->gpu[0] || no_points(op_body(op)) ||
-	    !is_contraction(t) || !choose_sides(t) ||
+	    !gemm_match(t) || !choose_sides(t) ||
 	    op_body(op)->n_iv + 2 > MAX_RANK)
 		return false;
 	choose_form(t);

@@ -253,9 +253,30 @@ static void cut_fold(struct cut *k)
 	erase_dead(op_body(op));
 }
 
+/* The statement with the first read of this one's result, or NULL. */
+static struct op *reader(const struct op *op)
+{
+	struct op *user = op->out[0].uses ? op->out[0].uses->user : NULL;
+
+	while (user && user->code != OP_nest_compute)
+		user = op_parent(user);
+	return user;
+}
+
+/* Attention is one kernel of three statements. */
+static bool is_attention(struct ctx *c, struct op *op)
+{
+	struct op *last = op;
+
+	for (int i = 0; i < 3 && last; i++, last = reader(last))
+		if (attend_holds(c, last, op))
+			return true;
+	return false;
+}
+
 static void cut_statement(struct ctx *c, struct op *op)
 {
-	if (no_points(op_body(op)))
+	if (no_points(op_body(op)) || is_attention(c, op))
 		return;
 	for (struct op *fold = op_body(op)->first, *next; fold; fold = next) {
 		struct cut k = { .ctx = c, .compute = op, .fold = fold };

@@ -390,6 +390,37 @@ def symbolic():
                                    "z": (F16, ("n", 100))}), feeds, ulp=4)
 
 
+def attention(dtype, depth, width, **more):
+    """Two steps of keys and more; heads of sizes that nothing divides."""
+    ins = {"q": (dtype, (2, 40, depth)), "k": (dtype, (2, depth, 70)),
+           "v": (dtype, (2, 70, width)), "m": (dtype, (40, 70))}
+    nodes = [node("MatMul", "q k", "a"), node("Add", "a m", "b"),
+             node("Softmax", "b", "c", axis=-1), node("MatMul", "c v", "y")]
+
+    def feeds(rng):
+        # Sums of positive numbers, whose last bits say what exp's do.
+        made = feeder(ins)(rng)
+        return {**made, "v": np.abs(made["v"])}
+    return Case(model(nodes, ins, {"y": (dtype, (2, 40, width))}), feeds,
+                has=["most["], **more)
+
+
+def attention_f32():
+    return attention(F32, 21, 40, ulp=16)
+
+
+def attention_f16():
+    return attention(F16, 24, 40, ulp=4)
+
+
+def attention_bf16():
+    return attention(BF16, 21, 13, ulp=4)
+
+
+def attention_tf32():
+    return attention(F32, 21, 40, ulp=16, options=["--fp32=tf32x3"])
+
+
 def serial():
     """On one thread; and what the host has to wait for."""
     ins = {"x": (F32, (4, 40)), "i": (TensorProto.INT64, (2, 40)),
@@ -410,4 +441,5 @@ ALL = [chain_f32, chain_f64, chain_f16, chain_bf16, wide, integers, bools,
        gemm_f32_ragged, gemm_f64, matmul_i32, matmul_f16_ragged,
        gemm_f16_staged, gemm_bf16_staged, bytes_staged, hopper_f16,
        hopper_bf16, hopper_i8, bytes_ragged, tf32, tf32x3, tf32_ragged, conv,
-       gather, symbolic, serial]
+       gather, symbolic, attention_f32, attention_f16, attention_bf16,
+       attention_tf32, serial]

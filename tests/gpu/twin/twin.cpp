@@ -450,7 +450,7 @@ u64 twin_shuffle(u64 x, int lanes)
 	return self().value;
 }
 
-void twin_matrices(u32 *x, int n, const void *row)
+void twin_matrices(u32 *x, int n, const void *row, bool turned)
 {
 	fiber *warp = &fibers[twin_thread / WARP * WARP];
 
@@ -464,9 +464,13 @@ void twin_matrices(u32 *x, int n, const void *row)
 
 		if (warp[i].n != n)
 			fail("lanes load %d and %d matrices", n, warp[i].n);
-		for (int word = 0; word < 4; word++)
+		for (int word = 0; word < 4 && !turned; word++)
 			memcpy(&warp[i % 8 * 4 + word].words[i / 8],
 			       p + word * 4, 4);
+		for (int half = 0; half < 8 && turned; half++)
+			memcpy((u8 *)&warp[half * 4 + i % 8 / 2].words[i / 8] +
+				       i % 2 * 2,
+			       p + half * 2, 2);
 	}
 	release(MATRICES);
 }

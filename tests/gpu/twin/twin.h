@@ -56,7 +56,7 @@ void *twin_shared(const void *place, u64 bytes);
 u32 twin_address(const void *p);
 void twin_barrier();
 u64 twin_shuffle(u64 x, int lanes);
-void twin_matrices(u32 *x, int n, const void *row);
+void twin_matrices(u32 *x, int n, const void *row, bool turned);
 void twin_mma(twin_type a_type, twin_type b_type, void *d, const u32 *a,
 	      const u32 *b);
 void twin_copy16(void *to, const void *from, bool there);
@@ -155,12 +155,33 @@ DL_FN float dl_tf32(float x)
 	return dl_f32((u + 0x1000) & 0xffffe000);
 }
 
+DL_FN float dl_exp2(float x) { return exp2f(x); }
+// GPUs have one NaN of each type.
+DL_FN u32 dl_pack_f16(float x, float y)
+{
+	return dl_f16_bits(x) | (u32)dl_f16_bits(y) << 16;
+}
+DL_FN u16 twin_bf16_bits(float x)
+{
+	const u32 u = dl_bits(x);
+
+	return x != x ? 0x7fff : (u16)((u + 0x7fff + (u >> 16 & 1)) >> 16);
+}
+DL_FN u32 dl_pack_bf16(float x, float y)
+{
+	return twin_bf16_bits(x) | (u32)twin_bf16_bits(y) << 16;
+}
+
 // ---- tensor cores ----------------------------------------------------
 
 DL_FN u32 dl_shared_address(const void *p) { return twin_address(p); }
 template <int N> DL_FN void dl_matrices(u32 (&x)[N], const u32 *row)
 {
-	twin_matrices(x, N, row);
+	twin_matrices(x, N, row, false);
+}
+DL_FN void dl_matrices_turned(u32 (&x)[4], const u32 *row)
+{
+	twin_matrices(x, 4, row, true);
 }
 #define TWIN_MMA(name, type, a_type, b_type) \
 	DL_FN void dl_mma_##name(type (&d)[4], const u32 (&a)[4], \

@@ -109,3 +109,33 @@ OP(kern_tile, .level = LEVEL_LOOP, .impure = true,
 		ATTR(b_vector, AT_INT, .i = 1),
 		ATTR(fp32, AT_INT),
 	});
+
+/*
+ * Attention for mr queries, which a block of threads computes in one walk over
+ * all keys, nr at a time:
+ *
+ *	s[m, n] = score of (sum over d of q[m, d] * k[n, d])
+ *	e[m, n] = exp(s[m, n] - max over n of s[m, n])
+ *	sum[m, e] = sum over n of e[m, n] * v[n, e]
+ *	total[m] = sum over n of e[m, n]
+ *
+ * Five regions: over m and d, yields q; over n and d, yields k; over m and n,
+ * with the sum of products as its argument, yields the score; over n and e,
+ * yields v; over m and e, with sum and total as its arguments, stores what
+ * comes of them.  Only those over m and n, and those over n, depend on n, of
+ * which there are as many as keys.  Scores and sums are f32; q, k and v are
+ * f32, or all the same half float, which go to tensor cores, as f32 does with
+ * another `fp32` than 0; the exponentials are rounded as the others, then.  `along` says of q, k and v whether neighbours of
+ * their second variable are neighbours in memory, `vector` how many elements
+ * can be loaded at once, as of kern.tile.  With `seen` the scores of keys from
+ * that number on are -inf for all queries of the tile.
+ */
+OP(kern_attend, .level = LEVEL_LOOP, .impure = true,
+	.attr = {
+		ATTR(mr, AT_INT),
+		ATTR(nr, AT_INT),
+		ATTR(along, AT_INTS),
+		ATTR(vector, AT_INTS),
+		ATTR(fp32, AT_INT),
+		ATTR(seen, AT_EXPRS),
+	});

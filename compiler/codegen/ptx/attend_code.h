@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A kern.attend as it is printed: see cuda_attend.c. */
+#ifndef CODEGEN_PTX_ATTEND_CODE_H
+#define CODEGEN_PTX_ATTEND_CODE_H
+
+#include "codegen/ptx/tile_code.h"
+
+enum { Q, K, V, N_FACTORS };
+
+struct factor {
+	const char *name;	/* "q", "k", "v" */
+	unsigned region;
+	enum dtype type;
+	int64_t rows, cols;	/* in shared memory at a time */
+	int64_t depth;		/* columns in all */
+	int64_t stride;		/* elements from row to row */
+	bool along;		/* neighbours in memory are columns */
+	int64_t vector;		/* elements that are loaded at once */
+	bool copies;		/* on the side */
+};
+
+struct attend_code {
+	struct cu *k;
+	struct op *op;
+	unsigned threads;
+	int64_t mr, nr, depth, width;	/* width: columns of the result */
+	enum fp32_form fp32;
+	bool mma;
+	struct factor f[N_FACTORS];
+	/* Type of an index; how many keys, and how many are walked over. */
+	const char *index, *keys, *limit;
+	/* By the thread: rows, and runs of columns side by side. */
+	int64_t rows, run, runs;
+};
+
+/* ---- cuda_attend.c -------------------------------------------------- */
+
+/* The ops of a region, its variables named so. */
+void attend_region(struct attend_code *a, unsigned i, const char *first,
+		   const char *second);
+/* "for (int VAR = 0; VAR < N; VAR++)", unrolled, and a brace behind it. */
+void attend_loop(struct cu *k, const char *var, int64_t n, bool brace);
+void attend_end(struct cu *k);
+/* load_k(row0, col0): to registers, or to shared memory on the side. */
+void attend_load(struct attend_code *a, const struct factor *f);
+/* The registers to shared memory, from column `first` (" + d0") on. */
+void attend_share(struct attend_code *a, const struct factor *f,
+		  const char *first);
+/* score = what the region makes of a sum at m and n; -inf for keys that are not
+ * there. */
+void attend_score(struct attend_code *a, const char *sum);
+/* next, base and scale of a row, from the maximum `most` and its scores, which
+ * the caller has compared with; the row is of `lanes` threads. */
+void attend_rescale(struct attend_code *a, const char *most, unsigned lanes);
+/* What the region makes of the sums at m and e, where that is a column. */
+void attend_result(struct attend_code *a, const char *sum, const char *total,
+		   const char *most);
+
+/* ---- on tensor cores, and thread by thread -------------------------- */
+
+void attend_mma_describe(struct attend_code *a);
+void attend_mma(struct attend_code *a);
+void attend_squares_describe(struct attend_code *a);
+void attend_squares(struct attend_code *a);
+
+#endif
