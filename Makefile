@@ -129,6 +129,7 @@ check check-full: setup
 check-unit check-lit check-layers check-onnx check-models check-hostile \
 check-objects check-driver check-symbolic check-passes check-random \
 check-small check-quant check-integer check-exported check-aarch64 \
+check-armv7 \
 check-shape check-accuracy check-gpu check-twin: all
 	$(Q)MAKE=$(MAKE) tests/run $(@:check-%=%)
 

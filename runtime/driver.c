@@ -72,6 +72,16 @@ int32_t driver_open(struct driver *d, char *message, size_t size)
 	return err ? DLRT_DEVICE : DLRT_OK;
 }
 
+bool driver_find_encoder(struct driver *d)
+{
+	void *p = d->encode ? NULL
+			    : dlsym(d->library, "cuTensorMapEncodeTiled");
+
+	if (p)
+		memcpy(&d->encode, &p, sizeof(p));
+	return d->encode;
+}
+
 void driver_close(struct driver *d)
 {
 	if (d->library)

@@ -7,6 +7,7 @@
 #ifndef DLRT_DRIVER_H
 #define DLRT_DRIVER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,6 +26,7 @@ enum {
 	CU_NO_DEVICE = 100,
 	CU_INVALID_IMAGE = 200,
 	CU_NO_BINARY = 209,
+	CU_NOT_FOUND = 500,
 
 	CU_ATTR_MAJOR = 75,
 	CU_ATTR_MINOR = 76,
@@ -83,12 +85,19 @@ struct driver {
 #define F(field, symbol, arguments) int (*field) arguments;
 	CU_FUNCTIONS(F)
 #undef F
+	/* cuTensorMapEncodeTiled(), when it was looked for and is there. */
+	int (*encode)(void *map, int type, unsigned rank, cu_address at,
+		      const uint64_t *dim, const uint64_t *stride,
+		      const uint32_t *box, const uint32_t *step,
+		      int interleave, int swizzle, int promotion, int fill);
 };
 
 /* Loads the driver and starts it.  0, or a status with one line on it in
  * message[size]. */
 int32_t driver_open(struct driver *d, char *message, size_t size);
 void driver_close(struct driver *d);
+/* Drivers of CUDA 12 and later have it. */
+bool driver_find_encoder(struct driver *d);
 /* "CUDA_ERROR_INVALID_VALUE" */
 const char *driver_error(const struct driver *d, int code);
 

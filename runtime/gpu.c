@@ -178,11 +178,13 @@ static bool load_program(struct dlrt_gpu *g, uint32_t program, unsigned arch)
 static int32_t load_code(struct dlrt_gpu *g)
 {
 	const struct dlrt_gpu_code *code = g->model->gpu;
-	int major = 0, minor = 0;
+	int major = 0, minor = 0, n_sm = 0;
 	uint32_t n = 0;
 
 	g->d.device_attribute(&major, CU_ATTR_MAJOR, g->device);
 	g->d.device_attribute(&minor, CU_ATTR_MINOR, g->device);
+	g->d.device_attribute(&n_sm, CU_ATTR_MULTIPROCESSORS, g->device);
+	g->n_sm = n_sm > 0 ? (unsigned)n_sm : 1;
 	for (uint32_t i = 0; i < code->n_images; i++)
 		if (code->images[i].program >= n)
 			n = code->images[i].program + 1;
@@ -197,11 +199,15 @@ static int32_t load_code(struct dlrt_gpu *g)
 			return g->error ? gpu_result(g) : DLRT_DEVICE;
 	for (uint32_t i = 0; i < code->n_kernels; i++) {
 		const struct dlrt_kernel *k = &code->kernels[i];
+		int err = g->d.module_function(&g->function[i],
+					       g->module[k->program], k->name);
 
-		if (!gpu_ok(g, g->d.module_function(&g->function[i],
-						    g->module[k->program],
-						    k->name),
-			    "finding a kernel"))
+		/* Those that copy boxes are in images for some GPUs only. */
+		if (k->n_boxes && err == CU_NOT_FOUND) {
+			g->function[i] = NULL;
+			continue;
+		}
+		if (!gpu_ok(g, err, "finding a kernel"))
 			return gpu_result(g);
 		if (k->shared_bytes)
 			gpu_ok(g, g->d.function_set(g->function[i],

@@ -25,6 +25,11 @@ struct pile {
 	size_t bytes;
 };
 
+/* CUtensorMap */
+struct gpu_map {
+	_Alignas(64) unsigned char bytes[128];
+};
+
 struct dlrt_gpu {
 	struct dlrt_device base;	/* first: what the object calls */
 	const struct dlrt_model *model;
@@ -33,7 +38,8 @@ struct dlrt_gpu {
 	cu_context context;
 	cu_stream own, stream;	/* stream: of the running call */
 	cu_module *module;	/* one for each program */
-	cu_function *function;	/* one for each kernel */
+	cu_function *function;	/* one for each kernel; NULL: not here */
+	unsigned n_sm;		/* multiprocessors */
 
 	cu_address weights, status;
 	struct pile arena;	/* of the device: workspace, inputs, outputs */
@@ -62,6 +68,10 @@ bool gpu_reserve(struct dlrt_gpu *g, struct pile *p, size_t bytes,
 void gpu_drop_graphs(struct dlrt_gpu *g);
 /* Fills what the object calls. */
 void gpu_set_calls(struct dlrt_gpu *g);
+/* gpu_map.c: the maps of a kernel's boxes by the numbers behind its arguments.
+ * False: its tensors cannot be copied so. */
+bool gpu_make_maps(struct dlrt_gpu *g, const struct dlrt_kernel *k,
+		   const int64_t *numbers, struct gpu_map *maps);
 bool gpu_load_weights(struct dlrt_gpu *g, const void *weights, size_t bytes);
 
 #endif

@@ -14,6 +14,8 @@ enum {
 	MAX_BLOCKS = 1 << 20,
 	LATE_BYTES = 1 << 22,
 	MAX_GROWTH = 3,
+	MAX_BOXES = 2,		/* of a kernel */
+	SOME_ARGS = 64,		/* more take memory of their own */
 };
 
 static size_t aligned(size_t n)
@@ -23,20 +25,46 @@ static size_t aligned(size_t n)
 
 /* ---- what the object calls ------------------------------------------ */
 
+/* How many blocks share so many points; one that copies boxes has a
+ * multiprocessor for itself and stays there. */
+static unsigned count_blocks(const struct dlrt_gpu *g,
+			     const struct dlrt_kernel *k, int64_t points)
+{
+	int64_t blocks = 1, most = k->n_boxes ? g->n_sm : MAX_BLOCKS;
+
+	if (k->points)
+		blocks = points / k->points + (points % k->points != 0);
+	return (unsigned)(blocks < most ? blocks : most);
+}
+
+static cu_function function_of(const struct dlrt_gpu *g,
+			       const struct dlrt_kernel *k)
+{
+	return k ? g->function[k - g->model->gpu->kernels] : NULL;
+}
+
 static void launch(struct dlrt_device *self, const struct dlrt_kernel *k,
-		   const int64_t *args, int64_t n_args, int64_t points)
+		   const struct dlrt_kernel *boxes, const int64_t *args,
+		   int64_t n_args, int64_t points)
 {
 	struct dlrt_gpu *g = (struct dlrt_gpu *)(void *)self;
-	int64_t block[64], *all = block, blocks = 1;
+	/* Maps, where there are some, end where the arguments begin. */
+	struct {
+		struct gpu_map map[MAX_BOXES];
+		int64_t args[SOME_ARGS];
+	} block;
+	int64_t *all = block.args;
 	size_t bytes = (size_t)(n_args + 1) * sizeof(*all);
+	char *begin;
 
 	if (points <= 0 || g->error)
 		return;
-	if (k->points)
-		blocks = points / k->points + (points % k->points != 0);
-	if (blocks > MAX_BLOCKS)
-		blocks = MAX_BLOCKS;
-	if (bytes > sizeof(block))
+	if (function_of(g, boxes) && n_args < SOME_ARGS &&
+	    boxes->n_boxes <= MAX_BOXES &&
+	    gpu_make_maps(g, boxes, args + n_args,
+			  block.map + MAX_BOXES - boxes->n_boxes))
+		k = boxes;
+	if (n_args >= SOME_ARGS)
 		all = malloc(bytes);
 	if (!all) {
 		gpu_ok(g, CU_OUT_OF_MEMORY, "for the arguments of a kernel");
@@ -44,15 +72,17 @@ static void launch(struct dlrt_device *self, const struct dlrt_kernel *k,
 	}
 	memcpy(all, args, bytes - sizeof(*all));
 	all[n_args] = points;
+	begin = (char *)all - k->n_boxes * sizeof(struct gpu_map);
+	bytes += k->n_boxes * sizeof(struct gpu_map);
 	/* CU_LAUNCH_PARAM_BUFFER_POINTER, _SIZE, _END */
-	void *extra[] = { (void *)1, all, (void *)2, &bytes, NULL };
+	void *extra[] = { (void *)1, begin, (void *)2, &bytes, NULL };
 
 	gpu_ok(g,
-	       g->d.launch(g->function[k - g->model->gpu->kernels],
-			   (unsigned)blocks, 1, 1, k->threads, 1, 1,
-			   k->shared_bytes, g->stream, NULL, extra),
+	       g->d.launch(function_of(g, k), count_blocks(g, k, points), 1,
+			   1, k->threads, 1, 1, k->shared_bytes, g->stream,
+			   NULL, extra),
 	       "starting a kernel");
-	if (all != block)
+	if (all != block.args)
 		free(all);
 }
 

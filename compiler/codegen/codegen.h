@@ -80,10 +80,29 @@ const struct target *codegen_target(struct ctx *c, const char *triple,
 /* "19.1.7", for --version. */
 const char *codegen_llvm_version(void);
 
+enum { MAX_MAPS = 2, MAX_MAP_RANK = 5 };
+
+/* What a kernel copies at once of a tensor, neighbours in memory first. */
+struct gpu_box {
+	enum dtype dtype;
+	unsigned rank, size[MAX_MAP_RANK];
+};
+
+/* The tensor: its first element in a buffer, and how far apart neighbours are,
+ * in elements.  All are numbers that the host can compute. */
+struct gpu_map {
+	struct value *buf;
+	const struct expr *offset;
+	const struct expr *dim[MAX_MAP_RANK], *stride[MAX_MAP_RANK];
+	struct gpu_box box;
+};
+
 /* Kernels for a GPU, as struct dlrt_gpu_code tells them to the runtime. */
 struct gpu_kernel {
 	const char *name;
 	unsigned program, threads, points, shared_bytes;
+	unsigned n_box;
+	struct gpu_box box[MAX_MAPS];
 };
 
 struct gpu_image {
@@ -92,11 +111,19 @@ struct gpu_image {
 	struct blob data;		/* malloc'ed */
 };
 
-/* A loop.kernel: its row of `kernel`, and another one with indices of 32 bits
- * for calls where `bound` fits; NULL: for none. */
+/*
+ * A loop.kernel: its row of `kernel`, and another one with indices of 32 bits
+ * for calls where `bound` fits; NULL: for none.  With maps there is for each a
+ * second one that copies boxes of these tensors, for GPUs that can and calls
+ * where the driver makes the maps.
+ */
 struct gpu_launch {
-	unsigned row, narrow;
-	const struct expr *bound;
+	struct gpu_rows {
+		unsigned row, boxes;
+	} wide, narrow;
+	const struct expr *bound, *points;
+	unsigned n_map;
+	struct gpu_map map[MAX_MAPS];
 };
 
 struct gpu_code {
@@ -105,6 +132,7 @@ struct gpu_code {
 	VEC(struct gpu_image) image;
 	unsigned min_driver;
 	bool spills;			/* a kernel is slow, see nvrtc.c */
+	char *report;			/* malloc'ed; NULL: nobody asked */
 };
 
 struct codegen_options {
@@ -116,6 +144,7 @@ struct codegen_options {
 	 * kernels itself. */
 	const struct gpu_code *gpu;
 	const char *nvrtc;		/* the library, or NULL: look for it */
+	bool report;			/* what kernels take, as a table */
 };
 
 /*
@@ -131,6 +160,7 @@ struct parts {
 struct codegen_out {
 	struct blob head;
 	struct parts tail, weights;
+	int64_t weight_bytes;		/* wherever they are */
 };
 
 /* Makes code of a module at loop level for c->target.  False after a

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ir/layout.h"
 
+#include "ir/target.h"
+
 enum { ALIAS_BYTES = 2048, LINE_BYTES = 64 };
 
 const struct layout *layout_make(struct ctx *c, const struct type *t,
@@ -13,6 +15,8 @@ const struct layout *layout_make(struct ctx *c, const struct type *t,
 		l->perm[i] = perm ? perm[i] : (uint8_t)i;
 	int64_t es = (int64_t)dtype_size(t->dtype);
 
+	if (c->target && c->target->gpu[0])
+		return l;
 	if (t->rank && expr_is_const(t->dim[l->perm[t->rank - 1]], &n) &&
 	    !dtype_is_packed(t->dtype) && n > 0 && n < INT64_MAX / es &&
 	    n * es % ALIAS_BYTES == 0)

@@ -16,7 +16,8 @@ const struct expr *layout_offset(struct ctx *c, const struct value *buf,
 /*
  * A layout of that order of dims (NULL: row-major).  Rows of the innermost dim
  * get one cache line more when their size is a multiple of 2 KiB: otherwise
- * the rows of a register tile would share a few sets of the first-level cache.
+ * the rows of a register tile would share a few sets of the first-level cache
+ * of a CPU.
  */
 const struct layout *layout_make(struct ctx *c, const struct type *t,
 				 const uint8_t *perm);

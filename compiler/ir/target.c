@@ -38,6 +38,13 @@ static const struct isa isas[] = {
 	  .tile = { { 8, 3 }, { 6, 4 }, { 8, 2 }, { 16, 1 } },
 	  .unroll_k = 1, .l1_bytes = 32768, .l2_bytes = 262144,
 	  .dram_bytes_cycle = 4 },
+	/* Fused multiply-adds would need VFPv4. */
+	{ .name = "neon32", .arch = "armv7", .feature = { "neon" },
+	  .vector_bits = 128, .n_vregs = 16, .masked = false, .flushes = true,
+	  .aligned = true,
+	  .tile = { { 6, 2 }, { 3, 3 }, { 12, 1 } },
+	  .unroll_k = 1, .l1_bytes = 32768, .l2_bytes = 262144,
+	  .dram_bytes_cycle = 2 },
 	/* A block of threads is a vector of 128 lanes of f32. */
 	{ .name = "gpu", .arch = "nvptx64", .vector_bits = 4096,
 	  .n_vregs = 64, .fma = true, .masked = true, .f16c = true,
@@ -60,8 +67,16 @@ static const struct dot dots[] = {
 	  DOT_PMADDUBSW, 4, DT_U8, DT_I8, .steps = 3, .saturates = true },
 	{ "pmaddwd", "x86_64", { "sse2" }, 0, DOT_PMADDWD, 2, DT_I16, DT_I16,
 	  .steps = 2 },
+	{ "usmmla", "aarch64", { "i8mm" }, 0, DOT_USMMLA, 8, DT_U8, DT_I8,
+	  .steps = 1, .pairs = true },
+	{ "smmla", "aarch64", { "i8mm" }, 0, DOT_SMMLA, 8, DT_I8, DT_I8,
+	  .steps = 1, .pairs = true },
 	{ "sdot", "aarch64", { "dotprod" }, 0, DOT_SDOT, 4, DT_I8, DT_I8,
 	  .steps = 1 },
+	{ "smull", "aarch64", { NULL }, 0, DOT_SMULL, 4, DT_I8, DT_I8,
+	  .steps = 3, .narrow = true },
+	{ "vmull.s8", "armv7", { "neon" }, 0, DOT_SMULL, 4, DT_I8, DT_I8,
+	  .steps = 3, .narrow = true },
 	{ "mma.m16n8k32", "nvptx64", { NULL }, 0, DOT_MMA, 4, DT_I8, DT_I8,
 	  .steps = 1 },
 	{ "i32", "", { NULL }, 0, DOT_WIDE, 1, DT_I16, DT_I16, .steps = 2 },
@@ -69,24 +84,33 @@ static const struct dot dots[] = {
 
 /* As the makers' tables of the usual cards have it. */
 static const struct gpu gpus[] = {
-	{ "sm_75", 75, .n_sm = 40, .products = 64, .half_products = 512,
-	  .dram_bytes = 200 },
-	{ "sm_80", 80, .n_sm = 108, .mma = true, .products = 64,
-	  .half_products = 1024, .dram_bytes = 1100 },
-	{ "sm_86", 86, .n_sm = 84, .mma = true, .products = 128,
-	  .half_products = 256, .dram_bytes = 550 },
-	{ "sm_87", 87, .n_sm = 16, .mma = true, .products = 128,
-	  .half_products = 256, .dram_bytes = 150 },
-	{ "sm_89", 89, .n_sm = 128, .mma = true, .products = 128,
-	  .half_products = 256, .dram_bytes = 400 },
-	{ "sm_90", 90, .n_sm = 132, .mma = true, .products = 128,
-	  .half_products = 1024, .dram_bytes = 2400 },
-	{ "sm_90a", 90, .only = true, .n_sm = 132, .mma = true,
+	{ "sm_75", 75, .n_sm = 40,
+	  .sm_blocks = 16, .sm_threads = 1024, .sm_kib = 64,
+	  .products = 64, .half_products = 512, .dram_bytes = 200 },
+	{ "sm_80", 80, .n_sm = 108, .mma = true,
+	  .sm_blocks = 32, .sm_threads = 2048, .sm_kib = 164,
+	  .products = 64, .half_products = 1024, .dram_bytes = 1100 },
+	{ "sm_86", 86, .n_sm = 84, .mma = true,
+	  .sm_blocks = 16, .sm_threads = 1536, .sm_kib = 100,
+	  .products = 128, .half_products = 256, .dram_bytes = 550 },
+	{ "sm_87", 87, .n_sm = 16, .mma = true,
+	  .sm_blocks = 16, .sm_threads = 1536, .sm_kib = 164,
+	  .products = 128, .half_products = 256, .dram_bytes = 150 },
+	{ "sm_89", 89, .n_sm = 128, .mma = true,
+	  .sm_blocks = 24, .sm_threads = 1536, .sm_kib = 100,
+	  .products = 128, .half_products = 256, .dram_bytes = 400 },
+	{ "sm_90", 90, .n_sm = 132, .mma = true,
+	  .sm_blocks = 32, .sm_threads = 2048, .sm_kib = 228,
+	  .products = 128, .half_products = 1024, .dram_bytes = 2400 },
+	{ "sm_90a", 90, .only = true, .n_sm = 132, .mma = true, .boxes = true,
+	  .sm_blocks = 32, .sm_threads = 2048, .sm_kib = 228,
 	  .products = 128, .half_products = 2048, .dram_bytes = 2400 },
-	{ "sm_100", 100, .n_sm = 148, .mma = true, .products = 128,
-	  .half_products = 1024, .dram_bytes = 4300 },
-	{ "sm_120", 120, .n_sm = 170, .mma = true, .products = 128,
-	  .half_products = 256, .dram_bytes = 750 },
+	{ "sm_100", 100, .n_sm = 148, .mma = true,
+	  .sm_blocks = 32, .sm_threads = 2048, .sm_kib = 228,
+	  .products = 128, .half_products = 1024, .dram_bytes = 4300 },
+	{ "sm_120", 120, .n_sm = 170, .mma = true,
+	  .sm_blocks = 24, .sm_threads = 1536, .sm_kib = 100,
+	  .products = 128, .half_products = 256, .dram_bytes = 750 },
 };
 
 static const struct gpu *find_gpu(const char *name, size_t n)
@@ -121,7 +145,8 @@ bool target_set_gpus(struct target *t, const char *list, const char **unknown)
 	for (size_t i = 0; i < ARRAY_SIZE(dots); i++)
 		if (!strcmp(dots[i].arch, "nvptx64"))
 			t->dot[0] = &dots[i];
-	t->dot[1] = NULL;
+	for (size_t i = 1; i < ARRAY_SIZE(t->dot); i++)
+		t->dot[i] = NULL;
 	*unknown = "";
 	return n > 0;
 }
@@ -248,8 +273,9 @@ static void choose_dots(struct target *t, target_has_fn *has, void *arg)
 
 		for (size_t k = 0; k < ARRAY_SIZE(d->feature); k++)
 			ok = ok && (!d->feature[k] || has(arg, d->feature[k]));
-		/* The second is for other operands than the first. */
-		if (ok && (!n || t->dot[0]->rows != d->rows))
+		for (unsigned k = 0; k < n; k++)
+			ok = ok && t->dot[k]->rows != d->rows;
+		if (ok)
 			t->dot[n++] = d;
 	}
 }

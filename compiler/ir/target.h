@@ -15,7 +15,7 @@ struct tile {
 	uint8_t mr, nv;
 };
 
-enum { MAX_TILES = 8, MAX_FEATURES = 8 };
+enum { MAX_TILES = 8, MAX_FEATURES = 8, MAX_DOTS = 3 };
 /* Of any tile: rows, vectors of columns, and their product. */
 enum { MAX_ROWS = 32, MAX_VECS = 8, MAX_SUMS = 64 };
 
@@ -28,6 +28,13 @@ enum dot_kind {
 	DOT_PMADDUBSW,
 	DOT_VPDPBUSD,	/* quads of u8 by i8 */
 	DOT_SDOT,	/* quads of i8 */
+	/* Pairs of i8, two products of which are added in 16 bits where the
+	 * panel is proved to fit, and apart elsewhere. */
+	DOT_SMULL,
+	/* Octets of two rows by those of two columns: a register has the four
+	 * sums. */
+	DOT_SMMLA,	/* of i8 */
+	DOT_USMMLA,	/* of u8 by i8 */
 	DOT_MMA,	/* a GPU's tensor cores, bytes of either sign */
 };
 
@@ -44,17 +51,23 @@ struct dot {
 	bool saturates;			/* unless chains keep it from that, or
 					 * the panel is proved to fit; else
 					 * both operands are widened */
+	bool narrow;			/* shorter for a panel that is proved
+					 * to fit */
+	bool pairs;			/* takes pairs of rows and columns */
 };
 
 /* One row per instruction set family. */
 struct isa {
 	const char *name;	/* "avx512", "avx2", "sse2", "neon" */
-	const char *arch;	/* of the triple: "x86_64", "aarch64" */
+	const char *arch;	/* the triple begins with: "x86_64" */
 	const char *feature[MAX_FEATURES];	/* that the CPU must have */
 	unsigned vector_bits, n_vregs;
 	bool fma;		/* fused multiply-add is one instruction */
 	bool masked;		/* masked loads and stores are cheap */
 	bool f16c;		/* converts f16 in hardware */
+	bool flushes;		/* subnormal f32 are 0 to vector arithmetic */
+	bool aligned;		/* some loads of floats fail at addresses that
+				 * are not multiples of their size */
 	/* A broadcast from memory folds into the multiply-add; wanted where
 	 * one multiply-add per cycle leaves load slots free. */
 	bool fold_broadcast;
@@ -73,7 +86,11 @@ struct gpu {
 	unsigned arch;		/* 90 */
 	bool only;		/* its code runs on no other (sm_90a) */
 	unsigned n_sm;		/* multiprocessors of the usual card */
+	/* Of one of them: the most blocks and threads at a time, KiB of shared
+	 * memory. */
+	unsigned sm_blocks, sm_threads, sm_kib;
 	bool mma;		/* of 32 bytes of k, and asynchronous copies */
+	bool boxes;		/* wgmma, and copies of boxes of tensors */
 	/* Of a multiprocessor in a cycle: products of f32, and of f16 on the
 	 * tensor cores. */
 	unsigned products, half_products;
@@ -87,9 +104,9 @@ struct target {
 	const char *tune;	/* CPU that instructions are ordered for */
 	const char *arch;
 	const struct isa *isa;
-	/* Of integers: the best first; then one that takes what that does
-	 * not, or NULL. */
-	const struct dot *dot[2];
+	/* Of integers: the best first; then those that take rows which no
+	 * other does, or NULL. */
+	const struct dot *dot[MAX_DOTS];
 	bool pic;
 	/* On x86 cpu is this level, 1 to 4, as in x86-64-v3, and the object
 	 * checks that it and the features are there; 0 elsewhere. */

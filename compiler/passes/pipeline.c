@@ -59,13 +59,19 @@ static const char pipeline_gpu[] =
 	"fold,"
 	"lower_graph,"
 	"fold_statements,"
+	"widen{rows=0},"
 	"integer,"
 	"fold_statements{bytes=1},"
 	"fuse,"
 	"requantize,"
 	"table,"
+	"narrow{casts=1},"
+	"split,"
+	"tile_layout,"
+	/* Follows the layouts that tiles chose. */
+	"layout,"
 	"best,"
-	/* Fusion would undo it. */
+	/* Fusion would undo it; goes by where neighbours lie. */
 	"parts,"
 	"lower_loops,"
 	"check_bounds,"

@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-#define DLRT_ABI_VERSION 3
+#define DLRT_ABI_VERSION 4
 
 /* The low 8 bits of what a model returns; bits 8 to 30 hold the number of
  * the node that raised it (an index into node_names), 0 when none is known. */
@@ -52,9 +52,14 @@ struct dlrt_kernel;
  * are the device's.  libdlrt has one: see dlrt_gpu_open(). */
 struct dlrt_device {
 	/* Starts the kernel, behind those started before, over so many points.
-	 * `args` are n_args values of 8 bytes. */
+	 * `args` are n_args values of 8 bytes.  `boxes`, where it is not NULL,
+	 * does the same, and is taken where the device has it and its tensors
+	 * can be copied by boxes: for each of them its address, its dims and,
+	 * from the second one on, how many bytes neighbours along them are
+	 * apart follow the arguments. */
 	void (*launch)(struct dlrt_device *self,
-		       const struct dlrt_kernel *kernel, const int64_t *args,
+		       const struct dlrt_kernel *kernel,
+		       const struct dlrt_kernel *boxes, const int64_t *args,
 		       int64_t n_args, int64_t points);
 	/* These bytes in the host's memory, until the next fetch, as what was
 	 * started before leaves them; NULL when that failed. */
@@ -107,6 +112,12 @@ struct dlrt_image {
 	const void *data;
 };
 
+/* What a kernel copies at once of a tensor, neighbours in memory first; rows
+ * of 128 bytes. */
+struct dlrt_box {
+	uint32_t element_bytes, rank, size[5];
+};
+
 struct dlrt_kernel {
 	const char *name;
 	uint32_t program;
@@ -114,6 +125,9 @@ struct dlrt_kernel {
 	uint32_t points;	/* that a block takes at once; 0: there is one
 				 * block */
 	uint32_t shared_bytes;	/* of dynamic shared memory */
+	uint32_t n_boxes;	/* then only some images have it; its first
+				 * arguments are that many CUtensorMap */
+	const struct dlrt_box *boxes;
 };
 
 struct dlrt_gpu_code {

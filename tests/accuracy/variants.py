@@ -9,7 +9,7 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 
-ABI = 3         # DLRT_ABI_VERSION that the structures below are of
+ABI = 4         # DLRT_ABI_VERSION that the structures below are of
 
 
 class Tensor(ctypes.Structure):

@@ -114,15 +114,16 @@ def link(dlcc, prefixes, folder, name, source="tests/common/runner.c"):
     return program
 
 
-def run(program, cases, folder):
+def run(program, cases, folder, env=None):
     """Runs (index, input file, result file) tuples; returns a dict from the
-    index to None or to why the case failed."""
+    index to None or to why the case failed.  env: more variables."""
     listing = program + ".cases"
     with open(listing, "w") as f:
         for case in cases:
             f.write("%d %s %s\n" % case)
     done = subprocess.run([program, listing], cwd=folder,
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          env={**os.environ, **(env or {})})
     said = {}
     for line in done.stdout.decode(errors="replace").splitlines():
         part = line.split(" ", 2)

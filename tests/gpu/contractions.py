@@ -290,6 +290,55 @@ def large(d):
              equation="bik,bjk->bij")
 
 
+# Tiles of 64 by 64, in more than twice the steps that sm_90a has stages for,
+# and of 128 by 256; of a symbolic batch, which is guessed larger.
+SMALL, WIDE = (260, 196, 1160), (1300, 700, 328)
+
+
+def boxed(kind, batch, sizes=SMALL):
+    d = Deck(kind, 11)
+    m, n, k = sizes
+    held = [d.rng.standard_normal((batch, s, k)).astype(FLOATS[kind])
+            for s in (m, n)]
+    want, bound = reference("Einsum", held, kind, equation="bik,bjk->bij")
+    names = [d.give(a, shape=("B", *a.shape[1:])) for a in held]
+    d.node("Einsum", names, want, bound, f"{batch} {m} {n} {k}",
+           ("B", m, n), equation="bik,bjk->bij")
+    return d
+
+
+def boxed_bytes(a_type, b_type):
+    d = Deck(None, 12)
+    m, n, k = 260, 196, 1168
+    a, b = (d.rng.integers(np.iinfo(t).min, np.iinfo(t).max + 1,
+                           (1, s, k)).astype(t)
+            for s, t in ((m, a_type), (n, b_type)))
+    names = [d.give(x, shape=("B", *x.shape[1:])) for x in (a, b)]
+    d.nodes.append(helper.make_node("Transpose", names[1:], ["turned"],
+                                    perm=[0, 2, 1]))
+    d.node("MatMulInteger", [names[0], "turned"], np.einsum(
+        "bik,bjk->bij", *(x.astype(np.int64) for x in (a, b))).astype("i4"),
+        None, f"MatMulInteger {m} {n} {k}", ("B", m, n))
+    return d
+
+
+def boxes(rig, name, decks):
+    """By boxes of tensors, and where the driver makes no maps of them."""
+    arch = "sm_90a"
+    model = decks[0].model()
+    head, found = kernels(rig.cuda(model, name, arch))
+    expect(any("dl_copy_box(" in text for text in found.values()),
+           "no kernel copies boxes")
+    lib = rig.library(model, name, arch)
+    sets = [(d.feeds, d.wanted) for d in decks]
+    check = lambda i, want, got: decks[i].check(0, want, got)
+    rig.all_ways(lib, sets, check, ("forward", "random:3"))
+    rig.all_ways(lib, sets[:1], check, ("random:5",), DLCC_EMU_MAPS="0")
+    # The stand-in takes the PTX for sm_80, which has no such kernels.
+    lib = rig.library(model, name + "_both", "sm_80," + arch)
+    rig.all_ways(lib, sets[:1], check, ("forward",))
+
+
 def wide(rig, kind):
     """The kernels with indices of 64 bits, in the place of those of 32 bits
     that small tensors get."""
@@ -550,7 +599,14 @@ def cases(rig, full):
         yield f"copies-{kind}", lambda k=kind: static(rig, k, copies, 9)
     yield "matrices-f16-sm_75", lambda: static(rig, "f16", matrices, 2,
                                                "sm_75")
-    if full:
+    for kind in ("f16", "bf16") if full else ("f16",):
+        yield f"boxes-{kind}", lambda k=kind: boxes(
+            rig, "boxes_" + k, [boxed(k, 1), boxed(k, 2)])
+    yield "boxes-wide", lambda: boxes(rig, "boxes_wide",
+                                      [boxed("bf16", 1, WIDE)])
+    yield "boxes-integers", lambda: boxes(
+        rig, "boxes_bytes", [boxed_bytes(np.uint8, np.int8)])
+    if full and rig.runs("sm_90a"):
         yield "matrices-f16-sm_90a", lambda: static(rig, "f16", matrices, 2,
                                                     "sm_90a")
         yield "large-f16-sm_90a", lambda: static(rig, "f16", large, 2,

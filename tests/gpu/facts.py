@@ -4,25 +4,31 @@ local memory, with tensor cores where they are due."""
 import ctypes
 import os
 import re
+import signal
 import struct
 import subprocess
 import time
 
 import numpy as np
+from onnx import helper, numpy_helper
 
 import attention
 import contractions
 import networks
 import nvrtc
 import objects
-from rig import GPU, expect, kernels
+from rig import GPU, expect, kernels, make_model, tensor
 
 ARCHS = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_90a", "sm_100",
          "sm_120")
 HMMA, IMMA = 0x23c, 0x237       # opcodes of machine code
 LOADS_LOCAL, STORES_LOCAL = 0x983, 0x387
+# Products of a warpgroup, of floats and integers; copies of boxes; registers
+# that a warpgroup gives to another.
+HGMMA, IGMMA, UTMALDG, USETMAXREG = 0x9f0, 0x9f1, 0x5b4, 0x9c8
 MOST_BYTES = 1 << 30
 SHORT = ("gpt2",)
+PER_PROGRAM = 16                # kernels that dlcc has compiled together
 OPTIONS = (b"--std=c++17", b"--fmad=false", b"--ptxas-options=-v")
 
 
@@ -107,7 +113,8 @@ def products(kind):
     for m, n, k in ((33, 65, 129), (257, 100, 64), (12, 12, 12)):
         d.floats("MatMul", [(m, k), (k, n)])
     d.floats("Gemm", [(65, 40), (33, 40), (33,)], transB=1)
-    d.floats("Conv", [(2, 16, 15, 15), (32, 16, 3, 3), (32,)],
+    # Few enough channels that nothing is copied ahead.
+    d.floats("Conv", [(2, 16, 15, 15), (24, 16, 3, 3), (24,)],
              pads=[1, 1, 1, 1])
     return d.model(), len(d.nodes)
 
@@ -137,6 +144,29 @@ def on_tensor_cores(rig, name, made, arch, opcode, options=()):
                        re.split(r"\.entry k\d+", ptx)[1:]):
         expect(("mma.sync" in body) == (k in found), f"PTX of {k}")
     return f"{n} products"
+
+
+def by_boxes(rig, name, deck, product, registers):
+    """The form for sm_90a: nothing in local memory, no product that ptxas makes
+    wait for the one before; other architectures do not have it."""
+    text = rig.cuda(deck.model(), name, "sm_90a")
+    found = {k: t for k, t in kernels(text)[1].items() if "dl_copy_box(" in t}
+    expect(found, "no kernel copies boxes")
+    elf, log = cubin(text, "sm_90a")
+    clean(log, len(kernels(text)[1]))
+    expect("Performance Loss" not in log, log)
+    code = opcodes(elf)
+    for k in found:
+        for opcode in (product, UTMALDG):
+            expect(code[k].get(opcode), f"{k} lacks {opcode:#x}")
+        expect(code[k].get(USETMAXREG, 0) == registers,
+               f"{k}: {code[k].get(USETMAXREG, 0)} changes of registers")
+    for arch in ("sm_90", "sm_100"):
+        expect(not set(opcodes(cubin(text, arch)[0])) & set(found),
+               f"copies of boxes for {arch}")
+    expect("dl_copy_box(all" not in rig.cuda(deck.model(), name, "sm_80"),
+           "copies of boxes in text for sm_80")
+    return f"{len(found)} kernels"
 
 
 def heads(rig, arch, kind, form=()):
@@ -239,17 +269,132 @@ def wide_loads(rig, kind, arch):
     return f"{len(wide)} of {len(loads)} loads"
 
 
+def told(said):
+    """The rows of the table that dlcc -v prints: {(kernel, arch): ({column:
+    number}, grid, nodes)}."""
+    lines = [x[6:] for x in said.splitlines() if x.startswith("dlcc: ")]
+    head = next(i for i, x in enumerate(lines) if x.startswith("kernel "))
+    names = ("index", "regs", "spill", "stack", "shared", "block", "per SM",
+             "launches")
+    found = {}
+    for line in lines[head + 1:]:
+        m = re.match(r"(k\d+) +(sm_\w+)" + r" +(\d+)" * len(names)
+                     + r"  ([^;]*)(?:; (.*))?$", line)
+        if not m:
+            break
+        key = m.group(1), m.group(2)
+        expect(key not in found, f"{key} twice")
+        found[key] = dict(zip(names, map(int, m.groups()[2:10]))), \
+            m.group(11), m.group(12) or ""
+    return found
+
+
+def said_of(log):
+    """{kernel: (registers, static shared memory)}, by ptxas."""
+    found = {}
+    for part in log.split("Compiling entry function '")[1:]:
+        shared = re.search(r"(\d+) bytes smem", part)
+        found[part[:part.index("'")]] = (
+            int(re.search(r"Used (\d+) registers", part).group(1)),
+            int(shared.group(1)) if shared else 0)
+    return found
+
+
 def verbose(rig):
-    """dlcc -v counts the kernels and says nothing of spills, though there are
-    some when ptxas has its way."""
-    for name, model in (("gru", networks.stored("gru", "newer")[0]),
-                        ("products", products("f16")[0])):
+    """dlcc -v counts the kernels and tells what each takes; it says nothing
+    of spills, though there are some when ptxas has its way."""
+    for name, model, archs in (
+            ("gru", networks.stored("gru", "newer")[0], ("sm_80",)),
+            ("products", products("f16")[0], ("sm_80", "sm_90a"))):
         path = rig.saved(model, "said_" + name)
         code, said = objects.dlcc_compile(
-            rig.dlcc, path, rig.path(f"said_{name}.o"), "said", [GPU, "-v"])
-        n = len(kernels(rig.cuda(path, "said"))[1])
-        expect(code == 0 and re.search(
-            rf"^dlcc: {n} kernels for \d+ launches$", said, re.M), said)
+            rig.dlcc, path, rig.path(f"said_{name}.o"), "said",
+            [GPU, "-v", "-march=" + ",".join(archs)])
+        text = rig.cuda(path, "said", ",".join(archs))
+        found = kernels(text)[1]
+        m = re.search(r"^dlcc: (\d+) kernels for (\d+) launches$", said, re.M)
+        expect(code == 0 and m and int(m.group(1)) == len(found), said)
+        rows = told(said)
+        expect(set(rows) == {(k, a) for k in found for a in archs},
+               f"rows {sorted(rows)}")
+        for arch in archs:
+            own = said_of(cubin(text, arch)[1])
+            for k, body in found.items():
+                row, _, nodes = rows[k, arch]
+                expect(row["spill"] == row["stack"] == 0, f"{k}: {row}")
+                # Programs that spill are compiled again, by themselves.
+                expect(row["regs"] == own[k][0] or
+                       len(found) > PER_PROGRAM and row["regs"] > 0,
+                       f"{k} {arch}: {row}, {own[k]}")
+                expect(row["shared"] >= own[k][1] and
+                       (row["shared"] > own[k][1]) == ("dl_dynamic" in body),
+                       f"{k} {arch}: {row}, {own[k]}")
+                wide = "i64 p =" in body
+                expect(row["index"] == (64 if wide else 32), f"{k}: {row}")
+                threads = int(re.search(r"DL_BOUNDS\((\d+)\)",
+                                        body).group(1))
+                expect(row["block"] == threads, f"{k}: {row}")
+                for node in re.split(", | and \\d+ more", nodes):
+                    expect(not node or f"// {node}\n" in text,
+                           f"{k}: {node!r}")
+        # A launch is of a kernel, or of one of two.
+        once = sum(rows[k, archs[0]][0]["launches"] for k in found
+                   if rows[k, archs[0]][0]["index"] == 32)
+        expect(once <= int(m.group(2)) <=
+               sum(rows[k, archs[0]][0]["launches"] for k in found),
+               f"{once} launches")
+
+
+def counted(rig):
+    """Grids and copies, where they can be said beforehand."""
+    model = make_model(
+        [helper.make_node("Exp", ["x"], ["e"], name="first"),
+         helper.make_node("ReduceMax", ["e", "axes"], ["y"], keepdims=0,
+                          name="second")],
+        [tensor("x", np.float32, ["N", 3000])],
+        [tensor("e", np.float32, ["N", 3000]),
+         tensor("y", np.float32, ["N"])],
+        [numpy_helper.from_array(np.array([1]), "axes")])
+    for dims, grids, copies in (
+            (["--dim=N=7"], {"165", "7"},
+             f"{7 * 3000 * 4} bytes to the GPU and {7 * 3001 * 4} back"),
+            ([], {"div(3000*N + 511, 512)", "N"},
+             "12000*N bytes to the GPU and 12004*N back")):
+        path = rig.saved(model, "counted")
+        code, said = objects.dlcc_compile(
+            rig.dlcc, path, rig.path("counted.o"), "counted",
+            [GPU, "-v", "-march=sm_80", *dims])
+        rows = told(said)
+        got = {grid for _, grid, _ in rows.values()}
+        expect(code == 0 and got == grids, f"grids {got}")
+        expect(f"dlcc: a call copies {copies}; 0 bytes of weights" in said,
+               said)
+
+
+def ended(rig):
+    """SIGTERM ends dlcc while NVRTC, which has handlers too, compiles."""
+    path = networks.stored("lstm", "newer")[0]
+    out = rig.path("ended")
+    os.mkdir(out)
+    child = subprocess.Popen(
+        [rig.dlcc, path, GPU, "-v", "-march=sm_90", "-o",
+         os.path.join(out, "ended.o")], stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True)
+    for line in child.stderr:
+        if "accesses proved" in line:
+            break
+    time.sleep(0.5)
+    expect(child.poll() is None, "it was too fast for this test")
+    child.terminate()
+    try:
+        status = child.wait(30)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+        status = None
+    child.stderr.close()
+    expect(status == -signal.SIGTERM, f"status {status}")
+    expect(not os.listdir(out), f"left: {os.listdir(out)}")
 
 
 def large(rig):
@@ -268,9 +413,20 @@ def large(rig):
 
 def cases(rig, full):
     yield "plain", lambda: plain(rig)
+    yield "boxes-f16", lambda: by_boxes(
+        rig, "boxes_f16", contractions.boxed("f16", 1), HGMMA, 0)
+    for kind in ("f16", "bf16") if full else ("f16",):
+        yield f"boxes-wide-{kind}", lambda k=kind: by_boxes(
+            rig, "boxes_wide_" + k, contractions.boxed(
+                k, 1, contractions.WIDE), HGMMA, 2)
+    yield "boxes-integers", lambda: by_boxes(
+        rig, "boxes_integers", contractions.boxed_bytes(np.uint8, np.int8),
+        IGMMA, 0)
     yield "emitted", lambda: emitted(rig)
     yield "same-bytes", lambda: same_bytes(rig)
     yield "verbose", lambda: verbose(rig)
+    yield "ended", lambda: ended(rig)
+    yield "counted", lambda: counted(rig)
     for kind in WIDE:
         for arch in ARCHS if full else ("sm_75", "sm_90a"):
             yield f"few-rows-{kind}-{arch}", \

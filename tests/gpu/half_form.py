@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model whose floats are half floats, but for its inputs and outputs."""
+"""Models with half floats: all of their floats, but for inputs and outputs;
+or the operands of products alone, in a model of f64."""
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
@@ -59,5 +60,43 @@ def converted(model):
                     names[i] = "half " + name
     nodes = [*first, *g.node, *last]
     del g.node[:]
+    g.node.extend(nodes)
+    return model
+
+
+# ---- operands of products, and all else exact -----------------------------
+
+F64 = TensorProto.DOUBLE
+PRODUCTS = ("MatMul", "Gemm", "Conv")
+
+
+def wide_tensor(t):
+    return t if t.data_type != F32 else numpy_helper.from_array(
+        numpy_helper.to_array(t).astype(np.float64), t.name)
+
+
+def rounded_operands(model, to):
+    """The model in f64, where the factors of products are rounded to a type
+    first: what a precision costs, whoever computes it."""
+    g, nodes = model.graph, []
+    for t in g.initializer:
+        t.CopyFrom(wide_tensor(t))
+    for n in g.node:
+        for a in n.attribute:
+            if n.op_type == "Cast" and a.name == "to" and a.i == F32:
+                a.i = F64
+            if a.HasField("t"):
+                a.t.CopyFrom(wide_tensor(a.t))
+        for i in range(2) if n.op_type in PRODUCTS else ():
+            narrow = f"narrow {len(nodes)}"
+            nodes += [helper.make_node("Cast", [n.input[i]], [narrow], to=to),
+                      helper.make_node("Cast", [narrow], ["as " + narrow],
+                                       to=F64)]
+            n.input[i] = "as " + narrow
+        nodes.append(n)
+    for v in (*g.input, *g.output):
+        if v.type.tensor_type.elem_type == F32:
+            v.type.tensor_type.elem_type = F64
+    del g.node[:], g.value_info[:]
     g.node.extend(nodes)
     return model

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 
 import attention
 import contractions
+import layouts
 import nvrtc
 import objects
 from rig import ORDERS, Missed, as_call, expect, kernels, make_model, tensor
@@ -23,14 +24,16 @@ OPTIONS = ("--std=c++17", "--fmad=false")
 WAYS = [(order, 0) for order in ORDERS] + [("forward", 2)]
 INDEX = 3
 BARRIER = r"dl_barrier\(\);\s*"
+RESULTS = r"(?:__align__[^;]*;\s*)?#pragma unroll\s*for \(int r"
 ROW = r"\(row \* -1 [^?]*>= 0 \?"
 
 
 class Subject:
     """A model, its kernels' text and how results are held to others."""
 
-    def __init__(self, name, deck, arch="sm_80", options=(), status=0):
-        self.name, self.deck, self.arch = name, deck, arch
+    def __init__(self, name, deck, arch="sm_80", options=(), status=0,
+                 **env):
+        self.name, self.deck, self.arch, self.env = name, deck, arch, env
         self.options, self.status = options, status
         self.lock, self.lib, self.text = threading.Lock(), None, None
 
@@ -57,7 +60,7 @@ class Subject:
             answers, said = rig.calls(
                 self.lib, [as_call(d.feeds, d.wanted, "device", order,
                                    blocks)], DLCC_EMU_PTX=ptx,
-                DLCC_EMU_LEAKS="0")
+                DLCC_EMU_LEAKS="0", **self.env)
         except subprocess.TimeoutExpired:
             return "no end"
         except Missed as e:
@@ -96,6 +99,13 @@ def window():
     d = contractions.Deck("f32", 2)
     d.floats("Conv", [(2, 5, 19, 23), (33, 5, 3, 3), (33,)],
              pads=[1, 1, 1, 1])
+    return d
+
+
+def border():
+    """Channels last, with a number around that is not 0."""
+    d = contractions.Deck(None, 10)
+    layouts.bytes_of_windows(d, 1)
     return d
 
 
@@ -195,10 +205,13 @@ SUBJECTS = {s.name: s for s in (
     Subject("f64", product("f64", 50, 70, 45)),
     Subject("wide", product("f32", 140, 150, 12, batch=(27,))),
     Subject("stages", copied(50, 70, 264, 2)),
-    Subject("hopper", copied(130, 140, 136, 36), "sm_90a"),
+    Subject("hopper", copied(130, 140, 136, 36), "sm_90a",
+            DLCC_EMU_MAPS="0"),
+    Subject("boxes", contractions.boxed("f16", 1), "sm_90a"),
     Subject("tf32x3", product("f32", 50, 70, 100),
             options=["--fp32=tf32x3"]),
     Subject("window", window()),
+    Subject("border", border()),
     Subject("integers", integers()),
     Subject("soft", soft()),
     Subject("peaks", peaks()),
@@ -218,7 +231,8 @@ Mutant = collections.namedtuple("Mutant", "subject name old new which")
 
 
 def m(subject, name, old, new="", which=0):
-    """The which-th match of `old`, or all where that is None."""
+    """The which-th match of `old`, from behind below 0, or all where that is
+    None."""
     return Mutant(subject, name, old, new, which)
 
 
@@ -261,10 +275,52 @@ def stages(subject):
             r"(if \(\(m [^&]*>= 0) && \(n .*", r"\1)")
 
 
+def boxes(subject):
+    """Copies of boxes to a ring of stages, and products on their way; the last
+    kernel has indices of 32 bits."""
+    def m(*args, which=-1):
+        return Mutant(subject, *args, which)
+
+    yield m("a stage is released before its products",
+            r"(dl_wgmma_wait<1>\(\);\s*)(dl_phases_arrive\(empty \+ last, "
+            r"k0 )(&& lane == 0\);\s*last = stage;)",
+            r"last = stage; \2 + 1 \3 \1")
+    yield m("the wait is one group short", r"dl_wgmma_wait<1>",
+            "dl_wgmma_wait<2>")
+    yield m("the last wait is one group short",
+            r"dl_wgmma_wait<0>\(\);(?=\s*dl_wgmma_settle)",
+            "dl_wgmma_wait<1>();")
+    yield m("stages are not released",
+            r"dl_phases_arrive\(empty \+ last, k0 .*", ";")
+    yield m("the last stage is not released",
+            r"dl_phases_arrive\(empty \+ last, lane .*", ";")
+    yield m("the producer's phase", r"stage, phase \^ 1\)",
+            "stage, phase)")
+    yield m("the consumers' phase", r"full \+ stage, phase\)",
+            "full + stage, phase ^ 1)")
+    yield m("phases do not change", r"phase \^= stage == 0;", "")
+    yield m("fewer bytes than come", r"full \+ stage, 16384\)",
+            "full + stage, 8192)")
+    yield m("more bytes than come", r"full \+ stage, 16384\)",
+            "full + stage, 16400)")
+    yield m("one warp for all", r"full, empty, 4\)",
+            "full, empty, 1)")
+    yield m("b comes to the next stage", r"all_b \+ stage \* 4096, m",
+            "all_b + (stage + 1) % 8 * 4096, m")
+    yield m("the same k again", r"\(int\)k0, \(int\)\(i0",
+            "(int)(k0 / 2), (int)(i0")
+    yield m("no barrier behind the ring's", BARRIER + r"(?=if \(dl_thread)",
+            "")
+    yield m("rows of another tile", r"first \+ rest % n",
+            "first + rest / n")
+    yield m("no column guard of the store",
+            r"(if \(\(m [^&]*>= 0) && \(n .*", r"\1)")
+
+
 def tiles(subject):
     yield m(subject, "no barrier behind the shares", BARRIER + r"(?=if \(k0)")
     yield m(subject, "no barrier behind the products",
-            BARRIER + r"(?=\}\s*#pragma unroll\s*for \(int r)")
+            BARRIER + r"(?=\}\s*" + RESULTS + ")")
     yield m(subject, "the last k is not loaded",
             r"if \(k0 \+ (\d+) < (\d+)\)", r"if (k0 + 2 * \1 < \2)")
     yield m(subject, "the same k again", r"load_b\(k0 \+ \d+\)",
@@ -347,17 +403,17 @@ MUTANTS = [
     *guards("f16", 50, 70), *tiles("f16"),
     *guards("f32", 50, 70), *tiles("f32"),
     *tiles("wide"), *tiles("integers"),
-    *stages("stages"), *stages("hopper"),
+    *stages("stages"), *stages("hopper"), *boxes("boxes"),
     # Blocks that take more than one tile.
     m("stages", "no barrier behind the last step",
-      BARRIER + r"(?=#pragma unroll\s*for \(int r)"),
+      BARRIER + "(?=" + RESULTS + ")"),
     m("stages", "fragments are not swizzled", r"\(chunk \^ row % 8\)",
       "chunk"),
     m("hopper", "descriptor of another k", r"\+ k \* 32;", "+ k * 64;"),
     m("hopper", "descriptor of other rows", r"64ull << 32", "32ull << 32"),
     m("hopper", "descriptor without swizzle", r" \| 1ull << 62", ""),
     m("hopper", "sums are not waited for",
-      r"dl_wgmma_commit\(\);\s*dl_wgmma_wait\(\);",
+      r"dl_wgmma_commit\(\);\s*dl_wgmma_wait<0>\(\);",
       "dl_wgmma_commit();"),
     m("hopper", "one tile of a for all",
       r"shared_a \+ dl_thread\(\) / 128 \* \d+", "shared_a"),
@@ -376,6 +432,9 @@ MUTANTS = [
     m("f16", "mma of bf16", r'(DL_MMA\(f16, .*)f16\.f16', r"\1bf16.bf16"),
     m("f16", "rows of results", r"e / 2 \* 8", "e % 2 * 8"),
     m("f16", "columns of results", r"\* 2 \+ e % 2", "* 2 + 1 - e % 2"),
+    m("f16", "pairs at all places", r" && e % 2\)", ")"),
+    m("f16", "pairs in the other order", r"pair\[e % 2\]",
+      "pair[1 - e % 2]"),
     m("f16", "half of the products", r"k < 16; k \+= 8", "k < 8; k += 8"),
     m("f16", "warps on one tile", r"const int warp_n = [^;]*",
       "const int warp_n = 0"),
@@ -393,7 +452,7 @@ MUTANTS = [
     m("f64", "one k too few", r"for \(int k = 0; k < 16", "for (int k = 0; "
       "k < 15"),
     m("f64", "no barrier behind the products",
-      BARRIER + r"(?=\}\s*#pragma unroll\s*for \(int r)"),
+      BARRIER + r"(?=\}\s*" + RESULTS + ")"),
     m("wide", "the second square", r"c / 4 \* 64", "c / 4 * 60"),
     m("tf32x3", "a's rest is left out",
       r"dl_mma_tf32\(d, a_lo, b_hi\);"),
@@ -409,6 +468,16 @@ MUTANTS = [
     m("window", "begins one further", r"\+ -24\)\]", "+ -23)]"),
     m("window", "no guard of the last place",
       r"\(row \* -1 \+ i0 \* -32 \+ 873\) >= 0", "true"),
+    m("border", "nothing is written around",
+      r"if \(!there[^;]*;\s*else\s*(dl_copy16)", r"\1"),
+    m("border", "another number around", r"uint4\{0x", "uint4{1 + 0x"),
+    m("border", "no guard of the first line", r"\+ -1\) >= 0 && ",
+      "+ 99) >= 0 && "),
+    m("border", "no guard of the last line", r"\+ 13\) >= 0 && ",
+      "+ 14) >= 0 && "),
+    m("border", "channels of the next tap",
+      r"\(int\)\(\(u32\)\(k\) % \(u32\)\(32\)\)",
+      "(int)((u32)(k + 16) % (u32)(32))"),
     m("integers", "signs of a", r"s32\.u8\.s8\.s32", "s32.s8.s8.s32"),
     m("integers", "no k guard of b", r"if \(k < \d+\)", "if (true)", 1),
     m("soft", "half of the warp", r"int d = 16", "int d = 8", 1),
@@ -462,8 +531,8 @@ MUTANTS = [
 def mutated(text, mutant):
     found = list(re.finditer(mutant.old, text))
     which = mutant.which or 0
-    expect(len(found) > which and len(found) >= -which, f"\"{mutant.old}\" is not in the kernels "
-           f"{len(found)} times")
+    expect(-len(found) <= which < len(found), f"\"{mutant.old}\" is in the "
+           f"kernels {len(found)} times")
     if mutant.which is None:
         return re.sub(mutant.old, mutant.new, text)
     at = found[which]

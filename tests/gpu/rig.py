@@ -32,19 +32,34 @@ def expect(true, why):
 
 
 def have_gpu():
-    """Has this machine a GPU, and its driver?"""
-    count = ctypes.c_int()
+    """Of the first GPU of this machine: 90 for compute capability 9.0; None
+    without one, or without its driver."""
+    count, device = ctypes.c_int(), ctypes.c_int()
+    major, minor = ctypes.c_int(), ctypes.c_int()
     try:
         cuda = ctypes.CDLL("libcuda.so.1")
     except OSError:
-        return False
-    return cuda.cuInit(0) == 0 and \
-        cuda.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+        return None
+    if cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(count)) or \
+            not count.value or cuda.cuDeviceGet(ctypes.byref(device), 0):
+        return None
+    for value, attribute in ((major, 75), (minor, 76)):
+        if cuda.cuDeviceGetAttribute(ctypes.byref(value), attribute, device):
+            return None
+    return 10 * major.value + minor.value
 
 
 class Rig:
     def __init__(self, dlcc, out, driver):
+        """driver: the folder of the stand-in; None: this machine's GPU."""
         self.dlcc, self.out, self.driver = dlcc, out, driver
+        self.gpu = None if driver else have_gpu()
+
+    def runs(self, arch):
+        """Can code for sm_80, say, run?  That of sm_90a runs there alone."""
+        number = int(arch[3:].rstrip("a"))
+        return not self.gpu or (self.gpu == number if arch.endswith("a")
+                                else self.gpu >= number)
 
     def path(self, *parts):
         return os.path.join(self.out, *parts)
@@ -107,13 +122,18 @@ class Rig:
         expect(code == 0, f"--emit=cuda: exit status {code}: {said}")
         return text.decode()
 
-    def calls(self, lib, calls, **env):
-        """Answers to calls in one session, and what was on stderr."""
+    def calls(self, lib, calls, under=(), log=None, **env):
+        """Answers to calls in one session, and what was on stderr.  under: a
+        command that runs another one; log: a file that tells more."""
         job = pickle.dumps({"lib": lib, "calls": calls})
         done = subprocess.run(
-            [sys.executable, os.path.join(HERE, "worker.py")], input=job,
-            capture_output=True, timeout=SECONDS, env=self.env(**env))
+            [*under, sys.executable, os.path.join(HERE, "worker.py")],
+            input=job, capture_output=True, timeout=SECONDS,
+            env=self.env(**env))
         said = done.stderr.decode(errors="replace")
+        if done.returncode and log and os.path.exists(log):
+            with open(log, errors="replace") as f:
+                said += f.read()
         expect(done.returncode == 0, f"the caller ended with "
                f"{done.returncode}: {said[-400:]}")
         return pickle.loads(done.stdout), said

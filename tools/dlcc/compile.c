@@ -229,6 +229,46 @@ static bool take_image(struct job *job, const struct gpu_code *code, bool ptx)
 	return true;
 }
 
+static void report_kernels(const struct gpu_code *code)
+{
+	fprintf(stderr, "dlcc: %zu kernels for %zu launches%s\n",
+		code->kernel.n, code->launch.n,
+		code->spills ? ", some of which lack registers" : "");
+	for (const char *p = code->report, *end; *p; p = end + 1) {
+		end = strchr(p, '\n');
+		fprintf(stderr, "dlcc: %.*s\n", (int)(end - p), p);
+	}
+}
+
+static const struct expr *bytes_of(struct ctx *c, const struct abi_tensor *t)
+{
+	return expr_ceildiv(c, expr_scale(c, t->elems,
+					  dtype_info[t->dtype].bits),
+			    expr_const(c, 8));
+}
+
+/* What goes between the memory of the host and that of the GPU. */
+static void report_copies(struct job *job, const struct abi *abi)
+{
+	struct ctx *c = job->ctx;
+	const struct expr *in = expr_const(c, 0), *out = in;
+	struct op *op = op_body(job->m->func)->first;
+	unsigned n = 0;
+
+	for (uint32_t i = 0; i < abi->n_in; i++)
+		in = expr_add(c, in, bytes_of(c, &abi->in[i]));
+	for (uint32_t i = 0; i < abi->n_out; i++)
+		out = expr_add(c, out, bytes_of(c, &abi->out[i]));
+	for (; op; op = op->next)
+		n += op->code == OP_core_bind;
+	fprintf(stderr, "dlcc: a call copies %s bytes to the GPU and %s back",
+		expr_str(c, in), expr_str(c, out));
+	if (n)
+		fprintf(stderr, ", and waits %u times to read a tensor", n);
+	fprintf(stderr, "; %lld bytes of weights are copied once\n",
+		(long long)job->out.weight_bytes);
+}
+
 static bool make_code(struct job *job, struct codegen_options *co,
 		      enum codegen_kind kind)
 {
@@ -247,16 +287,17 @@ static bool make_code(struct job *job, struct codegen_options *co,
 	if (!t->gpu[0])
 		return codegen_llvm(job->m, co, kind, &job->out);
 	co->nvrtc = job->o->nvrtc;
+	co->report = job->o->verbose;
 	ok = codegen_gpu(job->m, co, &code);
 	if (ok && job->o->verbose)
-		fprintf(stderr, "dlcc: %zu kernels for %zu launches%s\n",
-			code.kernel.n, code.launch.n,
-			code.spills ? ", some of which lack registers" : "");
+		report_kernels(&code);
 	co->gpu = &code;
 	if (kind == CODEGEN_PTX || kind == CODEGEN_CUBIN)
 		ok = ok && take_image(job, &code, kind == CODEGEN_PTX);
 	else
 		ok = ok && codegen_llvm(job->m, co, kind, &job->out);
+	if (ok && job->o->verbose)
+		report_copies(job, co->abi);
 	gpu_code_free(&code);
 	return ok;
 }

@@ -30,7 +30,9 @@ static void remove_temps(void)
 static void on_signal(int sig)
 {
 	remove_temps();
-	/* The handler was reset on entry: this ends the process. */
+	/* SA_RESETHAND is not enough: NVRTC puts handlers of its own before
+	 * ours while it compiles. */
+	signal(sig, SIG_DFL);
 	raise(sig);
 }
 

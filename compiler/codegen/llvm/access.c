@@ -23,12 +23,26 @@ static LLVMValueRef address(struct cg *g, enum dtype t, const struct value *buf,
 			     1, "");
 }
 
+/* Is it a tensor of the caller's, which may begin anywhere? */
+static bool is_callers(const struct value *buf)
+{
+	return !buf->def || (buf->def->code == OP_mem_alloc &&
+			     op_int(buf->def, A_output) >= 0);
+}
+
+unsigned cg_align(struct cg *g, const struct value *buf)
+{
+	return g->t->isa->aligned && is_callers(buf)
+		       ? 1
+		       : (unsigned)dtype_size(buf->type->dtype);
+}
+
 static LLVMValueRef plain_load(struct cg *g, LLVMTypeRef t, LLVMValueRef p,
-			       enum dtype dt)
+			       const struct value *buf)
 {
 	LLVMValueRef v = LLVMBuildLoad2(g->b, t, p, "");
 
-	LLVMSetAlignment(v, (unsigned)dtype_size(dt));
+	LLVMSetAlignment(v, cg_align(g, buf));
 	return v;
 }
 
@@ -70,12 +84,13 @@ static struct cv guard_cond(struct cg *g, struct op *op)
 }
 
 /* One element, or a contiguous group, at p; elsewhere when cond is false. */
-static LLVMValueRef safe_load(struct cg *g, LLVMTypeRef t, enum dtype dt,
-			      LLVMValueRef p, LLVMValueRef cond)
+static LLVMValueRef safe_load(struct cg *g, LLVMTypeRef t,
+			      const struct value *buf, LLVMValueRef p,
+			      LLVMValueRef cond)
 {
 	if (cond)
 		p = LLVMBuildSelect(g->b, cond, p, g->zeros, "");
-	return plain_load(g, t, p, dt);
+	return plain_load(g, t, p, buf);
 }
 
 /* The element at an offset; 0 when cond is false. */
@@ -86,7 +101,7 @@ static LLVMValueRef load_one(struct cg *g, const struct value *buf,
 
 	if (dtype_is_packed(dt))
 		return packed_load(g, dt, base_of(g, buf), off, cond);
-	return safe_load(g, cg_mem_type(g, dt), dt, address(g, dt, buf, off),
+	return safe_load(g, cg_mem_type(g, dt), buf, address(g, dt, buf, off),
 			 cond);
 }
 
@@ -98,7 +113,7 @@ static LLVMValueRef load_group(struct cg *g, const struct value *buf,
 
 	if (dtype_is_packed(dt))
 		return packed_load_group(g, dt, base_of(g, buf), off, cond);
-	return safe_load(g, LLVMVectorType(cg_mem_type(g, dt), g->lanes), dt,
+	return safe_load(g, LLVMVectorType(cg_mem_type(g, dt), g->lanes), buf,
 			 address(g, dt, buf, off), cond);
 }
 
@@ -163,9 +178,11 @@ static bool is_zero(const struct value *v)
 
 /* A group at p, or the one element there in all lanes: where a dim that may be
  * 1 broadcasts, its step is 0.  The branch goes one way for the whole call. */
-static LLVMValueRef step_load(struct cg *g, enum dtype dt, LLVMValueRef p,
-			      LLVMValueRef step, LLVMValueRef cond)
+static LLVMValueRef step_load(struct cg *g, const struct value *buf,
+			      LLVMValueRef p, LLVMValueRef step,
+			      LLVMValueRef cond)
 {
+	enum dtype dt = buf->type->dtype;
 	LLVMTypeRef t = cg_mem_type(g, dt), vt = LLVMVectorType(t, g->lanes);
 	LLVMBasicBlockRef each = cg_block(g, "each"), one = cg_block(g, "one");
 	LLVMBasicBlockRef next = cg_block(g, "loaded"), from[2];
@@ -179,11 +196,11 @@ static LLVMValueRef step_load(struct cg *g, enum dtype dt, LLVMValueRef p,
 			each, one);
 	LLVMPositionBuilderAtEnd(g->b, each);
 	v[0] = g->mask ? masked_load(g, vt, dt, p, g->mask)
-		       : plain_load(g, vt, p, dt);
+		       : plain_load(g, vt, p, buf);
 	from[0] = LLVMGetInsertBlock(g->b);
 	LLVMBuildBr(g->b, next);
 	LLVMPositionBuilderAtEnd(g->b, one);
-	v[1] = cg_splat(g, plain_load(g, t, p, dt));
+	v[1] = cg_splat(g, plain_load(g, t, p, buf));
 	from[1] = LLVMGetInsertBlock(g->b);
 	LLVMBuildBr(g->b, next);
 	LLVMPositionBuilderAtEnd(g->b, next);
@@ -245,7 +262,7 @@ struct cv cg_load(struct cg *g, struct op *op)
 	} else if (a.k == LANE_STEP && broadcast_is_step(a.step) && !cond.vec &&
 		   !dtype_is_packed(dt) &&
 		   (!g->mask || can_mask(g, dt, false))) {
-		r.v = step_load(g, dt,
+		r.v = step_load(g, buf,
 				address(g, dt, buf, cg_expr(g, op, off, 0)),
 				cg_expr(g, op, a.step, 0), cond.v);
 		r.vec = true;
@@ -291,7 +308,7 @@ static void store_one(struct cg *g, struct op *op, const struct expr *off,
 		LLVMSetAlignment(
 			LLVMBuildStore(g->b, x,
 				       address(g, dt, op->in[1].val, at)),
-			(unsigned)dtype_size(dt));
+			cg_align(g, op->in[1].val));
 	if (next) {
 		LLVMBuildBr(g->b, next);
 		LLVMPositionBuilderAtEnd(g->b, next);
@@ -342,7 +359,7 @@ void cg_store(struct cg *g, struct op *op)
 		}
 		p = address(g, dt, buf, cg_expr(g, op, off, 0));
 		st = LLVMBuildStore(g->b, x, p);
-		LLVMSetAlignment(st, (unsigned)dtype_size(dt));
+		LLVMSetAlignment(st, cg_align(g, buf));
 		return;
 	}
 	if (a.k == LANE_UNIT && !cond.v && !dtype_is_packed(dt)) {

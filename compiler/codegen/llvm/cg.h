@@ -35,6 +35,7 @@ struct cg {
 	LLVMModuleRef mod;
 	LLVMBuilderRef b;
 	LLVMTypeRef void_, i1, i8, i16, i32, i64, f16, f32, f64, ptr;
+	LLVMTypeRef size;		/* size_t */
 	LLVMValueRef zeros;		/* a place that is safe to read */
 
 	/* Constants, one behind the other. */
@@ -111,6 +112,9 @@ LLVMTypeRef cg_like(LLVMValueRef v, LLVMTypeRef elem);
 /* A constant of that element type and the shape of `as`. */
 LLVMValueRef cg_konst(LLVMValueRef as, LLVMTypeRef elem, int64_t k);
 LLVMValueRef cg_float_const(LLVMValueRef as, LLVMTypeRef elem, double k);
+/* Bits of a positive f32, subnormal or not, times 2^e where that is normal, or
+ * 0: exponents of a narrower format become those of f32. */
+LLVMValueRef cg_rebiased(struct cg *g, LLVMValueRef m, int e);
 /* An f64 as an f32 that rounds to the same half float as the f64. */
 LLVMValueRef cg_f32_odd(struct cg *g, LLVMValueRef x);
 /* After an operation in f32: what the narrower type would hold. */
@@ -142,6 +146,8 @@ void packed_store_group(struct cg *g, enum dtype t, LLVMValueRef base,
 
 /* ---- access.c ------------------------------------------------------- */
 
+/* Of an element of the buffer in memory. */
+unsigned cg_align(struct cg *g, const struct value *buf);
 struct cv cg_load(struct cg *g, struct op *op);
 void cg_store(struct cg *g, struct op *op);
 
@@ -177,13 +183,19 @@ LLVMValueRef cg_float_to_int(struct cg *g, const struct op *cast, bool vec);
  */
 LLVMValueRef cg_dot(struct cg *g, const struct dot *dot, LLVMValueRef sum,
 		    LLVMValueRef a, LLVMValueRef b, bool fits);
+/* The sums of two rows by two columns plus the products of 8 bytes of each. */
+LLVMValueRef cg_dot_matrix(struct cg *g, const struct dot *dot,
+			   LLVMValueRef sum, LLVMValueRef a, LLVMValueRef b);
+/* x, which LLVM takes to depend on the sum: else it makes many products before
+ * it adds any, and spills. */
+LLVMValueRef cg_dot_after(struct cg *g, LLVMValueRef x, LLVMValueRef sum);
 /* What pairs of u8 by i8 in a and b add up to, in i16 lanes, and the sum plus
  * pairs of such lanes: with an instruction that saturates. */
 LLVMValueRef cg_dot_pairs(struct cg *g, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef cg_add_pairs(struct cg *g, LLVMValueRef sum, LLVMValueRef pairs);
-/* `fits` says that the instruction does not saturate for the panel, of n
+/* `fits` says that what is added in 16 bits does fit, for the panel, of n
  * weights. */
-bool dot_panel_fits(const int8_t *w, size_t n);
+bool dot_panel_fits(const struct dot *dot, const int8_t *w, size_t n);
 
 /* ---- contract.c ----------------------------------------------------- */
 

@@ -291,7 +291,8 @@ static LLVMValueRef panels_that_fit(struct kern *kn, int64_t *size,
 		*size *= k;
 	}
 	for (size_t at = 0; *size && at < data.size; at += (size_t)*size) {
-		bool fits = dot_panel_fits((const int8_t *)data.data + at,
+		bool fits = dot_panel_fits(kn->dot,
+					   (const int8_t *)data.data + at,
 					   (size_t)*size);
 
 		*(fits ? yes : no) += 1;
@@ -347,7 +348,7 @@ static void sum_panel(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
 		chain_sums(kn, pa, LLVMBuildSDiv(b, off, panel_size(kn), ""));
 		return;
 	}
-	if (kn->dot && kn->dot->saturates)
+	if (kn->dot && (kn->dot->saturates || kn->dot->narrow))
 		table = panels_that_fit(kn, &size, &yes, &no);
 	kn->fits = yes && !no;
 	if (!table) {
@@ -404,7 +405,11 @@ static void tile_body(struct kern *kn)
 
 	g->lanes = kn->lanes; /* for splats */
 	decode_plan(kn);
+	if (kn->dot && kn->dot->pairs)
+		kn->n_sum = pair_sums(kn);
 	sum_panel(kn, pa, pb, ps, off);
+	if (kn->dot && kn->dot->pairs)
+		pair_rows(kn);
 	g->lanes = 1;
 	tile_epilogue(kn);
 }

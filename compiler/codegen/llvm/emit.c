@@ -144,6 +144,7 @@ static void start_module(struct cg *g, LLVMTargetMachineRef tm)
 	g->mod = LLVMModuleCreateWithNameInContext("model", g->lc);
 	LLVMSetTarget(g->mod, g->t->triple);
 	LLVMSetModuleDataLayout(g->mod, dl);
+	g->size = LLVMIntPtrTypeInContext(g->lc, dl);
 	LLVMDisposeTargetData(dl);
 	/* 512 bytes of zeros: 64 lanes of 8 bytes. */
 	g->zeros = LLVMAddGlobal(g->mod, LLVMArrayType2(g->i64, 64), "zeros");
@@ -224,6 +225,7 @@ bool codegen_llvm(struct module *m, const struct codegen_options *o,
 	LLVMContextDispose(g.lc);
 	if (ok) {
 		out->head = copy_out(buf);
+		out->weight_bytes = g.weight_bytes;
 		LLVMDisposeMemoryBuffer(buf);
 		weights_finish(&g, out);
 	}

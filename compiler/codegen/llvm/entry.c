@@ -29,7 +29,13 @@ static LLVMValueRef at(struct cg *g, LLVMTypeRef t, LLVMValueRef p, int64_t i)
 			      LLVMBuildGEP2(g->b, t, p, &k, 1, ""), "");
 }
 
-/* Field of struct dlrt_call; all are pointers or 64-bit sizes here. */
+/* A size_t as i64. */
+static LLVMValueRef wide(struct cg *g, LLVMValueRef size)
+{
+	return LLVMBuildZExt(g->b, size, g->i64, "");
+}
+
+/* Field of struct dlrt_call; all are pointers or sizes here. */
 static LLVMValueRef field(struct entry *e, unsigned i, LLVMTypeRef t)
 {
 	return LLVMBuildLoad2(e->g->b, t,
@@ -179,14 +185,47 @@ static void call_device(struct entry *e, unsigned i, LLVMTypeRef result,
 		*value = v;
 }
 
+/* Behind the n arguments: what dlrt_device.launch has to know of a tensor that
+ * is copied by boxes. */
+static void put_map(struct entry *e, unsigned *n, const struct op *kernel,
+		    const struct gpu_map *map)
+{
+	struct cg *g = e->g;
+	int64_t bytes = (int64_t)dtype_size(map->buf->type->dtype);
+	LLVMValueRef off = cg_expr(g, kernel,
+				   expr_scale(g->c, map->offset, bytes), 0);
+	LLVMValueRef p = LLVMBuildGEP2(g->b, g->i8, buffer(e, map->buf), &off,
+				       1, "");
+
+	put_arg(e, n, p);
+	for (unsigned i = 0; i < map->box.rank; i++)
+		put_arg(e, n, cg_expr(g, kernel, map->dim[i], 0));
+	for (unsigned i = 1; i < map->box.rank; i++)
+		put_arg(e, n, cg_expr(g, kernel,
+				      expr_scale(g->c, map->stride[i], bytes),
+				      0));
+}
+
+static LLVMValueRef kernel_row(struct cg *g, LLVMValueRef fits,
+			       unsigned narrow, unsigned wide)
+{
+	LLVMValueRef row = cg_int(g, wide);
+
+	if (fits)
+		row = LLVMBuildSelect(g->b, fits, cg_int(g, narrow), row, "");
+	return LLVMBuildGEP2(g->b, g->kernel_type, g->kernels, &row, 1, "");
+}
+
 /* The device runs the kernel: only its arguments are made here. */
 static void launch_kernel(struct entry *e, struct kernel *k)
 {
 	struct cg *g = e->g;
-	unsigned n = put_args(e, &k->args);
+	unsigned n = put_args(e, &k->args), end = n;
 	const struct gpu_launch *l = &g->o->gpu->launch.v[e->n_kernels++];
-	LLVMValueRef row = cg_int(g, l->row), over = NULL, fits;
+	LLVMValueRef over = NULL, fits = NULL;
 
+	for (unsigned i = 0; i < l->n_map; i++)
+		put_map(e, &end, k->op, &l->map[i]);
 	if (l->bound) {
 		fits = LLVMBuildICmp(g->b, LLVMIntSLE,
 				     cg_checked_expr(g, l->bound, &over),
@@ -194,12 +233,12 @@ static void launch_kernel(struct entry *e, struct kernel *k)
 		if (over)
 			fits = LLVMBuildAnd(g->b, fits,
 					    LLVMBuildNot(g->b, over, ""), "");
-		row = LLVMBuildSelect(g->b, fits, cg_int(g, l->narrow), row,
-				      "");
 	}
 	LLVMValueRef arg[] = {
 		e->device,
-		LLVMBuildGEP2(g->b, g->kernel_type, g->kernels, &row, 1, ""),
+		kernel_row(g, fits, l->narrow.row, l->wide.row),
+		l->n_map ? kernel_row(g, fits, l->narrow.boxes, l->wide.boxes)
+			 : LLVMConstNull(g->ptr),
 		e->args, cg_int(g, n),
 		cg_expr(g, k->op, kernel_points(g->c, k->op), 0),
 	};
@@ -451,7 +490,8 @@ static void check_buffer(struct entry *e, struct op *op)
 		LLVMPositionBuilderAtEnd(g->b, has);
 		fail_if(e,
 			LLVMBuildICmp(g->b, LLVMIntULT,
-				      at(g, g->i64, sizes, out), bytes, ""),
+				      wide(g, at(g, g->size, sizes, out)),
+				      bytes, ""),
 			DLRT_WORKSPACE, op);
 		LLVMBuildBr(g->b, next);
 		LLVMPositionBuilderAtEnd(g->b, next);
@@ -598,7 +638,7 @@ static LLVMValueRef workspace_function(struct cg *g)
 {
 	LLVMTypeRef in[] = { g->ptr };
 	LLVMValueRef fn = cg_baseline_function(
-		g, "workspace", LLVMFunctionType(g->i64, in, 1, false));
+		g, "workspace", LLVMFunctionType(g->size, in, 1, false));
 	LLVMValueRef over = NULL;
 	size_t n;
 	const struct expr *const *e = op_exprs(g->m->func, A_workspace, &n);
@@ -623,9 +663,15 @@ static LLVMValueRef workspace_function(struct cg *g)
 			    least, v, "");
 	if (neg)
 		over = over ? LLVMBuildOr(g->b, over, neg, "") : neg;
+	if (g->size != g->i64) {
+		LLVMValueRef large = LLVMBuildICmp(
+			g->b, LLVMIntUGT, v, cg_int(g, UINT32_MAX), "");
+
+		over = over ? LLVMBuildOr(g->b, over, large, "") : large;
+	}
 	if (over)
 		v = LLVMBuildSelect(g->b, over, cg_int(g, 0), v, "");
-	LLVMBuildRet(g->b, v);
+	LLVMBuildRet(g->b, LLVMBuildTrunc(g->b, v, g->size, ""));
 	return fn;
 }
 
@@ -651,7 +697,7 @@ static void check_pointers(struct entry *e, LLVMValueRef list, uint32_t n,
 static LLVMValueRef invoke_function(struct cg *g)
 {
 	const struct abi *abi = g->o->abi;
-	LLVMTypeRef f[] = { g->ptr, g->ptr, g->ptr, g->ptr, g->i64,
+	LLVMTypeRef f[] = { g->ptr, g->ptr, g->ptr, g->ptr, g->size,
 			    g->ptr, g->ptr, g->ptr, g->ptr, g->ptr };
 	LLVMTypeRef in[] = { g->ptr };
 	struct entry e = { .g = g };
@@ -690,7 +736,7 @@ static LLVMValueRef invoke_function(struct cg *g)
 			"dims");
 	g->status = e.status;
 	e.workspace = field(&e, 3, g->ptr);
-	e.workspace_bytes = field(&e, 4, g->i64);
+	e.workspace_bytes = wide(g, field(&e, 4, g->size));
 	e.out_dims = field(&e, 6, g->ptr);
 	e.pool = field(&e, 7, g->ptr);
 	if (abi->weights_apart || (g->o->gpu && g->weights)) {

@@ -68,18 +68,12 @@ static LLVMValueRef value_of(struct cg *g, const struct float_format *f,
 			     LLVMValueRef u)
 {
 	LLVMBuilderRef b = g->b;
-	LLVMTypeRef f32 = cg_like(u, g->f32), i32 = LLVMTypeOf(u);
 	LLVMValueRef mag = LLVMBuildAnd(b, u, K(f->sign - 1), "");
 	LLVMValueRef sign = LLVMBuildShl(b, LLVMBuildAnd(b, u, K(f->sign), ""),
 					 K(sign_shift(f)), "");
 	LLVMValueRef r = LLVMBuildShl(b, mag, K(F32_FRAC - f->frac), "");
 
-	/* Multiplying by a power re-biases subnormal numbers as well. */
-	r = LLVMBuildFMul(b, LLVMBuildBitCast(b, r, f32, ""),
-			  cg_float_const(u, g->f32,
-					 ldexp(1, F32_BIAS - (int)f->bias)),
-			  "");
-	r = LLVMBuildBitCast(b, r, i32, "");
+	r = cg_rebiased(g, r, F32_BIAS - (int)f->bias);
 	if (f->max + 1 < f->sign) {
 		LLVMValueRef inf = LLVMBuildICmp(b, LLVMIntEQ, mag,
 						 K(f->inf), "");

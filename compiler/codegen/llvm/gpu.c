@@ -17,10 +17,32 @@ static LLVMValueRef array(struct cg *g, LLVMTypeRef t, LLVMValueRef *v,
 	return cg_const_global(g, LLVMConstArray2(t, v, n), name);
 }
 
+/* struct dlrt_box of each of its tensors. */
+static LLVMValueRef boxes(struct cg *g, const struct gpu_kernel *k)
+{
+	LLVMTypeRef t = LLVMArrayType2(g->i32, 2 + MAX_MAP_RANK);
+	LLVMValueRef v[MAX_MAPS];
+
+	if (!k->n_box)
+		return LLVMConstNull(g->ptr);
+	for (unsigned i = 0; i < k->n_box; i++) {
+		const struct gpu_box *b = &k->box[i];
+		LLVMValueRef x[2 + MAX_MAP_RANK] = {
+			u32(g, dtype_size(b->dtype)), u32(g, b->rank),
+		};
+
+		for (unsigned d = 0; d < MAX_MAP_RANK; d++)
+			x[2 + d] = u32(g, b->size[d]);
+		v[i] = LLVMConstArray2(g->i32, x, ARRAY_SIZE(x));
+	}
+	return array(g, t, v, k->n_box, "boxes");
+}
+
 void cg_gpu_kernels(struct cg *g)
 {
 	const struct gpu_code *code = g->o->gpu;
-	LLVMTypeRef f[] = { g->ptr, g->i32, g->i32, g->i32, g->i32 };
+	LLVMTypeRef f[] = { g->ptr, g->i32, g->i32, g->i32, g->i32, g->i32,
+			    g->ptr };
 	LLVMValueRef *v = NEW_ARRAY(&g->c->temp, code->kernel.n + 1,
 				    LLVMValueRef);
 
@@ -30,7 +52,8 @@ void cg_gpu_kernels(struct cg *g)
 		const struct gpu_kernel *k = &code->kernel.v[i];
 		LLVMValueRef x[] = { cg_string(g, k->name), u32(g, k->program),
 				     u32(g, k->threads), u32(g, k->points),
-				     u32(g, k->shared_bytes) };
+				     u32(g, k->shared_bytes),
+				     u32(g, k->n_box), boxes(g, k) };
 
 		v[i] = LLVMConstStructInContext(g->lc, x, ARRAY_SIZE(x),
 						false);

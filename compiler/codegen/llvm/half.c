@@ -6,6 +6,8 @@
  */
 #include "codegen/llvm/cg.h"
 
+#include <math.h>
+
 bool cg_is_vec(LLVMValueRef v)
 {
 	return LLVMGetTypeKind(LLVMTypeOf(v)) == LLVMVectorTypeKind;
@@ -114,6 +116,27 @@ static LLVMValueRef to_f16_soft(struct cg *g, LLVMValueRef x)
 			      cg_like(x, g->i16), "");
 }
 
+LLVMValueRef cg_rebiased(struct cg *g, LLVMValueRef m, int e)
+{
+	LLVMBuilderRef b = g->b;
+	LLVMTypeRef i32 = cg_like(m, g->i32), f32 = cg_like(m, g->f32);
+	LLVMValueRef one = cg_konst(m, g->i32, 1 << 23), tiny, power, x;
+
+	if (!g->t->isa->flushes) {
+		x = LLVMBuildFMul(b, LLVMBuildBitCast(b, m, f32, ""),
+				  cg_float_const(m, g->f32, ldexp(1, e)), "");
+		return LLVMBuildBitCast(b, x, i32, "");
+	}
+	/* A subnormal number is the fraction of a normal one, less its 1. */
+	power = cg_konst(m, g->i32, (int64_t)(e + 1) << 23);
+	x = LLVMBuildBitCast(b, LLVMBuildAdd(b, m, power, ""), f32, "");
+	x = LLVMBuildFSub(b, x, LLVMBuildBitCast(b, power, f32, ""), "");
+	tiny = LLVMBuildICmp(b, LLVMIntULT, m, one, "");
+	return LLVMBuildSelect(
+		b, tiny, LLVMBuildBitCast(b, x, i32, ""),
+		LLVMBuildSub(b, LLVMBuildAdd(b, m, power, ""), one, ""), "");
+}
+
 static LLVMValueRef from_f16_soft(struct cg *g, LLVMValueRef h)
 {
 	LLVMBuilderRef b = g->b;
@@ -124,15 +147,11 @@ static LLVMValueRef from_f16_soft(struct cg *g, LLVMValueRef h)
 		b, LLVMBuildAnd(b, u, K(0x8000), ""), K(16), "");
 	LLVMValueRef m = LLVMBuildShl(b, LLVMBuildAnd(b, u, K(0x7fff), ""),
 				      K(13), "");
-	/* Multiplying by 2^112 re-biases denormals as well. */
-	LLVMValueRef f = LLVMBuildFMul(
-		b, LLVMBuildBitCast(b, m, cg_like(h, g->f32), ""),
-		cg_float_const(h, g->f32, 0x1p112), "");
 	LLVMValueRef special = LLVMBuildICmp(b, LLVMIntUGE, m, K(0x0f800000),
 					     "");
 	LLVMValueRef r = LLVMBuildSelect(
 		b, special, LLVMBuildOr(b, m, K(0x7f800000), ""),
-		LLVMBuildBitCast(b, f, cg_like(h, i32), ""), "");
+		cg_rebiased(g, m, 112), "");
 
 	r = LLVMBuildOr(b, r, sign, "");
 #undef K

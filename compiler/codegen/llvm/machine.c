@@ -22,12 +22,26 @@ struct cpu_info {
 	const char *cpu, *features;
 	LLVMTargetRef target;
 	const char *triple;
+	bool served;			/* its addresses and bytes, see below */
 };
 
 /* "a,b", where one of them may be empty. */
 static const char *join(struct ctx *c, const char *a, const char *b)
 {
 	return arena_fmt(&c->perm, "%s%s%s", a, *a && *b ? "," : "", b);
+}
+
+/* Of 32 bits, the profile of applications: the others have suffixes. */
+static bool is_armv7a(const char *triple)
+{
+	static const char *const name[] = { "armv7", "armv7a", "armv7l",
+					    "armv7hl" };
+	size_t n = strcspn(triple, "-");
+
+	for (size_t i = 0; i < ARRAY_SIZE(name); i++)
+		if (n == strlen(name[i]) && !strncmp(triple, name[i], n))
+			return true;
+	return false;
 }
 
 /*
@@ -57,12 +71,24 @@ static bool other_has(void *arg, const char *f)
 	return has;
 }
 
+/* Constants are written as bytes with the lowest first, and sizes are those of
+ * 32 or 64 bits. */
+static bool is_served(LLVMTargetMachineRef m)
+{
+	LLVMTargetDataRef dl = LLVMCreateTargetDataLayout(m);
+	bool is = LLVMPointerSize(dl) >= 4 &&
+		  LLVMByteOrder(dl) == LLVMLittleEndian;
+
+	LLVMDisposeTargetData(dl);
+	return is;
+}
+
 /*
  * LLVM's C API has no list of CPUs and features; it warns on stderr about a
  * name that it does not know, and makes something else.  So ask it for a
  * machine with stderr turned into a file; what it says there is wrong usage.
  */
-static bool known_to_llvm(const struct cpu_info *i, char *said, size_t size)
+static bool known_to_llvm(struct cpu_info *i, char *said, size_t size)
 {
 	FILE *f = tmpfile();
 	int saved = dup(STDERR_FILENO);
@@ -76,6 +102,7 @@ static bool known_to_llvm(const struct cpu_info *i, char *said, size_t size)
 			LLVMCodeModelDefault);
 
 		dup2(saved, STDERR_FILENO);
+		i->served = m && is_served(m);
 		if (m)
 			LLVMDisposeTargetMachine(m);
 		rewind(f);
@@ -155,11 +182,23 @@ static bool settle_gpus(struct ctx *c, struct target *t, const char *list)
 	return false;
 }
 
+/* What toolchains call arm-linux-gnueabihf has registers for floats; LLVM would
+ * take it for the first ARM with Thumb. */
+static const char *arm_with_version(struct ctx *c, const char *triple)
+{
+	size_t n = strlen(triple);
+
+	if (strncmp(triple, "arm-", 4) || n < 2 ||
+	    strcmp(triple + n - 2, "hf"))
+		return triple;
+	return arena_fmt(&c->perm, "armv7%s", triple + 3);
+}
+
 const struct target *codegen_target(struct ctx *c, const char *triple,
 				    const char *cpu, const char *features,
 				    const char *gpus)
 {
-	struct cpu_info i = { 0 };
+	struct cpu_info i = { .served = true };
 	char *host = NULL, *host_cpu = NULL, *host_feat = NULL, *err = NULL;
 	char *norm;
 
@@ -178,7 +217,7 @@ const struct target *codegen_target(struct ctx *c, const char *triple,
 	}
 	if (!triple || gpu)
 		triple = host = LLVMGetDefaultTargetTriple();
-	norm = LLVMNormalizeTargetTriple(triple);
+	norm = LLVMNormalizeTargetTriple(arm_with_version(c, triple));
 	if (LLVMGetTargetFromTriple(norm, &i.target, &err)) {
 		diag_error(&c->diag, EXIT_USAGE, NULL,
 			   "--target=%s: LLVM knows no such machine", triple);
@@ -189,6 +228,10 @@ const struct target *codegen_target(struct ctx *c, const char *triple,
 	i.features = features ? features : "";
 	i.cpu = cpu ? cpu : "";
 	bool x86 = !strncmp(norm, "x86_64", 6);
+
+	/* As good as all have it; "-neon" is for the others. */
+	if (is_armv7a(norm))
+		i.features = join(c, "+neon", i.features);
 
 	if (cpu && !strcmp(cpu, "native")) {
 		i.cpu = host_cpu = LLVMGetHostCPUName();
@@ -204,6 +247,10 @@ const struct target *codegen_target(struct ctx *c, const char *triple,
 
 	if (!known_to_llvm(&i, said, sizeof(said))) {
 		diag_error(&c->diag, EXIT_USAGE, NULL, "LLVM: %s", said);
+	} else if (!i.served) {
+		diag_error(&c->diag, EXIT_USAGE, NULL,
+			   "--target=%s: no little-endian machine of 32 or 64 "
+			   "bits", triple);
 	} else {
 		t = target_new(c, norm, i.cpu, i.features,
 			       x86 ? x86_has : other_has, &i);

@@ -130,7 +130,7 @@ void cg_table(struct cg *g)
 		hash[i] = LLVMConstInt(g->i8, h >> (8 * i) & 0xff, false);
 	LLVMValueRef f[] = {
 		LLVMConstInt(g->i32, DLRT_ABI_VERSION, false),
-		LLVMConstInt(g->i32, sizeof(struct dlrt_model), false),
+		LLVMConstNull(g->i32),	/* the table's size */
 		cg_string(g, abi->prefix),
 		LLVMConstInt(g->i32, abi->n_in, false),
 		LLVMConstInt(g->i32, abi->n_out, false),
@@ -152,6 +152,11 @@ void cg_table(struct cg *g)
 	LLVMValueRef m = LLVMAddGlobal(g->mod, LLVMTypeOf(init),
 				       abi->model_symbol);
 
+	f[1] = LLVMConstInt(g->i32,
+			    LLVMABISizeOfType(LLVMGetModuleDataLayout(g->mod),
+					      LLVMTypeOf(init)),
+			    false);
+	init = LLVMConstStructInContext(g->lc, f, ARRAY_SIZE(f), false);
 	LLVMSetInitializer(m, init);
 	LLVMSetGlobalConstant(m, true);
 	LLVMSetAlignment(m, 8);

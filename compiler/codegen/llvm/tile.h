@@ -58,6 +58,9 @@ struct kern {
 /* Element k behind base. */
 LLVMValueRef tile_element(struct kern *kn, LLVMTypeRef elem, LLVMValueRef base,
 			  int64_t k);
+/* What row r has there, as that type. */
+LLVMValueRef tile_load_row(struct kern *kn, LLVMTypeRef as, LLVMValueRef pa,
+			   unsigned r, int64_t ahead);
 /* Row r's element, or the numbers of a group, in every lane. */
 LLVMValueRef tile_row(struct kern *kn, LLVMValueRef pa, unsigned r,
 		      int64_t ahead);
@@ -71,6 +74,16 @@ void tile_read_ahead(struct kern *kn, LLVMValueRef pb, int64_t ahead);
 /* One step of the innermost loop, that many elements ahead. */
 void tile_step(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
 	       int64_t a_ahead, int64_t b_ahead);
+
+/* ---- tile_pair.c ---------------------------------------------------- */
+
+/* How many registers have the sums of a tile whose rows are paired. */
+unsigned pair_sums(const struct kern *kn);
+/* tile_step() of pairs of rows by pairs of columns. */
+void pair_step(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
+	       int64_t a_ahead, int64_t b_ahead);
+/* The sums in order of rows, as all others are. */
+void pair_rows(struct kern *kn);
 
 /* ---- tile_chain.c --------------------------------------------------- */
 

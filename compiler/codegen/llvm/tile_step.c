@@ -15,8 +15,8 @@ LLVMValueRef tile_element(struct kern *kn, LLVMTypeRef elem,
 	return k ? LLVMBuildGEP2(g->b, elem, base, &i, 1, "") : base;
 }
 
-LLVMValueRef tile_row(struct kern *kn, LLVMValueRef pa, unsigned r,
-			     int64_t ahead)
+LLVMValueRef tile_load_row(struct kern *kn, LLVMTypeRef as, LLVMValueRef pa,
+			   unsigned r, int64_t ahead)
 {
 	struct cg *g = kn->g;
 	LLVMTypeRef t = kn->row_elem;
@@ -28,9 +28,18 @@ LLVMValueRef tile_row(struct kern *kn, LLVMValueRef pa, unsigned r,
 		p = LLVMBuildGEP2(g->b, t, pa, &kn->row_off[r], 1, "");
 		p = tile_element(kn, t, p, ahead);
 	}
-	x = LLVMBuildLoad2(g->b, kn->group > 1 && !kn->d.on ? kn->elem : t, p,
-			   "");
-	LLVMSetAlignment(x, (unsigned)dtype_size(kn->rows));
+	x = LLVMBuildLoad2(g->b, as, p, "");
+	LLVMSetAlignment(x, cg_align(g, kn->op->in[0].val));
+	return x;
+}
+
+LLVMValueRef tile_row(struct kern *kn, LLVMValueRef pa, unsigned r,
+			     int64_t ahead)
+{
+	struct cg *g = kn->g;
+	LLVMTypeRef t = kn->group > 1 && !kn->d.on ? kn->elem : kn->row_elem;
+	LLVMValueRef x = tile_load_row(kn, t, pa, r, ahead);
+
 	x = cg_splat(g, x);
 	return LLVMTypeOf(x) == kn->vec ? x
 					: LLVMBuildSExt(g->b, x, kn->vec, "");
@@ -120,6 +129,25 @@ void tile_read_ahead(struct kern *kn, LLVMValueRef pb, int64_t ahead)
 		      (int64_t)kn->nr * kn->group * bits / 8);
 }
 
+/*
+ * Row, or vector of columns, number i, which is streamed: where a product takes
+ * several instructions, it waits for the sums of one before it, so that about
+ * three are under way.
+ */
+static LLVMValueRef in_turn(struct kern *kn, LLVMValueRef x, unsigned i,
+			    bool is_row)
+{
+	unsigned n = is_row ? kn->nv : kn->mr, back = (n + 2) / n;
+
+	if (i < back || !kn->dot || !kn->dot->narrow)
+		return x;
+	i -= back;
+	for (unsigned k = 0; k < n; k++)
+		x = cg_dot_after(kn->g, x,
+				 kn->sum[is_row ? i * n + k : k * kn->nv + i]);
+	return x;
+}
+
 void tile_step(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
 		   int64_t a_ahead, int64_t b_ahead)
 {
@@ -132,11 +160,16 @@ void tile_step(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
 	}
 	if (isa->prefetch_bytes && kn->mr >= isa->prefetch_rows)
 		tile_read_ahead(kn, pb, b_ahead);
+	if (kn->dot && kn->dot->pairs) {
+		pair_step(kn, pa, pb, a_ahead, b_ahead);
+		return;
+	}
 	if (kn->mr >= kn->nv) {
 		for (unsigned v = 0; v < kn->nv; v++)
 			held[v] = tile_columns(kn, pb, v, b_ahead);
 		for (unsigned r = 0; r < kn->mr; r++) {
 			x = tile_row(kn, pa, r, a_ahead);
+			x = in_turn(kn, x, r, true);
 			for (unsigned v = 0; v < kn->nv; v++)
 				multiply_add(kn, r, v, x, held[v]);
 		}
@@ -145,7 +178,7 @@ void tile_step(struct kern *kn, LLVMValueRef pa, LLVMValueRef pb,
 	for (unsigned r = 0; r < kn->mr; r++)
 		held[r] = tile_row(kn, pa, r, a_ahead);
 	for (unsigned v = 0; v < kn->nv; v++) {
-		x = tile_columns(kn, pb, v, b_ahead);
+		x = in_turn(kn, tile_columns(kn, pb, v, b_ahead), v, false);
 		for (unsigned r = 0; r < kn->mr; r++)
 			multiply_add(kn, r, v, held[r], x);
 	}

@@ -11,6 +11,7 @@
 #include "codegen/llvm/cg.h"
 
 #include <math.h>
+#include <string.h>
 
 enum { MOST_STEPS = 12, MANY = 1 << 16, EXACT = 1 << 20 };
 
@@ -238,7 +239,7 @@ static LLVMValueRef nearest(struct cg *g, LLVMValueRef x)
 						 : "llvm.x86.sse2.cvtps2dq",
 				       1, in);
 	}
-	if (n == 4 && g->t->isa->vector_bits == 128 && !g->t->x86_level) {
+	if (n == 4 && !strcmp(g->t->arch, "aarch64")) {
 		static const char name[] = "llvm.aarch64.neon.fcvtns";
 		unsigned id = LLVMLookupIntrinsicID(name, sizeof(name) - 1);
 

@@ -22,11 +22,17 @@ struct cu {
 	unsigned group;
 	bool in_lanes;			/* inside of such a loop */
 	unsigned vector;		/* neighbours that a thread takes */
+	int fast;			/* of such a kernel: the variable whose
+					 * neighbours are threads side by side;
+					 * -1: the last one */
 	struct map wide_ops;		/* accesses to all of these at once,
 					 * by an address of theirs -> itself */
 	struct map still_ops;		/* those that are the same for all of
 					 * these, and done, likewise */
+	const struct op *pairs;		/* a store that keeps an even place for
+					 * the odd one behind it: cuda_tile.c */
 	bool wide;			/* indices have 64 bits */
+	bool boxes;			/* the form of cuda_boxes.c */
 	struct map vals;		/* value id -> its number + 1 */
 	struct map atoms;		/* serial -> name */
 	struct map bufs;		/* value id -> number + 1 */
@@ -53,12 +59,19 @@ const char *cu_own(const struct cu *k);
  * is, or NULL: always. */
 const char *cu_address(struct cu *k, const struct op *op, const char **cond);
 
+/* The loop over what a block takes of the points in turn, open, with the
+ * kernel's variables; tiles of a product in groups of rows. */
+void cu_for_points(struct cu *k);
+
 /* ---- cuda_vector.c -------------------------------------------------- */
 
-/* Points side by side that a thread should take; 1: none but its own. */
+/* Points side by side that a thread should take; 1: none but its own.  Sets
+ * k->fast. */
 unsigned cu_vector(struct cu *k);
 /* The kernel's body for k->vector points. */
 void cu_vector_point(struct cu *k);
+/* A type of so many bytes, 2 to 16. */
+const char *cu_bits_type(size_t bytes);
 /* Of a load or store of all of these: the element of the point at hand. */
 const char *cu_lane(struct cu *k, const struct op *op);
 /* Of a load that stands beside loads of its neighbours in memory: the element,
@@ -113,6 +126,15 @@ void cu_for(struct cu *k, struct op *op);
 /* Threads of the block that computes the tile; sets k->shared_bytes. */
 unsigned cu_tile_threads(struct cu *k, struct op *op);
 void cu_tile(struct cu *k, struct op *op);
+
+/* ---- cuda_boxes.c --------------------------------------------------- */
+
+/* The tensors of which the kernel can copy boxes, and how many; 0: it has no
+ * such form. */
+unsigned cu_boxes(struct ctx *c, struct op *kernel, struct gpu_map *map);
+/* Threads of the block in that form; sets k->shared_bytes. */
+unsigned cu_boxes_threads(struct cu *k);
+void cu_boxes_body(struct cu *k);
 
 /* ---- cuda_attend.c -------------------------------------------------- */
 

@@ -179,6 +179,15 @@ static void store(struct cu *k, const struct op *op)
 		cu_line(k, "%s = %s;", cu_lane(k, op), x);
 		return;
 	}
+	if (k->pairs == op) {
+		cu_line(k, "pair[e %% 2] = %s;", x);
+		cu_line(k, "if (%s%se %% 2)", cond ? cond : "",
+			cond ? " && " : "");
+		cu_line(k, "\t*(%s *)(%s + %s - 1) = *(const %s *)pair;",
+			cu_bits_type(2 * dtype_size(t)), b, off,
+			cu_bits_type(2 * dtype_size(t)));
+		return;
+	}
 	/* All threads come here with the same. */
 	if (k->group > 1 && !k->in_lanes)
 		cond = cond ? arena_fmt(&k->c->temp, "%s == 0 && %s",
@@ -248,7 +257,8 @@ static bool is_stored(struct op *kernel, const struct value *buf)
 
 static void put_params(struct cu *k, const struct kernel_args *args)
 {
-	fputs("(u32 *status", k->f);
+	fputs(k->boxes ? "(DL_MAP(map_a),\n\tDL_MAP(map_b),\n\tu32 *status"
+		       : "(u32 *status", k->f);
 	for (size_t i = 0; i < args->bufs.n; i++) {
 		const struct value *v = args->bufs.v[i];
 
@@ -266,15 +276,40 @@ static void put_params(struct cu *k, const struct kernel_args *args)
 	fputs(",\n\ti64 points)\n", k->f);
 }
 
+/* The last two variables: those at work at a time share rows and columns. */
+static unsigned put_raster(struct cu *k)
+{
+	const struct block *body = op_body(k->kernel);
+	const char *t = k->wide ? "i64" : "int", *u = k->wide ? "u64" : "u32";
+	unsigned n = body->n_iv - 2;
+	const char *name[2];
+
+	for (unsigned i = 0; i < 2; i++) {
+		const struct atom *iv = expr_atom(body->iv[n + i]);
+
+		name[i] = arena_fmt(&k->c->temp, "i%u", k->n_iv++);
+		map_put(&k->atoms, iv->serial, (void *)(uintptr_t)name[i]);
+	}
+	cu_line(k, "%s %s, %s;", t, name[0], name[1]);
+	cu_line(k, "dl_raster<%s>(q, %s, %s, %s, %s);", u,
+		cu_expr(k, k->kernel, expr_atom(body->iv[n])->a),
+		cu_expr(k, k->kernel, expr_atom(body->iv[n + 1])->a),
+		name[0], name[1]);
+	return n;
+}
+
 /* The point's number becomes the kernel's variables, the last one fastest. */
 static void put_point(struct cu *k)
 {
 	const struct block *body = op_body(k->kernel);
 	const char *t = k->wide ? "i64" : "int", *u = k->wide ? "u64" : "u32";
+	unsigned n = body->n_iv;
 
-	if (body->n_iv > 1)
+	if (n > 1)
 		cu_line(k, "%s q = (%s)p;", u, u);
-	for (unsigned i = body->n_iv; i-- > 0;) {
+	if (k->boxes && n > 1)
+		n = put_raster(k);
+	for (unsigned i = n; i-- > 0;) {
 		const struct atom *iv = expr_atom(body->iv[i]);
 		const char *name = arena_fmt(&k->c->temp, "i%u", k->n_iv++);
 
@@ -300,20 +335,11 @@ static void put_aligned(struct cu *k, const struct kernel_args *args)
 		cu_line(k, "DL_ALIGNED(b%zu);", i);
 }
 
-static void put_body(struct cu *k, const struct kernel_args *args)
+void cu_for_points(struct cu *k)
 {
 	const char *t = k->wide ? "i64" : "int";
-	bool serial = k->threads == 1;
 
-	fputs("{\n", k->f);
-	k->depth = 1;
-	put_aligned(k, args);
-	/* All are known to fit. */
-	for (size_t i = 0; i < args->atoms.n && !k->wide; i++)
-		cu_line(k, "const int n%zu = (int)n%zu_;", i, i);
-	if (k->vector > 1)
-		cu_line(k, "points /= %u;", k->vector);
-	if (serial)
+	if (k->threads == 1)
 		cu_line(k, "for (%s p = 0; p < (%s)points; p++) {", t, t);
 	else if (k->group == k->threads)
 		cu_line(k, "for (%s p = dl_block(); p < (%s)points; "
@@ -328,25 +354,52 @@ static void put_body(struct cu *k, const struct kernel_args *args)
 			"p < (%s)points; p += (%s)dl_blocks() * %u) {", t, t,
 			k->threads, t, t, k->threads);
 	k->depth++;
-	if (k->vector > 1) {
-		cu_vector_point(k);
-	} else {
+	if (k->vector == 1)
 		put_point(k);
+}
+
+static void put_loop(struct cu *k)
+{
+	cu_for_points(k);
+	if (k->vector > 1)
+		cu_vector_point(k);
+	else
 		for (struct op *op = op_body(k->kernel)->first; op;
 		     op = op->next)
 			cu_op(k, op);
-	}
 	k->depth--;
 	cu_line(k, "}");
+}
+
+static void put_body(struct cu *k, const struct kernel_args *args)
+{
+	fputs("{\n", k->f);
+	k->depth = 1;
+	put_aligned(k, args);
+	/* All are known to fit. */
+	for (size_t i = 0; i < args->atoms.n && !k->wide; i++)
+		cu_line(k, "const int n%zu = (int)n%zu_;", i, i);
+	if (k->vector > 1)
+		cu_line(k, "points /= %u;", k->vector);
+	if (k->boxes)
+		cu_boxes_body(k);
+	else
+		put_loop(k);
 	fputs("}\n", k->f);
 }
 
+/* The form of a kernel that is printed. */
+struct form {
+	bool wide, boxes;
+};
+
 /* The kernel behind its name, malloc'ed. */
-static char *kernel_text(struct ctx *c, struct op *op, bool wide,
+static char *kernel_text(struct ctx *c, struct op *op, struct form form,
 			 const struct kernel_args *args,
 			 struct gpu_kernel *row)
 {
-	struct cu k = { .c = c, .kernel = op, .group = 1, .wide = wide };
+	struct cu k = { .c = c, .kernel = op, .group = 1, .wide = form.wide,
+			.boxes = form.boxes };
 	unsigned vector;
 	char *text = NULL;
 	size_t size;
@@ -354,7 +407,9 @@ static char *kernel_text(struct ctx *c, struct op *op, bool wide,
 	k.f = open_memstream(&text, &size);
 	if (!k.f)
 		fatal(EXIT_LIMIT, "out of memory");
-	if (kernel_is_serial(op))
+	if (form.boxes)
+		k.group = k.threads = cu_boxes_threads(&k);
+	else if (kernel_is_serial(op))
 		k.threads = 1;
 	else
 		block_walk(op_body(op), find_shared, &k);
@@ -390,13 +445,17 @@ static void add_node(void *arg, struct op *op)
 }
 
 /* Its row; kernels of the same text are one. */
-static unsigned add_text(struct cuda_kernels *all, struct op *op, bool wide,
+static unsigned add_text(struct cuda_kernels *all, struct op *op,
+			 struct form form, const struct gpu_launch *launch,
 			 const struct kernel_args *args)
 {
-	struct cuda_kernel k = { 0 };
+	struct cuda_kernel k = { .wide = form.wide };
 	unsigned at = 0;
 
-	k.text = kernel_text(all->c, op, wide, args, &k.row);
+	k.text = kernel_text(all->c, op, form, args, &k.row);
+	k.row.n_box = form.boxes ? launch->n_map : 0;
+	for (unsigned i = 0; i < k.row.n_box; i++)
+		k.row.box[i] = launch->map[i].box;
 	while (at < all->kernel.n && strcmp(all->kernel.v[at].text, k.text))
 		at++;
 	if (at < all->kernel.n) {
@@ -410,6 +469,19 @@ static unsigned add_text(struct cuda_kernels *all, struct op *op, bool wide,
 	return at;
 }
 
+static struct gpu_rows add_forms(struct cuda_kernels *all, struct op *op,
+				 bool wide, const struct gpu_launch *launch,
+				 const struct kernel_args *args)
+{
+	struct gpu_rows r = { 0 };
+
+	r.row = add_text(all, op, (struct form){ .wide = wide }, launch, args);
+	if (launch->n_map)
+		r.boxes = add_text(all, op, (struct form){ wide, true },
+				   launch, args);
+	return r;
+}
+
 static void add_kernel(void *arg, struct op *op)
 {
 	struct cuda_kernels *all = arg;
@@ -421,15 +493,19 @@ static void add_kernel(void *arg, struct op *op)
 	if (op->code != OP_loop_kernel)
 		return;
 	kernel_args(op, &args);
+	launch.n_map = cu_boxes(all->c, op, launch.map);
 	bound = cu_int_bound(all->c, op, &args);
 	if (bound && expr_is_const(bound, &most)) {
-		launch.row = add_text(all, op, most > INT32_MAX, &args);
+		launch.wide = add_forms(all, op, most > INT32_MAX, &launch,
+					&args);
 	} else {
-		launch.row = add_text(all, op, true, &args);
+		launch.wide = add_forms(all, op, true, &launch, &args);
 		launch.bound = bound;
 		if (bound)
-			launch.narrow = add_text(all, op, false, &args);
+			launch.narrow = add_forms(all, op, false, &launch,
+						  &args);
 	}
+	launch.points = kernel_points(all->c, op);
 	vec_push(&all->launch, launch);
 	kernel_args_free(&args);
 }
@@ -451,10 +527,11 @@ void cuda_kernels_free(struct cuda_kernels *all)
 }
 
 /* Names of nodes are any bytes: none may end the comment or the line. */
-static void put_name(FILE *f, const char *s)
+void cuda_put_node(FILE *f, const struct loc *node)
 {
-	for (; *s; s++)
+	for (const char *s = node->name; *s; s++)
 		fputc(*s == '\\' || (unsigned char)*s < ' ' ? '?' : *s, f);
+	fprintf(f, " (%s)", node->op);
 }
 
 void cuda_put(FILE *f, const struct cuda_kernel *k)
@@ -463,13 +540,17 @@ void cuda_put(FILE *f, const struct cuda_kernel *k)
 
 	for (size_t i = 0; i < k->nodes.n && i < MAX_NODES; i++) {
 		fputs("// ", f);
-		put_name(f, k->nodes.v[i]->name);
-		fprintf(f, " (%s)\n", k->nodes.v[i]->op);
+		cuda_put_node(f, k->nodes.v[i]);
+		fputc('\n', f);
 	}
 	if (k->nodes.n > MAX_NODES)
 		fprintf(f, "// and %zu more\n", k->nodes.n - MAX_NODES);
-	fprintf(f, "extern \"C\" __global__ void DL_BOUNDS(%u)\n%s%s\n",
-		k->row.threads, k->row.name, k->text);
+	if (k->row.n_box)
+		fputs("#if DL_BOXES\n", f);
+	fprintf(f, "extern \"C\" __global__ void DL_BOUNDS%s(%u)\n%s%s",
+		k->row.n_box ? "_ALONE" : "", k->row.threads, k->row.name,
+		k->text);
+	fputs(k->row.n_box ? "#endif\n\n" : "\n", f);
 }
 
 bool codegen_cuda(struct module *m, const struct codegen_options *o,

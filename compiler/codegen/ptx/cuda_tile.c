@@ -10,9 +10,9 @@
  * "Matrix fragments for mma.m16n8k16" and its kin) are the same words for all
  * types when rows in shared memory are rows of k.  Rows are padded by four
  * words, so that the 32 lanes of a load fall into different banks.  Where
- * copies go on the side rows have 128 bytes, in which the 16 bytes number c of row r
- * are at c ^ r % 8: that is the swizzle of 128 bytes by which wgmma reads, too
- * (PTX ISA, "Shared memory matrix layout"), on GPUs that have it.
+ * copies go on the side rows have 128 bytes, in which the 16 bytes number c of
+ * row r are at c ^ r % 8: that is the swizzle of 128 bytes by which wgmma reads,
+ * too (PTX ISA, "Shared memory matrix layout"), on GPUs that have it.
  *
  * A product of f32 as three of tf32: Ootomo and Yokota, "Recovering single
  * precision accuracy from Tensor Cores while surpassing the FP32 theoretical
@@ -21,8 +21,9 @@
 #include <string.h>
 
 #include "codegen/ptx/tile_code.h"
+#include "ir/layout.h"
 
-static struct tile_code describe(struct cu *k, struct op *op)
+struct tile_code tile_describe(struct cu *k, struct op *op)
 {
 	struct tile_code t = { .k = k, .op = op };
 	bool mma = k->c->target->gpu[0]->mma;
@@ -44,11 +45,12 @@ static struct tile_code describe(struct cu *k, struct op *op)
 	    op_int(op, A_a_along_k) && op_int(op, A_b_along_k))
 		t.stages = STAGES;
 	if (t.mma) {
-		/* Warps of 64 x 32 places, or what there is. */
+		/* Warps of 64 x 32 places, or what there is; more columns
+		 * than 128 are for wgmma. */
 		int64_t rows = t.mr > 64 ? 64 : t.mr > 32 ? 32 : 16;
 
 		t.down = (unsigned)rows / 16;
-		t.across = t.nr > 32 ? 4 : 2;
+		t.across = t.nr > 128 ? 8 : t.nr > 32 ? 4 : 2;
 		t.warps_n = (unsigned)(t.nr / (t.across * 8));
 		t.threads = (unsigned)(t.mr / rows) * t.warps_n * WARP;
 		t.wgmma = t.stages && !t.fp32 &&
@@ -64,7 +66,7 @@ static struct tile_code describe(struct cu *k, struct op *op)
 
 unsigned cu_tile_threads(struct cu *k, struct op *op)
 {
-	struct tile_code t = describe(k, op);
+	struct tile_code t = tile_describe(k, op);
 
 	k->shared_bytes = 0;
 	for (unsigned i = 0; i < 2; i++)
@@ -116,8 +118,7 @@ static void put_squares(struct tile_code *t)
 	cu_line(k, "}");
 }
 
-/* "dl_mma_f16": the prelude's function for these types. */
-static const char *mma_name(const struct tile_code *t)
+const char *tile_mma_name(const struct tile_code *t)
 {
 	if (t->fp32)
 		return t->fp32 == FP32_TF32 ? "dl_mma_tf32" : "dl_mma_tf32x3";
@@ -167,7 +168,7 @@ static void put_mma(struct tile_code *t)
 	cu_line(k, "for (int r = 0; r < %u; r++)", t->down);
 	cu_line(k, "#pragma unroll");
 	cu_line(k, "\tfor (int c = 0; c < %u; c++)", t->across);
-	cu_line(k, "\t\t%s(acc[r][c], a[r], b[c]);", mma_name(t));
+	cu_line(k, "\t\t%s(acc[r][c], a[r], b[c]);", tile_mma_name(t));
 	k->depth--;
 	cu_line(k, "}");
 }
@@ -219,9 +220,10 @@ static void put_wgmma(struct tile_code *t)
 	cu_line(k, "for (int k = 0; k < 4; k++)");
 	cu_line(k, "\tdl_wgmma_%s(acc, dl_descriptor(shared_a + "
 		"dl_thread() / 128 * %lld, k), dl_descriptor(shared_b, k));",
-		mma_name(t) + strlen("dl_mma_"), 64 * tile_row_elements(t, 0));
+		tile_mma_name(t) + strlen("dl_mma_"),
+		64 * tile_row_elements(t, 0));
 	cu_line(k, "dl_wgmma_commit();");
-	cu_line(k, "dl_wgmma_wait();");
+	cu_line(k, "dl_wgmma_wait<0>();");
 }
 
 static void put_multiply(struct tile_code *t)
@@ -285,6 +287,8 @@ static void put_sum_staged(struct tile_code *t, const char *type,
 	k->depth--;
 	cu_line(k, "}");
 	cu_line(k, "int stage = 0;");
+	/* Addresses of many steps at once would fill the registers. */
+	cu_line(k, "#pragma unroll 1");
 	cu_line(k, "for (%s k0 = 0; k0 < %s; k0 += %lld) {", type, extent, kr);
 	k->depth++;
 	cu_line(k, "dl_copy_wait<%u>();", t->stages - 2);
@@ -312,10 +316,75 @@ static void put_sum_staged(struct tile_code *t, const char *type,
 	cu_line(k, "dl_barrier();");
 }
 
-/* The loops over what a thread of a warp has of mma tiles, `rows` by `cols`,
- * with m, n and the sum; the last one is open. */
-static void put_mma_places(struct tile_code *t, unsigned rows, unsigned cols,
-			   const char *m, const char *n, const char *sum)
+static bool is_even(const struct expr *e)
+{
+	for (uint32_t i = 0; i < e->n; i++)
+		if (e->term[i].coef % 2)
+			return false;
+	return true;
+}
+
+/* Is a guard true of an odd place wherever it is of the even one before, and
+ * the other way round? */
+static bool holds_for_pairs(struct cu *k, const struct expr *guard,
+			    const struct atom *n)
+{
+	const struct expr *step, *rest;
+
+	return expr_linear(k->c, guard, n, &step, &rest) &&
+	       (expr_is(step, 0) ||
+		(expr_is(step, -1) && is_even(expr_addc(k->c, rest, 1))));
+}
+
+/* The store of the results, when those of columns 2 i and 2 i + 1 lie side by
+ * side at a multiple of their size, and both are to be stored or none; else
+ * NULL. */
+static const struct op *paired_store(struct tile_code *t)
+{
+	const struct block *b = t->op->region[2].block;
+	const struct atom *n = expr_atom(b->iv[1]);
+	const struct expr *step, *rest, *const *guard;
+	const struct op *store = NULL;
+	const struct value *buf;
+	size_t count;
+
+	for (const struct op *op = b->first; op; op = op->next) {
+		if (op->code != OP_mem_store)
+			continue;
+		if (store)
+			return NULL;
+		store = op;
+	}
+	if (!store)
+		return NULL;
+	buf = store->in[1].val;
+	if (dtype_is_packed(buf->type->dtype) ||
+	    dtype_size(buf->type->dtype) > 4 ||
+	    !expr_linear(t->k->c,
+			 layout_offset(t->k->c, buf,
+				       op_exprs(store, A_idx, &count)),
+			 n, &step, &rest) ||
+	    !expr_is(step, 1) || !is_even(rest))
+		return NULL;
+	guard = op_exprs(store, A_guard, &count);
+	for (size_t i = 0; i < count; i++)
+		if (!holds_for_pairs(t->k, guard[i], n))
+			return NULL;
+	return store;
+}
+
+void tile_pairs(struct tile_code *t)
+{
+	struct cu *k = t->k;
+
+	k->pairs = paired_store(t);
+	if (k->pairs)
+		cu_line(k, "__align__(8) %s pair[2];",
+			cu_mem_type(k->pairs->in[1].val->type->dtype));
+}
+
+void tile_places(struct tile_code *t, unsigned rows, unsigned cols,
+		 const char *m, const char *n, const char *sum)
 {
 	struct cu *k = t->k;
 
@@ -347,41 +416,51 @@ static void put_square_places(struct tile_code *t)
 	cu_line(k, "const %s sum = acc[r][c];", cu_type(t->sum));
 }
 
-/* What comes of each sum, place by place. */
-static void put_results(struct tile_code *t)
+void tile_result(struct tile_code *t)
 {
 	struct cu *k = t->k;
 	struct block *b = t->op->region[2].block;
 
-	if (t->wgmma) {
-		fputs("#if DL_WGMMA\n", k->f);
-		put_mma_places(t, 1, (unsigned)t->nr / 8,
-			       "dl_thread() / 32 * 16", "0", "acc[c][e]");
-		k->depth--;
-		fputs("#else\n", k->f);
-	}
-	if (t->mma)
-		put_mma_places(t, t->down, t->across,
-			       arena_fmt(&k->c->temp, "warp_m * %u",
-					 t->down * 16),
-			       arena_fmt(&k->c->temp, "warp_n * %u",
-					 t->across * 8),
-			       "acc[r][c][e]");
-	else
-		put_square_places(t);
-	if (t->wgmma)
-		fputs("#endif\n", k->f);
 	cu_indent(k);
 	fprintf(k->f, "const %s v%u = sum;\n", cu_type(t->sum),
 		cu_number(k, b->arg[0]));
 	tile_region(t, 2, "m", "n");
+	k->pairs = NULL;
 	k->depth--;
 	cu_line(k, "}");
 }
 
+/* What comes of each sum, place by place. */
+static void put_results(struct tile_code *t)
+{
+	struct cu *k = t->k;
+
+	if (t->mma)
+		tile_pairs(t);
+	if (t->wgmma) {
+		fputs("#if DL_WGMMA\n", k->f);
+		tile_places(t, 1, (unsigned)t->nr / 8,
+			    "dl_thread() / 32 * 16", "0", "acc[c][e]");
+		k->depth--;
+		fputs("#else\n", k->f);
+	}
+	if (t->mma)
+		tile_places(t, t->down, t->across,
+			    arena_fmt(&k->c->temp, "warp_m * %u",
+				      t->down * 16),
+			    arena_fmt(&k->c->temp, "warp_n * %u",
+				      t->across * 8),
+			    "acc[r][c][e]");
+	else
+		put_square_places(t);
+	if (t->wgmma)
+		fputs("#endif\n", k->f);
+	tile_result(t);
+}
+
 void cu_tile(struct cu *k, struct op *op)
 {
-	struct tile_code t = describe(k, op);
+	struct tile_code t = tile_describe(k, op);
 	const char *type = k->wide ? "i64" : "int";
 	const char *extent = cu_expr(
 		k, op, expr_atom(op->region[0].block->iv[1])->a);

@@ -86,6 +86,22 @@ static const char *vector_address(struct tile_code *t, unsigned i,
 	return cu_address(k, b->last->in[0].val->def, cond);
 }
 
+const char *tile_border(struct tile_code *t, unsigned i)
+{
+	const struct block *b = t->op->region[i].block;
+	const struct op *load = b->last->in[0].val->def, *other;
+	size_t n;
+
+	op_exprs(load, A_guard, &n);
+	other = n ? def_of(load->in[1].val, OP_arith_const) : NULL;
+	if (!other || t->vector[i] == 1 || !dtype_is_byte(t->in[i]) ||
+	    !op_int(other, A_value))
+		return NULL;
+	return arena_fmt(&t->k->c->temp, "0x%xu",
+			 (unsigned)(op_int(other, A_value) & 0xff) *
+				 0x01010101u);
+}
+
 /*
  * load_a(k0): registers reg_a[] from memory; zeros beyond the last k and where
  * a guard fails.
@@ -97,7 +113,7 @@ static void put_load(struct tile_code *t, unsigned i)
 	const struct block *b = t->op->region[i].block;
 	const struct expr *sum = expr_atom(b->iv[1])->a;
 	bool whole = t->whole, vector = t->vector[i] > 1;
-	const char *x, *cond;
+	const char *x, *cond, *fill = tile_border(t, i);
 
 	cu_line(k, "%s reg_%s[%lld];",
 		vector ? "uint4" : cu_mem_type(t->in[i]), name, loads(t, i));
@@ -118,6 +134,11 @@ static void put_load(struct tile_code *t, unsigned i)
 			cu_line(k, "if (%s)", cond);
 		cu_line(k, "%sreg_%s[e] = *(const uint4 *)%s;",
 			cond ? "\t" : "", name, x);
+		if (cond && fill) {
+			cu_line(k, "else");
+			cu_line(k, "\treg_%s[e] = uint4{%s, %s, %s, %s};", name,
+				fill, fill, fill, fill);
+		}
 	} else {
 		tile_region(t, i, "row", "k");
 		x = cu_to_mem(k, t->in[i], cu_val(k, b->last->in[0].val));
@@ -183,7 +204,7 @@ static void put_copy(struct tile_code *t, unsigned i)
 	struct cu *k = t->k;
 	const char *name = tile_factor(i), *type = k->wide ? "i64" : "int";
 	const struct block *b = t->op->region[i].block;
-	const char *x, *cond;
+	const char *x, *cond, *step, *fill = tile_border(t, i);
 
 	cu_line(k, "const auto load_%s = [&](%s k0, int stage) {", name, type);
 	k->depth++;
@@ -192,27 +213,43 @@ static void put_copy(struct tile_code *t, unsigned i)
 	k->depth++;
 	put_place(t, i, type, "k0 + ");
 	x = vector_address(t, i, &cond);
+	step = t->whole ? NULL
+			: arena_fmt(&k->c->temp, "k < %s",
+				    cu_expr(k, t->op,
+					    expr_atom(b->iv[1])->a));
 	cu_line(k, "const bool there = %s%s%s;", cond ? cond : "",
-		cond && !t->whole ? " && " : "",
-		t->whole ? cond ? "" : "true"
-			 : arena_fmt(&k->c->temp, "k < %s",
-				     cu_expr(k, t->op,
-					     expr_atom(b->iv[1])->a)));
+		cond && step ? " && " : "", step ? step : cond ? "" : "true");
 	cu_line(k, "const int chunk = (int)(k - k0) / %lld ^ row %% 8;",
 		t->vector[i]);
-	cu_line(k, "dl_copy16(all_%s + stage * %lld + row * %lld + "
-		"chunk * %lld, %s, there);", name, tile_shared_elements(t, i),
-		tile_row_elements(t, i), t->vector[i], x);
+	cu_line(k, "%s *const to = all_%s + stage * %lld + row * %lld + "
+		"chunk * %lld;", cu_mem_type(t->in[i]), name,
+		tile_shared_elements(t, i), tile_row_elements(t, i),
+		t->vector[i]);
+	if (cond && fill) {
+		cu_line(k, "if (!there%s%s)", step ? " && " : "",
+			step ? step : "");
+		cu_line(k, "\t*(uint4 *)to = uint4{%s, %s, %s, %s};", fill,
+			fill, fill, fill);
+		cu_line(k, "else");
+		k->depth++;
+	}
+	cu_line(k, "dl_copy16(to, %s, there);", x);
+	k->depth -= cond && fill;
 	k->depth--;
 	cu_line(k, "}");
 	k->depth--;
 	cu_line(k, "};");
 }
 
-void tile_loads(struct tile_code *t)
+void tile_shared(struct tile_code *t)
 {
 	for (unsigned i = 0; i < 2; i++)
 		put_shared(t, i);
+}
+
+void tile_loads(struct tile_code *t)
+{
+	tile_shared(t);
 	for (unsigned i = 0; i < 2; i++)
 		if (t->stages)
 			put_copy(t, i);

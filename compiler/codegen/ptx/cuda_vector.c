@@ -8,6 +8,8 @@
 
 enum {
 	VECTOR = 4,		/* points of a thread */
+	STORED = 16,		/* bytes of one that transposes */
+	LINE = 16,		/* points side by side that are worth that */
 	VECTOR_THREADS = 512,	/* on a multiprocessor, for that to pay */
 	WIDEST = 128,		/* bits of one access */
 	MOST_NEIGHBOURS = 32,	/* that a thread takes of a loop */
@@ -21,11 +23,61 @@ static const struct atom *last_variable(const struct cu *k)
 	return expr_atom(body->iv[body->n_iv - 1]);
 }
 
+static bool steps_by_one(const struct cu *k, const struct op *op,
+			 const struct expr *iv)
+{
+	const struct value *buf = op->in[op->code == OP_mem_store].val;
+	const struct expr *step, *rest;
+	size_t n;
+
+	return expr_linear(k->c, layout_offset(k->c, buf,
+					       op_exprs(op, A_idx, &n)),
+			   expr_atom(iv), &step, &rest) && expr_is(step, 1);
+}
+
+/* The variable, not the last one, along which a load lies; -1 without one. */
+static int loaded_along(const struct cu *k)
+{
+	const struct block *body = op_body(k->kernel);
+	unsigned last = body->n_iv - 1;
+	int64_t n;
+
+	for (const struct op *op = body->first; op; op = op->next) {
+		if (op->code != OP_mem_load ||
+		    steps_by_one(k, op, body->iv[last]))
+			continue;
+		for (unsigned i = last; i-- > 0;)
+			if (steps_by_one(k, op, body->iv[i]) &&
+			    (!expr_is_const(expr_atom(body->iv[i])->a, &n) ||
+			     n >= LINE))
+				return (int)i;
+	}
+	return -1;
+}
+
+/* Points whose stores are 16 bytes, at most. */
+static unsigned transposed_points(const struct cu *k, int64_t extent)
+{
+	size_t most = 1;
+
+	for (const struct op *op = op_body(k->kernel)->first; op;
+	     op = op->next)
+		if (op->code == OP_mem_store) {
+			size_t n = dtype_size(op->in[1].val->type->dtype);
+
+			most = n > most ? n : most;
+		}
+	unsigned n = STORED / (unsigned)most;
+
+	return extent % n ? VECTOR : n;
+}
+
 unsigned cu_vector(struct cu *k)
 {
 	const struct block *body = op_body(k->kernel);
 	int64_t extent, points;
 
+	k->fast = -1;
 	if (!body->n_iv || !expr_is_const(last_variable(k)->a, &extent) ||
 	    extent % VECTOR || extent <= 0)
 		return 1;
@@ -35,7 +87,8 @@ unsigned cu_vector(struct cu *k)
 	for (const struct op *op = body->first; op; op = op->next)
 		if (op->n_region)
 			return 1;
-	return VECTOR;
+	k->fast = loaded_along(k);
+	return k->fast < 0 ? VECTOR : transposed_points(k, extent);
 }
 
 /* ---- accesses to neighbours ----------------------------------------- */
@@ -120,10 +173,9 @@ const char *cu_lane(struct cu *k, const struct op *op)
 		 : arena_fmt(&k->c->temp, "%s[v]", cu_lanes(k, op));
 }
 
-/* Of so many bytes. */
-static const char *vector_type(unsigned bytes)
+const char *cu_bits_type(size_t bytes)
 {
-	return bytes >= 16 ? "uint4"
+	return bytes == 16  ? "uint4"
 	       : bytes == 8 ? "uint2"
 	       : bytes == 4 ? "u32"
 			    : "u16";
@@ -132,7 +184,7 @@ static const char *vector_type(unsigned bytes)
 static void copy_wide(struct cu *k, const char *to, const char *from,
 		      unsigned bytes)
 {
-	const char *v = vector_type(bytes);
+	const char *v = cu_bits_type(bytes > 16 ? 16 : bytes);
 
 	for (unsigned i = 0; i < (bytes + 15) / 16; i++)
 		cu_line(k, "((%s *)%s)[%u] = ((const %s *)%s)[%u];", v, to, i,
@@ -391,6 +443,20 @@ unsigned cu_loop_vector(struct cu *k, struct op *loop)
 
 /* ---- points --------------------------------------------------------- */
 
+/* One of the kernel's variables takes its part of q, the last one all. */
+static void put_variable(struct cu *k, const struct atom *iv, bool last)
+{
+	const char *t = k->wide ? "i64" : "int", *u = k->wide ? "u64" : "u32";
+	const char *own = arena_fmt(&k->c->temp, "i%u", k->n_iv++);
+	const char *e = cu_expr(k, k->kernel, iv->a);
+
+	cu_line(k, "const %s %s = (%s)(q%s);", t, own, t,
+		last ? "" : arena_fmt(&k->c->temp, " %% (%s)%s", u, e));
+	if (!last)
+		cu_line(k, "q /= (%s)%s;", u, e);
+	map_put(&k->atoms, iv->serial, (void *)(uintptr_t)own);
+}
+
 /* The kernel's variables; the last one is called `first`. */
 static void put_variables(struct cu *k)
 {
@@ -401,20 +467,14 @@ static void put_variables(struct cu *k)
 	expr_is_const(last_variable(k)->a, &extent);
 	extent /= k->vector;
 	cu_line(k, "%s q = (%s)p;", u, u);
+	if (k->fast >= 0)
+		put_variable(k, expr_atom(body->iv[k->fast]), false);
 	cu_line(k, "const %s first = (%s)(q %% %lld) * %u;", t, t,
 		(long long)extent, k->vector);
 	cu_line(k, "q /= %lld;", (long long)extent);
-	for (unsigned i = body->n_iv - 1; i-- > 0;) {
-		const struct atom *iv = expr_atom(body->iv[i]);
-		const char *own = arena_fmt(&k->c->temp, "i%u", k->n_iv++);
-		const char *e = cu_expr(k, k->kernel, iv->a);
-
-		cu_line(k, "const %s %s = (%s)(q%s);", t, own, t,
-			i ? arena_fmt(&k->c->temp, " %% (%s)%s", u, e) : "");
-		if (i)
-			cu_line(k, "q /= (%s)%s;", u, e);
-		map_put(&k->atoms, iv->serial, (void *)(uintptr_t)own);
-	}
+	for (unsigned i = body->n_iv - 1; i-- > 0;)
+		if ((int)i != k->fast)
+			put_variable(k, expr_atom(body->iv[i]), !i);
 }
 
 void cu_vector_point(struct cu *k)

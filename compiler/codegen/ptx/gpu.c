@@ -10,6 +10,7 @@
 
 #include "codegen/ptx/cu.h"
 #include "codegen/ptx/kernels.h"
+#include "codegen/ptx/report.h"
 #include "dlrt.h"
 
 enum {
@@ -19,9 +20,10 @@ enum {
 
 /* One program for one architecture. */
 struct task {
-	const char *text, *arch;
-	unsigned program, number;
-	bool want_ptx, only, ok;
+	const char *text;
+	const struct gpu *gpu;
+	unsigned program;
+	bool want_ptx, ok;
 	struct blob cubin, ptx;
 	char *log;
 };
@@ -46,8 +48,9 @@ static void *work_thread(void *arg)
 			return NULL;
 		struct task *t = &w->task.v[i];
 
-		t->ok = nvrtc_compile(w->nvrtc, t->text, t->arch, &t->cubin,
-				      t->want_ptx ? &t->ptx : NULL, &t->log);
+		t->ok = nvrtc_compile(w->nvrtc, t->text, t->gpu->name,
+				      &t->cubin, t->want_ptx ? &t->ptx : NULL,
+				      &t->log);
 	}
 }
 
@@ -101,11 +104,9 @@ static void plan(struct ctx *c, struct work *w, char **text, size_t n)
 		for (size_t i = 0; i < MAX_GPUS && gpu[i]; i++)
 			vec_push(&w->task,
 				 ((struct task){ .text = text[p],
-						 .arch = gpu[i]->name,
+						 .gpu = gpu[i],
 						 .program = (unsigned)p,
-						 .number = gpu[i]->arch,
-						 .want_ptx = i == least,
-						 .only = gpu[i]->only }));
+						 .want_ptx = i == least }));
 	}
 }
 
@@ -114,12 +115,13 @@ static void add_image(struct gpu_code *code, const struct task *t,
 {
 	vec_push(&code->image, ((struct gpu_image){ .program = t->program,
 						    .kind = kind,
-						    .arch = t->number,
-						    .only = t->only,
+						    .arch = t->gpu->arch,
+						    .only = t->gpu->only,
 						    .data = data }));
 }
 
-static bool collect(struct ctx *c, struct work *w, struct gpu_code *code)
+static bool collect(struct ctx *c, struct work *w, struct gpu_code *code,
+		    struct report *report)
 {
 	bool ok = true;
 
@@ -129,9 +131,10 @@ static bool collect(struct ctx *c, struct work *w, struct gpu_code *code)
 		if (!t->ok && ok) {
 			ok = false;
 			bug(&c->diag, "NVRTC refuses the kernels for %s: %s",
-			    t->arch, t->log);
+			    t->gpu->name, t->log);
 		}
 		code->spills |= nvrtc_spills(t->log);
+		report_read(report, t->gpu, t->log);
 		free(t->log);
 		add_image(code, t, DLRT_CUBIN, t->cubin);
 		if (t->want_ptx)
@@ -145,6 +148,7 @@ bool codegen_gpu(struct module *m, const struct codegen_options *o,
 {
 	struct ctx *c = m->ctx;
 	struct work w = { .nvrtc = nvrtc_open(c, o->nvrtc) };
+	struct report report = { 0 };
 	struct cuda_kernels all;
 
 	*code = (struct gpu_code){ 0 };
@@ -158,7 +162,7 @@ bool codegen_gpu(struct module *m, const struct codegen_options *o,
 	make_texts(&all, text, n);
 	plan(c, &w, text, n);
 	work_all(&w);
-	bool ok = collect(c, &w, code);
+	bool ok = collect(c, &w, code, &report);
 
 	for (size_t i = 0; i < all.launch.n; i++)
 		vec_push(&code->launch, all.launch.v[i]);
@@ -168,9 +172,12 @@ bool codegen_gpu(struct module *m, const struct codegen_options *o,
 		row.program = (unsigned)(i / PER_PROGRAM);
 		vec_push(&code->kernel, row);
 	}
+	if (ok && o->report)
+		code->report = report_text(&report, c, &all);
 	for (size_t p = 0; p < n; p++)
 		free(text[p]);
 	vec_free(&w.task);
+	vec_free(&report);
 	cuda_kernels_free(&all);
 	return ok;
 }
@@ -179,6 +186,7 @@ void gpu_code_free(struct gpu_code *code)
 {
 	for (size_t i = 0; i < code->image.n; i++)
 		free((void *)(uintptr_t)code->image.v[i].data.data);
+	free(code->report);
 	vec_free(&code->image);
 	vec_free(&code->kernel);
 	vec_free(&code->launch);

@@ -17,6 +17,13 @@ typedef unsigned long long u64;
 extern __shared__ __align__(1024) u8 dl_dynamic[];
 #define DL_SHARED_ALIGNED(type, name, n) __shared__ __align__(16) type name[n]
 
+// Where a tensor is and what box of it is copied at once, as the driver writes
+// it (CUtensorMap).
+struct __align__(64) dl_map {
+	u64 word[16];
+};
+#define DL_MAP(name) const __grid_constant__ dl_map name
+
 // Copies on the side, and more forms of mma.
 #define DL_SM80 (__CUDA_ARCH__ >= 800)
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
@@ -213,10 +220,29 @@ DL_FN void dl_wgmma_commit()
 {
 	asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
 }
-DL_FN void dl_wgmma_wait()
+// Until all but the last N groups are done.
+template <int N> DL_FN void dl_wgmma_wait()
 {
-	asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+	asm volatile("wgmma.wait_group.sync.aligned %0;" :: "n"(N) : "memory");
 }
+// Sums whose last wait is over.  The compiler does not see that a wait makes
+// them, and ptxas moves what reads them before it, to wait for each product by
+// itself then (C7514): so they seem to change here.  *never is 0.
+#define DL_SETTLE(type, c) \
+	template <int N> \
+	DL_FN void dl_wgmma_settle(type (&d)[N][4], const u64 *never) \
+	{ \
+		u64 x; \
+	\
+		asm volatile("ld.volatile.shared.u64 %0, [%1];" : "=l"(x) \
+			     : "r"(dl_shared_address(never)) : "memory"); \
+		if (x) \
+			for (int i = 0; i < N * 4; i++) \
+				asm volatile("mov.b32 %0, 0;" \
+					     : c(d[i / 4][i % 4])); \
+	}
+DL_SETTLE(float, "=f")
+DL_SETTLE(i32, "=r")
 // What this thread wrote to shared memory can be read by wgmma.
 DL_FN void dl_proxy_fence()
 {
@@ -232,6 +258,13 @@ DL_FN void dl_proxy_fence()
 	DL_REG4(d, c, 8), DL_REG4(d, c, 9), DL_REG4(d, c, 10), \
 	DL_REG4(d, c, 11), DL_REG4(d, c, 12), DL_REG4(d, c, 13), \
 	DL_REG4(d, c, 14), DL_REG4(d, c, 15)
+#define DL_REG128(d, c) DL_REG64(d, c), \
+	DL_REG4(d, c, 16), DL_REG4(d, c, 17), DL_REG4(d, c, 18), \
+	DL_REG4(d, c, 19), DL_REG4(d, c, 20), DL_REG4(d, c, 21), \
+	DL_REG4(d, c, 22), DL_REG4(d, c, 23), DL_REG4(d, c, 24), \
+	DL_REG4(d, c, 25), DL_REG4(d, c, 26), DL_REG4(d, c, 27), \
+	DL_REG4(d, c, 28), DL_REG4(d, c, 29), DL_REG4(d, c, 30), \
+	DL_REG4(d, c, 31)
 #define DL_LIST32 \
 	"%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, " \
 	"%15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, " \
@@ -240,6 +273,13 @@ DL_FN void dl_proxy_fence()
 	"%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, " \
 	"%45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, " \
 	"%58, %59, %60, %61, %62, %63"
+#define DL_LIST128 DL_LIST64 ", " \
+	"%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, " \
+	"%77, %78, %79, %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, " \
+	"%90, %91, %92, %93, %94, %95, %96, %97, %98, %99, %100, %101, " \
+	"%102, %103, %104, %105, %106, %107, %108, %109, %110, %111, %112, " \
+	"%113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, " \
+	"%124, %125, %126, %127"
 #define DL_F(x) "+f"(x)
 #define DL_R(x) "+r"(x)
 // `end` are the scales and, of half floats, that no operand is transposed.
@@ -255,6 +295,12 @@ DL_FN void dl_proxy_fence()
 		asm volatile("wgmma.mma_async.sync.aligned.m64n128" k "." \
 			     types " {" DL_LIST64 "}, %64, %65, " end ";" \
 			     : DL_REG64(d, c) : "l"(a), "l"(b)); \
+	} \
+	DL_FN void dl_wgmma_##name(type (&d)[32][4], u64 a, u64 b) \
+	{ \
+		asm volatile("wgmma.mma_async.sync.aligned.m64n256" k "." \
+			     types " {" DL_LIST128 "}, %128, %129, " end ";" \
+			     : DL_REG128(d, c) : "l"(a), "l"(b)); \
 	}
 DL_WGMMA_FN(f16, float, "k16", "f32.f16.f16", DL_F, "1, 1, 1, 0, 0")
 DL_WGMMA_FN(bf16, float, "k16", "f32.bf16.bf16", DL_F, "1, 1, 1, 0, 0")
@@ -262,6 +308,84 @@ DL_WGMMA_FN(i8_i8, i32, "k32", "s32.s8.s8", DL_R, "1")
 DL_WGMMA_FN(i8_u8, i32, "k32", "s32.s8.u8", DL_R, "1")
 DL_WGMMA_FN(u8_i8, i32, "k32", "s32.u8.s8", DL_R, "1")
 DL_WGMMA_FN(u8_u8, i32, "k32", "s32.u8.u8", DL_R, "1")
+
+// A warpgroup gives registers back, or takes more, up to N for each thread.
+template <int N> DL_FN void dl_registers_less()
+{
+	asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" :: "n"(N));
+}
+template <int N> DL_FN void dl_registers_more()
+{
+	asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" :: "n"(N));
+}
+
+// Barriers in shared memory: a phase ends when `n` have arrived and the bytes
+// that were announced are there.
+DL_FN void dl_phases_init(u64 *bar, int n)
+{
+	asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;"
+		     :: "r"(dl_shared_address(bar)), "r"(n) : "memory");
+}
+// What this thread initialised is there for copies, too.
+DL_FN void dl_phases_fence()
+{
+	asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
+// Those of whom `one` holds.
+DL_FN void dl_phases_arrive(u64 *bar, bool one)
+{
+	asm volatile("{\n\t.reg .pred p;\n\tsetp.ne.u32 p, %1, 0;\n\t"
+		     "@p mbarrier.arrive.shared::cta.b64 _, [%0];\n\t}"
+		     :: "r"(dl_shared_address(bar)), "r"((u32)one)
+		     : "memory");
+}
+// Arrives, and announces bytes that copies will bring.
+DL_FN void dl_phases_expect(u64 *bar, int bytes)
+{
+	asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;"
+		     :: "r"(dl_shared_address(bar)), "r"(bytes) : "memory");
+}
+// Until a phase of this parity has ended.
+DL_FN void dl_phases_wait(u64 *bar, int parity)
+{
+	u32 done;
+
+	do {
+		asm volatile("{\n\t.reg .pred p;\n\t"
+			     "mbarrier.try_wait.parity.shared::cta.b64 p, "
+			     "[%1], %2;\n\tselp.u32 %0, 1, 0, p;\n\t}"
+			     : "=r"(done) : "r"(dl_shared_address(bar)),
+			       "r"(parity) : "memory");
+	} while (!done);
+}
+
+// A box of a tensor to shared memory, by one thread; elements outside of the
+// tensor are zeros.
+#define DL_BOX(rank, list, ...) \
+	asm volatile("cp.async.bulk.tensor." rank ".shared::cluster.global" \
+		     ".mbarrier::complete_tx::bytes [%0], [%1, {" list "}], " \
+		     "[%2];" :: "r"(dl_shared_address(to)), "l"(&map), \
+		     "r"(dl_shared_address(bar)), __VA_ARGS__ : "memory")
+DL_FN void dl_copy_box(void *to, const dl_map &map, u64 *bar, int x, int y)
+{
+	DL_BOX("2d", "%3, %4", "r"(x), "r"(y));
+}
+DL_FN void dl_copy_box(void *to, const dl_map &map, u64 *bar, int x, int y,
+		       int z)
+{
+	DL_BOX("3d", "%3, %4, %5", "r"(x), "r"(y), "r"(z));
+}
+DL_FN void dl_copy_box(void *to, const dl_map &map, u64 *bar, int x, int y,
+		       int z, int u)
+{
+	DL_BOX("4d", "%3, %4, %5, %6", "r"(x), "r"(y), "r"(z), "r"(u));
+}
+DL_FN void dl_copy_box(void *to, const dl_map &map, u64 *bar, int x, int y,
+		       int z, int u, int v)
+{
+	DL_BOX("5d", "%3, %4, %5, %6, %7", "r"(x), "r"(y), "r"(z), "r"(u),
+	       "r"(v));
+}
 #else
 DL_FN void dl_proxy_fence() {}
 #endif

@@ -10,6 +10,7 @@
 struct cuda_kernel {
 	char *text;			/* from the parameters on; malloc'ed */
 	struct gpu_kernel row;
+	bool wide;			/* indices of 64 bits */
 	VEC(const struct loc *) nodes;
 };
 
@@ -21,6 +22,8 @@ struct cuda_kernels {
 
 void cuda_kernels(struct module *m, struct cuda_kernels *all);
 void cuda_kernels_free(struct cuda_kernels *all);
+/* "name (op)" of a node: on one line, whatever the name. */
+void cuda_put_node(FILE *f, const struct loc *node);
 /* One of them, as a function of its name. */
 void cuda_put(FILE *f, const struct cuda_kernel *k);
 

@@ -153,45 +153,72 @@ static bool take_image(struct nvrtc *n, nvrtc_program p, bool ptx,
 	return true;
 }
 
-/* NVRTC for the text; `room`: a block may take all the registers. */
+/* What NVRTC makes of a text. */
+struct made {
+	struct blob cubin, ptx;
+	char *log;
+};
+
+static void drop(struct made *m)
+{
+	free((void *)(uintptr_t)m->cubin.data);
+	free((void *)(uintptr_t)m->ptx.data);
+	free(m->log);
+}
+
+/* NVRTC for the text, with the first n_more of: a block may take all the
+ * registers; no kernels that copy boxes. */
 static bool compile_once(struct nvrtc *n, const char *text, const char *arch,
-			 bool room, struct blob *cubin, struct blob *ptx,
-			 char **log)
+			 bool want_ptx, unsigned n_more, struct made *m)
 {
 	char option[64];
 	const char *options[] = {
 		option, "--std=c++17", "--fmad=false", "--ptxas-options=-v",
-		"-DDL_ROOM",
+		"-DDL_ROOM", "-DDL_NO_BOXES",
 	};
 	nvrtc_program p;
 	bool ok;
 
+	*m = (struct made){ 0 };
 	snprintf(option, sizeof(option), "-arch=%s", arch);
 	if (n->create(&p, text, "kernels.cu", 0, NULL, NULL)) {
-		*log = xrealloc(NULL, 1, 1);
-		**log = 0;
+		m->log = xrealloc(NULL, 1, 1);
+		*m->log = 0;
 		return false;
 	}
-	ok = !n->compile(p, (int)ARRAY_SIZE(options) - !room, options);
-	*log = take_log(n, p);
-	ok = ok && take_image(n, p, false, cubin) &&
-	     (!ptx || take_image(n, p, true, ptx));
+	ok = !n->compile(p, (int)(4 + n_more), options);
+	m->log = take_log(n, p);
+	ok = ok && take_image(n, p, false, &m->cubin) &&
+	     (!want_ptx || take_image(n, p, true, &m->ptx));
 	n->destroy(&p);
 	return ok;
 }
 
-/* ptxas holds registers back for more blocks at a time: where that makes it
- * spill, it may not. */
+/*
+ * ptxas holds registers back for more blocks at a time: where that makes it
+ * spill, it may not.  Where kernels that copy boxes are at fault, or their
+ * matrix instructions wait for each other, they are left out: each has another
+ * one beside it.
+ */
 bool nvrtc_compile(struct nvrtc *n, const char *text, const char *arch,
 		   struct blob *cubin, struct blob *ptx, char **log)
 {
-	if (!compile_once(n, text, arch, false, cubin, ptx, log))
-		return false;
-	if (!nvrtc_spills(*log))
-		return true;
-	free(*log);
-	free((void *)(uintptr_t)cubin->data);
+	unsigned last = strstr(text, "#if DL_BOXES\n") ? 2 : 1;
+	struct made kept, next;
+	bool ok = compile_once(n, text, arch, ptx, 0, &kept);
+
+	for (unsigned i = 1; ok && i <= last && nvrtc_spills(kept.log); i++) {
+		ok = compile_once(n, text, arch, ptx, i, &next);
+		if (i == 2 && ok && nvrtc_spills(next.log)) {
+			drop(&next);
+			break;
+		}
+		drop(&kept);
+		kept = next;
+	}
+	*cubin = kept.cubin;
 	if (ptx)
-		free((void *)(uintptr_t)ptx->data);
-	return compile_once(n, text, arch, true, cubin, ptx, log);
+		*ptx = kept.ptx;
+	*log = kept.log;
+	return ok;
 }

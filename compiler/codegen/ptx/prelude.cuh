@@ -12,6 +12,15 @@
 #else
 #define DL_BOUNDS(threads) __launch_bounds__(threads)
 #endif
+// A block that has a multiprocessor for itself.
+#define DL_BOUNDS_ALONE(threads) __launch_bounds__(threads, 1)
+
+// Kernels that copy boxes of tensors, unless they come out badly.
+#if DL_WGMMA && !defined(DL_NO_BOXES)
+#define DL_BOXES 1
+#else
+#define DL_BOXES 0
+#endif
 
 // ---- threads ---------------------------------------------------------
 
@@ -339,5 +348,41 @@ DL_FN u64 dl_descriptor(const void *rows, int k)
 	const u64 at = dl_shared_address(rows) + k * 32;
 
 	return (at & 0x3ffff) >> 4 | 1ull << 16 | 64ull << 32 | 1ull << 62;
+}
+
+// ---- boxes of tensors ------------------------------------------------
+
+// Tiles in groups of eight rows, column by column: those at work at a time
+// share what they load.  Takes the tile's number out of q.
+template <typename U, typename T> DL_FN void dl_raster(U &q, U rows, U cols,
+						       T &row, T &col)
+{
+	const U at = q % (rows * cols), first = at / (cols * 8) * 8;
+	const U n = rows - first < 8 ? rows - first : 8;
+	const U rest = at - first * cols;
+
+	row = (T)(first + rest % n);
+	col = (T)(rest / n);
+	q /= rows * cols;
+}
+
+// A ring of N stages that one thread fills and `warps` empty; full[N] is 0.
+// A barrier belongs behind it.
+template <int N> DL_FN void dl_ring_init(u64 *full, u64 *empty, int warps)
+{
+	if (dl_thread() == 0) {
+		for (int i = 0; i < N; i++) {
+			dl_phases_init(full + i, 1);
+			dl_phases_init(empty + i, warps);
+		}
+		full[N] = 0;
+		dl_phases_fence();
+	}
+}
+// The next stage; what is waited for changes with each round.
+template <int N> DL_FN void dl_ring_next(int &stage, int &phase)
+{
+	stage = stage + 1 == N ? 0 : stage + 1;
+	phase ^= stage == 0;
 }
 #endif

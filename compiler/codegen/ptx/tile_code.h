@@ -12,6 +12,7 @@ enum {
 	WORD = 4,		/* bytes */
 	MMA_WORDS = 8,		/* of k in one mma */
 	WARP = 32,
+	MAX_BOX = 256,		/* elements along a dim */
 };
 
 struct tile_code {
@@ -31,8 +32,25 @@ struct tile_code {
 	bool wgmma;		/* where the GPU has it */
 };
 
+struct tile_code tile_describe(struct cu *k, struct op *op);
+/* "dl_mma_f16": the prelude's function for these types. */
+const char *tile_mma_name(const struct tile_code *t);
+/* Says how results are stored; before the loops of tile_places(). */
+void tile_pairs(struct tile_code *t);
+/* The loops over what a thread of a warp has of mma tiles, `rows` by `cols`,
+ * with m, n and the sum; the last one is open. */
+void tile_places(struct tile_code *t, unsigned rows, unsigned cols,
+		 const char *m, const char *n, const char *sum);
+/* What comes of the sum at a place; closes the loops. */
+void tile_result(struct tile_code *t);
+
+/* ---- cuda_tile_load.c ----------------------------------------------- */
+
 /* "a" or "b" */
 const char *tile_factor(unsigned i);
+/* "0x80808080u", four of the bytes that are there where a guard fails; NULL:
+ * zeros are. */
+const char *tile_border(struct tile_code *t, unsigned i);
 /* The ops of a region, with its two variables named. */
 void tile_region(struct tile_code *t, unsigned i, const char *first,
 		 const char *second);
@@ -41,10 +59,25 @@ long long tile_row_elements(const struct tile_code *t, unsigned i);
 long long tile_row_words(const struct tile_code *t);
 /* Elements of a factor in shared memory, for one step. */
 long long tile_shared_elements(const struct tile_code *t, unsigned i);
-/* The shared memory of both factors, and load_a(), load_b(): by registers, as
- * load_a(k0), or to a stage on the side, as load_a(k0, stage). */
+/* The shared memory of both factors: shared_a, or all_a of stages. */
+void tile_shared(struct tile_code *t);
+/* It, and load_a(), load_b(): by registers, as load_a(k0), or to a stage on the
+ * side, as load_a(k0, stage). */
 void tile_loads(struct tile_code *t);
 /* Registers to shared memory. */
 void tile_share(struct tile_code *t);
+
+/* ---- cuda_map.c ----------------------------------------------------- */
+
+/* A tensor and where in it the box of a step begins; at[0], along k, is the
+ * step's. */
+struct tile_map {
+	struct gpu_map map;
+	const struct expr *at[MAX_MAP_RANK];
+};
+
+/* What a factor is loaded from; false when it is no tensor that boxes can be
+ * copied of. */
+bool tile_map(struct tile_code *t, unsigned i, struct tile_map *map);
 
 #endif

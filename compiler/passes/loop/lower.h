@@ -40,6 +40,15 @@ int64_t lanes_parts(struct ctx *c, struct op *op, struct op *fold,
 bool lower_attend(struct ctx *c, struct op *op);
 /* Is op one of those statements, of which that is the last? */
 bool attend_holds(struct ctx *c, struct op *last, const struct op *op);
+/* What lower_tile() will multiply: loads that go to shared memory as they are,
+ * or NULL, and how many rows and columns there are, about. */
+struct tile_form {
+	struct op *fold, *load[2];
+	int64_t side[2];
+	bool tensor_cores;
+};
+/* False when the statement will be no tile. */
+bool tile_form(struct ctx *c, struct op *op, struct tile_form *f);
 /* A statement with `jam`, a block of points at a time; false when it cannot be
  * written out. */
 bool lower_jam(struct ctx *c, struct op *op, struct value *into);

@@ -186,7 +186,10 @@ static unsigned registers(const struct tiling *t, unsigned nv)
 	/* Both halves of the widened weights and of an element, a product. */
 	const struct dot *dot = contraction_dot(t->ctx, &t->con);
 
-	return dot && dot->saturates ? 2 * nv + 3 : 0;
+	if (dot && dot->saturates)
+		return 2 * nv + 3;
+	/* An element, the order of bytes in both, and three products. */
+	return dot && dot->narrow ? nv + 5 : 0;
 }
 
 static unsigned choose_mr(const struct tiling *t)

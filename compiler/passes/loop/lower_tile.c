@@ -185,7 +185,7 @@ static bool choose_sides(struct gemm *t)
 	       choose_sum(t);
 }
 
-/* ---- sizes ---------------------------------------------------------- */
+/* ---- types ---------------------------------------------------------- */
 
 /* Are both factors numbers of a narrower type, widened, that all the GPUs have
  * tensor cores for? */
@@ -214,37 +214,13 @@ static struct value *stored(const struct gemm *t, unsigned i)
 	return multiplies_narrow(t) ? v->def->in[0].val : v;
 }
 
-static struct tile_problem problem(const struct gemm *t)
+/* Does f32 go to the tensor cores, and how? */
+static enum fp32_form fp32_form(const struct gemm *t)
 {
-	const struct block *body = op_body(t->compute);
-	struct tile_problem p = { t->rows.guess, t->cols.guess, 1,
-				  t->sum.guess,
-				  t->fold->out[0].type->dtype,
-				  (unsigned)dtype_size(
-					  stored(t, 0)->type->dtype),
-				  multiplies_narrow(t) || t->fp32 };
-
-	for (unsigned i = 0; i < body->n_iv; i++)
-		if (!(t->tiled >> i & 1))
-			p.batch = work_times(p.batch,
-					     extent_or(body->iv[i], BATCH));
-	return p;
-}
-
-static void choose_form(struct gemm *t)
-{
-	if (t->fold->out[0].type->dtype == DT_F32 && !multiplies_narrow(t) &&
-	    t->ctx->target->gpu[0]->mma)
-		t->fp32 = t->ctx->fp32;
-}
-
-static void choose_sizes(struct gemm *t)
-{
-	struct tile_problem p = problem(t);
-	struct tile_choice best = tile_choose(t->ctx->target->gpu[0], &p, 1);
-
-	t->mr = best.mr;
-	t->nr = best.nr;
+	if (t->fold->out[0].type->dtype != DT_F32 || multiplies_narrow(t) ||
+	    !t->ctx->target->gpu[0]->mma)
+		return FP32_IEEE;
+	return t->ctx->fp32;
 }
 
 /* ---- emission ------------------------------------------------------- */
@@ -468,8 +444,9 @@ int64_t load_vector(struct ctx *c, const struct op *load, const struct expr *iv)
 	for (size_t k = 0; k < count; k++)
 		if (expr_uses(guard[k], a))
 			return 1;
-	/* Where a guard fails there are zeros. */
-	if (count && (!scalar_const(load->in[1].val, &other) || other.u))
+	/* Where a guard fails there are zeros, or equal bytes. */
+	if (count && (!scalar_const(load->in[1].val, &other) ||
+		      (other.u && !dtype_is_byte(load->out[0].type->dtype))))
 		return 1;
 	return v;
 }
@@ -490,22 +467,85 @@ static void turn_factor(struct gemm *t, unsigned i)
 		turn_constant(t->ctx, t->compute, t->fold, load);
 }
 
+/* ---- sizes ---------------------------------------------------------- */
+
+static struct tile_problem problem(const struct gemm *t)
+{
+	const struct block *body = op_body(t->compute);
+	struct tile_problem p = { t->rows.guess, t->cols.guess, 1,
+				  t->sum.guess,
+				  t->fold->out[0].type->dtype,
+				  (unsigned)dtype_size(
+					  stored(t, 0)->type->dtype),
+				  multiplies_narrow(t) || t->fp32 };
+
+	for (unsigned i = 0; i < body->n_iv; i++)
+		if (!(t->tiled >> i & 1))
+			p.batch = work_times(p.batch,
+					     extent_or(body->iv[i], BATCH));
+	return p;
+}
+
+/* Do copies go to shared memory on the side, as rows of k? */
+static bool copies(struct gemm *t)
+{
+	if (!multiplies_narrow(t) && !t->fp32)
+		return false;
+	for (unsigned i = 0; i < 2; i++)
+		if (!along_sum(t, i) || vector(t, i) == 1)
+			return false;
+	return t->ctx->target->gpu[0]->mma;
+}
+
+/* Tiles that the multiprocessor with most of them has; 0: some have none. */
+static int64_t most_tiles(const struct tile_problem *p, int64_t n_sm,
+			  int64_t mr, int64_t nr)
+{
+	int64_t n = work_times(work_times((p->rows + mr - 1) / mr,
+					  (p->cols + nr - 1) / nr), p->batch);
+
+	return n < n_sm ? 0 : (n + n_sm - 1) / n_sm;
+}
+
+/* Can all the GPUs take 256 columns at once, and is no multiprocessor idle for
+ * longer when they do? */
+static bool takes_wide(struct gemm *t, const struct tile_problem *p)
+{
+	const struct gpu *const *gpu = t->ctx->target->gpu;
+	int64_t n_sm = gpu[0]->n_sm, n = most_tiles(p, n_sm, 128, 256);
+
+	for (unsigned i = 0; i < MAX_GPUS && gpu[i]; i++)
+		if (!gpu[i]->boxes)
+			return false;
+	return multiplies_narrow(t) && copies(t) && n &&
+	       n * 2 <= most_tiles(p, n_sm, 128, 128);
+}
+
+static void choose_sizes(struct gemm *t)
+{
+	struct tile_problem p = problem(t);
+	struct tile_choice best = tile_choose(t->ctx->target->gpu[0], &p, 1);
+
+	t->mr = best.mr;
+	t->nr = best.nr == 128 && takes_wide(t, &p) ? 256 : best.nr;
+}
+
 /* Elements of k in shared memory at once: rows of 128 bytes where copies go
  * there on the side, of 64 by way of registers, of half that where these also
  * hold the address of each element. */
 static int64_t steps(struct gemm *t)
 {
 	int64_t size = (int64_t)dtype_size(stored(t, 0)->type->dtype);
-	bool copies = t->ctx->target->gpu[0]->mma, single = false;
+	bool single = false;
 
 	if (!multiplies_narrow(t) && !t->fp32)
 		return t->mr == 128 ? 8 : 16;
-	for (unsigned i = 0; i < 2; i++) {
-		copies = copies && along_sum(t, i) && vector(t, i) > 1;
+	for (unsigned i = 0; i < 2; i++)
 		single |= vector(t, i) == 1;
-	}
-	return (copies ? 128 : single && t->mr > 32 ? 32 : 64) / size;
+	return (copies(t) ? 128 : single && t->mr > 32 ? 32 : 64) / size;
 }
+
+/* ---- the kernel ----------------------------------------------------- */
 
 static void emit_kernel(struct gemm *t)
 {
@@ -553,15 +593,30 @@ static void emit_kernel(struct gemm *t)
 	t->b.before = k->next;
 }
 
-static bool find_tile(struct gemm *t)
+/* Recognises the statement; false when it is no tile. */
+static bool match(struct gemm *t)
 {
-	struct op *op = t->compute;
+	const struct block *body = op_body(t->compute);
 
-	if (!t->ctx->target->gpu[0] || no_points(op_body(op)) ||
-	    !gemm_match(t) || !choose_sides(t) ||
-	    op_body(op)->n_iv + 2 > MAX_RANK)
+	if (!t->ctx->target->gpu[0] || no_points(body) || !gemm_match(t) ||
+	    !choose_sides(t) || body->n_iv + 2 > MAX_RANK)
 		return false;
-	choose_form(t);
+	t->fp32 = fp32_form(t);
+	return true;
+}
+
+bool tile_form(struct ctx *c, struct op *op, struct tile_form *f)
+{
+	struct gemm t = { .ctx = c, .compute = op };
+
+	if (!match(&t))
+		return false;
+	*f = (struct tile_form){
+		.fold = t.fold,
+		.load = { plain_load(&t, 0), plain_load(&t, 1) },
+		.side = { t.rows.guess, t.cols.guess },
+		.tensor_cores = multiplies_narrow(&t) || t.fp32,
+	};
 	return true;
 }
 
@@ -570,7 +625,7 @@ int64_t tile_parts(struct ctx *c, struct op *op)
 	struct gemm t = { .ctx = c, .compute = op };
 	enum { MOST_PARTS = 32 };	/* a thread adds them */
 
-	if (!find_tile(&t))
+	if (!match(&t))
 		return 0;
 	struct tile_problem p = problem(&t);
 
@@ -583,12 +638,13 @@ bool lower_tile(struct ctx *c, struct op *op, struct value *into)
 			  .b = { c, op->parent, op, op->loc },
 			  .cl = { .ctx = c } };
 
-	if (!find_tile(&t))
+	if (!match(&t))
 		return false;
+	/* Tensor cores read rows of k; others read 16 bytes either way. */
+	for (unsigned i = 0; i < 2; i++)
+		if (multiplies_narrow(&t) || t.fp32 || vector(&t, i) == 1)
+			turn_factor(&t, i);
 	choose_sizes(&t);
-	/* Tensor cores read rows of k. */
-	for (unsigned i = 0; i < 2 && (multiplies_narrow(&t) || t.fp32); i++)
-		turn_factor(&t, i);
 	t.kr = steps(&t);
 	t.out = into ? into : new_buffer(&t.b, &op->out[0]);
 	emit_kernel(&t);

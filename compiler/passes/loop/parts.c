@@ -16,6 +16,7 @@
  * statement (lower_tile.c, lower_lanes.c).  Only folds of known extents are
  * cut, and those that may be folded in lanes.
  */
+#include "ir/layout.h"
 #include "ir/op.h"
 #include "ir/target.h"
 #include "passes/loop/lower.h"
@@ -146,6 +147,25 @@ static struct value *fold_part(struct cut *k, struct lower *lo,
 	return v;
 }
 
+/* The points of each part lie as those of the statement's result do. */
+static const struct layout *parts_layout(struct cut *k, const struct type *t)
+{
+	const struct value *y = &k->compute->out[0];
+	uint8_t perm[MAX_RANK] = { 0 };
+	unsigned n = 1;
+
+	if (k->lanes || !y->layout || op_has(k->compute, A_idx))
+		return NULL;
+	for (unsigned i = 0; i < y->type->rank; i++) {
+		unsigned d = layout_dim(y, i);
+
+		if (k->own >> d & 1)
+			perm[n++] = (uint8_t)(1 + __builtin_popcount(
+				k->own & ((1u << d) - 1)));
+	}
+	return layout_make(k->ctx, t, perm);
+}
+
 /*
  * %p: a result for each part and each point of the fold.  Where the points are
  * so few that lanes fold the parts, too, these lie side by side, else the
@@ -179,6 +199,7 @@ static struct value *put_parts(struct cut *k)
 	struct value *v = fold_part(k, &lo, &cl, n.iv[last]), *p;
 
 	nest_end(&lo, &n, 1, &v, &p);
+	p->layout = parts_layout(k, t);
 	erase_dead(op_body(n.op));
 	cloner_free(&cl);
 	return p;

@@ -97,7 +97,8 @@ static void order_loops(struct schedule *s)
 
 			if (op->code != OP_nest_reduce)
 				continue;
-			own = op_uses_ivs(op, body);
+			/* A single point is everyone's. */
+			own = op_uses_ivs(op, body) | ~real;
 			if ((unsigned)__builtin_popcount(own & real) != most)
 				continue;
 			for (unsigned pass = 0; pass < 2; pass++)
@@ -395,8 +396,12 @@ static void choose_threads(struct schedule *s)
 	bool rows = repeats_folds(s, n, 0);
 
 	if (!rows && fold && s->vec_loop < 0 && s->vec_reduce &&
-	    fold_extent(fold) >= LONG_FOLD)
+	    fold_extent(fold) >= LONG_FOLD) {
+		/* A block for each: it takes no chunks of them. */
+		s->n_par = s->n_loop;
+		s->chunk = 0;
 		return;
+	}
 	if (rows) {
 		for (unsigned k = s->n_par; k < s->n_loop; k++)
 			row = work_times(row, extent_or(s->iv[k], LONG_FOLD));

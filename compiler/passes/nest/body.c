@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/vec.h"
+#include "ir/eval.h"
 #include "ir/layout.h"
 
 /* ---- questions ------------------------------------------------------ */
@@ -150,6 +151,16 @@ unsigned memory_order(struct ctx *c, const struct op *compute,
 	return b->n_iv;
 }
 
+bool body_has_partial_fold(const struct block *b)
+{
+	for (const struct op *op = b->first; op; op = op->next)
+		if (op->code == OP_nest_reduce &&
+		    (op_uses_ivs(op, b) & block_real_ivs(b)) !=
+			    block_real_ivs(b))
+			return true;
+	return false;
+}
+
 static void visit_div(void *arg, const struct atom *a)
 {
 	*(bool *)arg |= a->kind >= ATOM_DIV;
@@ -161,6 +172,29 @@ bool expr_is_affine(const struct expr *e)
 
 	expr_visit(e, visit_div, &found);
 	return !found;
+}
+
+/* ---- constants ------------------------------------------------------ */
+
+struct value *statement_const(struct builder *b, struct op *compute)
+{
+	struct ctx *c = b->ctx;
+	struct arena tmp = { 0 };
+	struct tensor t;
+	struct value *v = NULL;
+	int64_t n = 1;
+
+	if (eval_compute(c, compute, &t, &tmp) == EVAL_OK) {
+		for (unsigned i = 0; i < t.rank; i++)
+			n *= t.dim[i];
+		n = (int64_t)dtype_bytes(t.dtype, (size_t)n);
+		v = build_const(b, compute->out[0].type,
+				(struct blob){ arena_copy(&c->perm, t.data,
+							  (size_t)n),
+					       (size_t)n });
+	}
+	arena_free(&tmp);
+	return v;
 }
 
 /* ---- tidying -------------------------------------------------------- */

@@ -36,6 +36,12 @@ struct op *fold_product(const struct op *fold);
  */
 struct op *fold_split(struct ctx *c, struct op *fold, uint32_t k, int64_t by,
 		      const struct expr **inside);
+/*
+ * The fold, of one carried value, with its variables in that order and with
+ * those extents, in the new order; the old one is erased.
+ */
+struct op *fold_arrange(struct ctx *c, struct op *fold, const unsigned *order,
+			const struct expr *const *extent);
 /* The only fold of the body when it is such a product, else NULL. */
 struct op *body_product(const struct block *body);
 
@@ -58,6 +64,11 @@ const struct expr *const *point_index(const struct op *compute);
  * first, as positions in the block; returns how many. */
 unsigned memory_order(struct ctx *c, const struct op *compute,
 		      const struct value *result, uint8_t *order);
+/* Do folds of the statement depend on some of its variables only, so that they
+ * count on the order of the loops? */
+bool body_has_partial_fold(const struct block *b);
+/* The statement's result as a constant; NULL when it reads others. */
+struct value *statement_const(struct builder *b, struct op *compute);
 /* Moves what does not depend on a fold's variables out of it, then merges
  * equal ops; removes what is not used. */
 void body_tidy(struct ctx *c, struct block *body);

@@ -15,7 +15,6 @@
  */
 #include <string.h>
 
-#include "ir/eval.h"
 #include "ir/layout.h"
 #include "ir/target.h"
 #include "passes/nest/body.h"
@@ -110,27 +109,6 @@ static int64_t choose_width(struct ctx *c, const struct contraction *con)
 	while (best > lanes && n && best >= n + lanes)
 		best -= lanes;
 	return best;
-}
-
-static struct value *const_of(struct builder *b, struct op *compute)
-{
-	struct ctx *c = b->ctx;
-	struct arena tmp = { 0 };
-	struct tensor t;
-	struct value *v = NULL;
-	int64_t n = 1;
-
-	if (eval_compute(c, compute, &t, &tmp) == EVAL_OK) {
-		for (unsigned i = 0; i < t.rank; i++)
-			n *= t.dim[i];
-		n = (int64_t)dtype_bytes(t.dtype, (size_t)n);
-		v = build_const(b, compute->out[0].type,
-				(struct blob){ arena_copy(&c->perm, t.data,
-							  (size_t)n),
-					       (size_t)n });
-	}
-	arena_free(&tmp);
-	return v;
 }
 
 /* Does one of the fold's own variables (a channel) run along the innermost
@@ -306,7 +284,7 @@ static void pack(struct ctx *c, const struct contraction *con,
 	v = s_cast(&lo, t, v);
 	nest_end(&lo, &s, 1, &v, &packed);
 	erase_dead(op_body(s.op));
-	struct value *folded = reads_constants(load) ? const_of(&b, s.op)
+	struct value *folded = reads_constants(load) ? statement_const(&b, s.op)
 						     : NULL;
 
 	if (folded) {

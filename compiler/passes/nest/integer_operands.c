@@ -233,18 +233,22 @@ static bool chains_pay(const struct integer *t, const struct contraction *con,
 	return cost * other->group < 2 * n * 4 * other->steps;
 }
 
-/* The instruction for these weights. */
+/* The instruction for these weights, and for the rows as they are if it can
+ * be. */
 static const struct dot *choose_dot(const struct integer *t,
-				    const struct op *w)
+				    const struct op *rows, const struct op *w)
 {
 	const struct dot *const *dot = t->c->target->dot;
 	struct contraction con;
 
-	return dot[0]->saturates && dot[1] &&
-			       !(contraction_match(t->c, t->compute, &con) &&
-				 chains_pay(t, &con, w, dot[1]))
-		       ? dot[1]
-		       : dot[0];
+	if (dot[0]->saturates && dot[1] &&
+	    !(contraction_match(t->c, t->compute, &con) &&
+	      chains_pay(t, &con, w, dot[1])))
+		return dot[1];
+	for (unsigned i = 0; i < MAX_DOTS && dot[i]; i++)
+		if (dot[i]->rows == rows->in[0].val->type->dtype)
+			return dot[i];
+	return dot[0];
 }
 
 void integer_operands(const struct integer *t, struct factor *f)
@@ -262,7 +266,7 @@ void integer_operands(const struct integer *t, struct factor *f)
 			convert_factor(t, &f[a], DT_I8);
 		return;
 	}
-	const struct dot *dot = choose_dot(t, f[1 - a].load);
+	const struct dot *dot = choose_dot(t, f[a].load, f[1 - a].load);
 
 	if (dot->kind == DOT_MMA)
 		return;

@@ -8,9 +8,10 @@
  * A constant whose dim along the innermost variable is not its last one (the
  * weights of a depthwise convolution) is transposed here, once.
  */
-#include "passes/nest/body.h"
-
 #include "ir/layout.h"
+#include "ir/target.h"
+#include "passes/loop/lower.h"
+#include "passes/nest/body.h"
 
 struct follow {
 	struct ctx *ctx;
@@ -73,17 +74,6 @@ static void look(void *arg, struct op *op)
 	f->found = op->in[0].val->layout;
 }
 
-/* Folds that run once per outer point count on the order of the loops. */
-static bool has_partial_fold(const struct block *b)
-{
-	for (const struct op *op = b->first; op; op = op->next)
-		if (op->code == OP_nest_reduce &&
-		    (op_uses_ivs(op, b) & block_real_ivs(b)) !=
-			    block_real_ivs(b))
-			return true;
-	return false;
-}
-
 static bool leaves_the_block(const struct value *v)
 {
 	for (const struct use *u = v->uses; u; u = u->next)
@@ -99,7 +89,7 @@ static void follow_operand(struct ctx *c, struct op *op)
 	for (unsigned i = 0; i < op->n_out; i++)
 		if (leaves_the_block(&op->out[i]))
 			return;
-	if (has_partial_fold(op_body(op)))
+	if (body_has_partial_fold(op_body(op)))
 		return;
 	block_walk(op_body(op), look, &f);
 	if (!f.found)
@@ -189,11 +179,26 @@ static void move_const(void *arg, struct op *op)
 	op_set_in(op, 0, v);
 }
 
+static bool is_permuted(const struct value *v)
+{
+	unsigned n = v->type->rank;
+
+	return v->layout && n && v->layout->perm[n - 1] + 1u != n;
+}
+
 static void constants_follow(struct ctx *c, struct op *op)
 {
 	const struct block *b = op_body(op);
 	const struct layout *l = op->out[0].layout;
+	struct tile_form tile;
 	unsigned k = b->n_iv;
+
+	/* Threads of a GPU that share a point read rows of weights, and tensor
+	 * cores want theirs along the sum. */
+	if (c->target && c->target->gpu[0] &&
+	    (!is_permuted(&op->out[0]) ||
+	     (tile_form(c, op, &tile) && tile.tensor_cores)))
+		return;
 
 	/* The innermost dim with more than one element. */
 	while (k > 0 && expr_is(expr_atom(b->iv[l ? l->perm[k - 1]

@@ -12,6 +12,10 @@
  * times as many bytes would go through memory.  The steps behind the narrow
  * number have constants as their other operands.
  *
+ * What is read in a fold, or with a guard, stays, since the steps would be
+ * repeated there.  With `casts` a half float that is only widened is read
+ * anywhere: tensor cores multiply it as it is.
+ *
  * A maximum or minimum over such elements (a pooling window) is taken of the
  * narrow numbers when the steps keep their order.
  */
@@ -314,13 +318,35 @@ static void move_behind_window(struct ctx *c, const struct chain *ch,
 
 struct readers {
 	struct ctx *ctx;
+	bool casts;			/* may move into folds */
 	VEC(struct op *) v;
 };
+
+/* Is a half float widened, and nothing else? */
+static bool only_widens(const struct chain *ch)
+{
+	return ch->n == 1 && ch->step[0]->code == OP_arith_cast &&
+	       dtype_is_half(ch->from->type->dtype) &&
+	       ch->step[0]->out[0].type->dtype == DT_F32;
+}
+
+/* What a load has where a guard fails, when that is such a half float. */
+static bool fits_other(const struct op *load, const struct chain *ch,
+		       union scalar *s)
+{
+	if (load->n_in != 2 || !scalar_const(load->in[1].val, s))
+		return false;
+	union scalar w = scalar_wrap(ch->from->type->dtype, *s);
+
+	return w.d == s->d;
+}
 
 /* Can each reader do the steps itself, about once for each element? */
 static bool find_readers(struct readers *r, const struct chain *ch,
 			 const struct value *v)
 {
+	bool anywhere = r->casts && only_widens(ch);
+	union scalar s;
 	size_t n;
 
 	for (const struct use *u = v->uses; u; u = u->next) {
@@ -328,10 +354,13 @@ static bool find_readers(struct readers *r, const struct chain *ch,
 
 		if (load->code != OP_nest_load || u != &load->in[0])
 			return false;
-		if (op_parent(load)->code == OP_nest_reduce) {
+		op_exprs(load, A_guard, &n);
+		if (anywhere && n && !fits_other(load, ch, &s))
+			return false;
+		if (!anywhere && op_parent(load)->code == OP_nest_reduce) {
 			if (!keeps_order(ch) || !is_window(r->ctx, load))
 				return false;
-		} else if (op_exprs(load, A_guard, &n), n) {
+		} else if (!anywhere && n) {
 			return false;
 		}
 		vec_push(&r->v, load);
@@ -340,49 +369,68 @@ static bool find_readers(struct readers *r, const struct chain *ch,
 }
 
 static void move(struct ctx *c, const struct chain *ch, struct op *load,
-		 struct value *tensor)
+		 struct value *tensor, bool anywhere)
 {
 	struct lower lo = { .b = { c, load->parent, load, load->loc } };
+	enum dtype t = tensor->type->dtype;
+	union scalar other;
+	size_t n;
 
-	if (op_parent(load)->code == OP_nest_reduce) {
+	if (!anywhere && op_parent(load)->code == OP_nest_reduce) {
 		move_behind_window(c, ch, load, tensor);
 		return;
 	}
+	struct value *end = (op_exprs(load, A_guard, &n), n) &&
+					    fits_other(load, ch, &other)
+				    ? s_const(&lo, t, other.d)
+				    : NULL;
 	struct cloner cl = { .ctx = c };
 	struct op *copy = clone_op(&cl, &lo.b, load);
 
 	cloner_free(&cl);
 	op_set_in(copy, 0, tensor);
-	copy->out[0].type = type_scalar(c, tensor->type->dtype);
+	if (end)
+		op_set_in(copy, 1, end);
+	copy->out[0].type = type_scalar(c, t);
 	value_replace(&load->out[0], apply(&lo, ch, &copy->out[0]));
 	op_erase(load);
 }
 
-static void narrow_statement(struct ctx *c, struct op *s)
+static void narrow_result(struct ctx *c, struct op *s, bool casts)
 {
-	struct readers r = { .ctx = c };
+	struct readers r = { .ctx = c, .casts = casts };
 	struct chain ch;
 
 	if (s->n_out == 1 && find_chain(op_body(s), &ch) &&
 	    find_readers(&r, &ch, &s->out[0])) {
 		const struct type *t = s->out[0].type;
+		bool anywhere = casts && only_widens(&ch);
 
 		op_set_in(op_body(s)->last, 0, ch.from);
 		s->out[0].type = type_tensor(c, ch.from->type->dtype, t->rank,
 					     t->dim);
 		for (size_t i = 0; i < r.v.n; i++)
-			move(c, &ch, r.v.v[i], &s->out[0]);
+			move(c, &ch, r.v.v[i], &s->out[0], anywhere);
 		erase_dead(op_body(s));
 	}
 	vec_free(&r.v);
 }
 
+static void narrow_statement(struct ctx *c, struct op *s)
+{
+	narrow_result(c, s, false);
+}
+
+static void narrow_any(struct ctx *c, struct op *s)
+{
+	narrow_result(c, s, true);
+}
+
 static bool narrow_run(struct module *m, const struct pass_args *args)
 {
-	(void)args;
 	if (!m->ctx->strict_qdq)
 		each_statement(m->ctx, op_body(m->func),
-			       narrow_statement);
+			       args->param[0] ? narrow_any : narrow_statement);
 	erase_dead(op_body(m->func));
 	return true;
 }
@@ -390,4 +438,5 @@ static bool narrow_run(struct module *m, const struct pass_args *args)
 PASS(narrow,
 	.summary = "Move what widens a result to the statements that read it",
 	.needs = LEVEL_NEST, .leaves = LEVEL_NEST,
+	.param = { { "casts", 0, "1: half floats are widened in folds, too" } },
 	.run = narrow_run);

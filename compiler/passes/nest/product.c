@@ -161,3 +161,25 @@ struct op *fold_split(struct ctx *c, struct op *old, uint32_t k, int64_t by,
 	cloner_free(&cl);
 	return r.op;
 }
+
+struct op *fold_arrange(struct ctx *c, struct op *old, const unsigned *order,
+			const struct expr *const *extent)
+{
+	const struct block *from = op_body(old);
+	struct lower lo = { .b = { c, old->parent, old, old->loc } };
+	struct cloner cl = { .ctx = c };
+	struct reduce r = nest_reduce_begin(&lo, from->n_iv, extent, 1,
+					    &old->in[0].val);
+
+	for (uint32_t i = 0; i < from->n_iv; i++)
+		clone_iv(&cl, from->iv[order[i]], r.iv[i]);
+	clone_value(&cl, from->arg[0], r.acc[0]);
+	const struct op *y = clone_body(&cl, &lo.b, from);
+	struct value *v = cloned(&cl, y->in[0].val);
+
+	nest_reduce_end(&lo, &r, &v, &v);
+	value_replace(&old->out[0], v);
+	op_erase(old);
+	cloner_free(&cl);
+	return r.op;
+}

@@ -18,6 +18,9 @@
  * its own the widening is fused with what makes the tensor, when nothing else
  * reads it; several contractions share one.  A load with a guard is left
  * alone: pass contract copies what is padded, and widens it then.
+ *
+ * Tensor cores read both narrow: with rows=0 no operand is widened, and the
+ * constant is either of them.
  */
 #include "passes/nest/body.h"
 #include "passes/nest/contraction.h"
@@ -45,7 +48,9 @@ static bool widens(const struct op *s, const struct value *v)
 	const struct expr *const *idx = op_exprs(load, A_idx, &n);
 
 	for (size_t i = 0; i < n; i++)
-		if (idx[i] != b->iv[i])
+		if (idx[i] != b->iv[i] &&
+		    !(expr_is(expr_atom(b->iv[i])->a, 1) &&
+		      expr_is(idx[i], 0)))
 			return false;
 	return n == b->n_iv;
 }
@@ -97,18 +102,16 @@ static void widen_rows(struct ctx *c, struct op *op)
 	op_erase(con.a);
 }
 
-/* The panel of a constant that is stored in half floats is made of these. */
-static void narrow_columns(struct ctx *c, struct op *op)
+/* The constant half floats are read where a statement widens them. */
+static void narrow_load(struct ctx *c, struct op *load)
 {
-	struct contraction con;
 	struct blob data;
 	size_t n;
 
-	if (!contraction_match(c, op, &con) || con.b->n_in != 1 ||
-	    con.b->out[0].type->dtype != DT_F32 ||
-	    (op_exprs(con.b, A_guard, &n), n))
+	if (load->n_in != 1 || load->out[0].type->dtype != DT_F32 ||
+	    (op_exprs(load, A_guard, &n), n))
 		return;
-	struct op *s = def_of(con.b->in[0].val, OP_nest_compute);
+	struct op *s = def_of(load->in[0].val, OP_nest_compute);
 	struct value *from = s && op_body(s)->first->code == OP_nest_load
 				     ? op_body(s)->first->in[0].val
 				     : NULL;
@@ -116,11 +119,29 @@ static void narrow_columns(struct ctx *c, struct op *op)
 	if (!from || !dtype_is_half(from->type->dtype) ||
 	    !value_const(from, &data) || !widens(s, from))
 		return;
-	struct lower lo = { .b = { c, con.b->parent, con.b, con.b->loc } };
-	struct value *v = nest_load(&lo, from, op_exprs(con.b, A_idx, &n));
+	struct lower lo = { .b = { c, load->parent, load, load->loc } };
+	struct value *v = nest_load(&lo, from, op_exprs(load, A_idx, &n));
 
-	value_replace(&con.b->out[0], s_cast(&lo, DT_F32, v));
-	op_erase(con.b);
+	value_replace(&load->out[0], s_cast(&lo, DT_F32, v));
+	op_erase(load);
+}
+
+static void narrow_columns(struct ctx *c, struct op *op)
+{
+	struct contraction con;
+
+	if (contraction_match(c, op, &con))
+		narrow_load(c, con.b);
+}
+
+static void narrow_both(struct ctx *c, struct op *op)
+{
+	struct contraction con;
+
+	if (!contraction_match(c, op, &con))
+		return;
+	narrow_load(c, con.a);
+	narrow_load(c, con.b);
 }
 
 static void widen_statement(struct ctx *c, struct op *op)
@@ -131,8 +152,8 @@ static void widen_statement(struct ctx *c, struct op *op)
 
 static bool widen_run(struct module *m, const struct pass_args *args)
 {
-	(void)args;
-	each_statement(m->ctx, op_body(m->func), widen_statement);
+	each_statement(m->ctx, op_body(m->func),
+		       args->param[0] ? widen_statement : narrow_both);
 	erase_dead(op_body(m->func));
 	return true;
 }
@@ -141,4 +162,5 @@ PASS(widen,
 	.summary = "Widen half floats that contractions read in rows, not in "
 		   "columns",
 	.needs = LEVEL_NEST, .leaves = LEVEL_NEST,
+	.param = { { "rows", 1, "0: widen none, and narrow either operand" } },
 	.run = widen_run);

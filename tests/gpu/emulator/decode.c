@@ -327,6 +327,7 @@ static bool decode_stmt(struct parser *p, const struct stmt *st,
 	struct mods m;
 
 	in->line = st->line;
+	in->name = st->op;
 	if (!decode_guard(st, in))
 		return false;
 	mods_split(&m, st->op);

@@ -49,6 +49,7 @@ enum {
 	EMU_ILLEGAL_INSTRUCTION = 715,
 	EMU_MISALIGNED = 716,
 	EMU_LAUNCH_FAILED = 719,
+	EMU_NOT_SUPPORTED = 801,
 	EMU_CAPTURE_UNSUPPORTED = 900,
 	EMU_CAPTURE_INVALIDATED = 901,
 	EMU_CAPTURE_UNMATCHED = 903,
@@ -97,6 +98,8 @@ struct insn {
 	uint8_t flags; /* F_* */
 	const struct func *callee;
 	uint32_t *targets;
+	const char *name; /* with its modifiers */
+	struct bank_count *banks;
 };
 
 enum {
@@ -226,7 +229,7 @@ struct block {
 	uint32_t shared_size;
 	struct shadow *shadow;
 	struct reader *readers; /* [word][warp] */
-	bool races;
+	bool races, banks;
 	struct bar bar[N_BARS];
 	struct warp *warps;
 	uint32_t exited;
@@ -298,16 +301,28 @@ bool gather_lanes(struct warp *w, uint32_t m, uint32_t need);
 /* race.c */
 void race_read(struct warp *w, const struct insn *in, int lane, uint32_t off,
 	       uint32_t size);
+/* The same for lanes that each read n words at aligned addresses. */
+void race_read_words(struct warp *w, const struct insn *in, uint32_t m,
+		     const uint64_t off[LANES], uint32_t n);
 void race_write(struct warp *w, const struct insn *in, int lane, uint32_t off,
 		uint32_t size, bool is_atomic);
 void race_stamp(struct warp *w, uint32_t off, uint32_t size, uint32_t clock);
 void race_flight(struct warp *w, uint32_t off, uint32_t size, bool in_flight);
+
+/* banks.c: an access of `size` bytes by each lane of m to shared memory. */
+bool banks_wanted(void);
+void banks_count(struct warp *w, const struct insn *in, uint32_t m,
+		 const uint64_t at[LANES], uint32_t size);
+void banks_report(const struct func *kernel);
 
 /* exec_mem.c */
 void *mem_at(struct warp *w, const struct insn *in, int lane, uint64_t addr,
 	     uint32_t size, int space, bool is_write);
 void addresses(struct warp *w, const struct insn *in, uint32_t op,
 	       uint64_t a[LANES]);
+/* Counts the banks of an access, where they are and it is of shared memory. */
+void count_banks(struct warp *w, const struct insn *in, uint32_t m,
+		 const uint64_t a[LANES], uint32_t size);
 
 /* module.c */
 struct var {

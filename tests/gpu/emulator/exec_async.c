@@ -30,6 +30,8 @@ static void cp_async(struct warp *w, const struct insn *in, uint32_t m)
 	from.addr = in->width;
 	addresses(w, in, in->op[0], dst);
 	addresses(w, &from, in->op[1], src);
+	if (w->blk->banks)
+		banks_count(w, in, m, dst, in->size);
 	for (uint32_t r = m; r; r &= r - 1) {
 		int l = __builtin_ctz(r);
 		struct copy c = { .lane = (uint8_t)l,

@@ -124,6 +124,16 @@ void addresses(struct warp *w, const struct insn *in, uint32_t op,
 	}
 }
 
+void count_banks(struct warp *w, const struct insn *in, uint32_t m,
+		 const uint64_t a[LANES], uint32_t size)
+{
+	if (w->blk->banks &&
+	    (in->space == SP_SHARED ||
+	     (in->space == SP_GENERIC &&
+	      (a[__builtin_ctz(m)] & WIN_MASK) == SHARED_WIN)))
+		banks_count(w, in, m, a, size);
+}
+
 /* An element from memory to the lane of a register. */
 static inline void load_one(const struct insn *in, void *d, const void *s,
 			    int l)
@@ -152,6 +162,7 @@ static void ld(struct warp *w, const struct insn *in, uint32_t m)
 	uint32_t size = (uint32_t)in->size * in->count;
 
 	addresses(w, in, in->op[1], a);
+	count_banks(w, in, m, a, size);
 	for (uint32_t r = m; r; r &= r - 1) {
 		int l = __builtin_ctz(r);
 		unsigned char *s =
@@ -177,6 +188,55 @@ static void ld_param(struct warp *w, const struct insn *in, uint32_t m)
 	}
 }
 
+/* The words of shared memory at aligned addresses within it, for all lanes at
+ * once; NULL where one is not so. */
+static uint32_t *shared_words(const struct warp *w, uint32_t m,
+			      uint64_t a[LANES], uint32_t size)
+{
+	uint64_t any = 0, most = 0;
+
+	EACH_LANE(m, a[l] &= ~SHARED_WIN; any |= a[l];
+		  most = a[l] > most ? a[l] : most);
+	if (any & (size - 1) || most + size > w->blk->shared_size)
+		return NULL;
+	return (uint32_t *)(void *)w->blk->shared;
+}
+
+static bool ld_shared(struct warp *w, const struct insn *in, uint32_t m,
+		      uint64_t a[LANES], uint32_t n, u32 *const d[4])
+{
+	const uint32_t *s = shared_words(w, m, a, 4 * n);
+
+	if (!s)
+		return false;
+	if (w->blk->races)
+		race_read_words(w, in, m, a, n);
+	for (uint32_t i = 0; i < n; i++) {
+		u32 *to = d[i];
+
+		EACH_LANE(m, to[l] = s[(uint32_t)a[l] / 4 + i]);
+	}
+	return true;
+}
+
+static bool st_shared(struct warp *w, const struct insn *in, uint32_t m,
+		      uint64_t a[LANES], uint32_t n, const u32 *const d[4])
+{
+	uint32_t *s = shared_words(w, m, a, 4 * n);
+
+	if (!s)
+		return false;
+	for (uint32_t r = m; r; r &= r - 1) {
+		int l = __builtin_ctz(r);
+
+		if (w->blk->races)
+			race_write(w, in, l, (uint32_t)a[l], 4 * n, false);
+		for (uint32_t i = 0; i < n; i++)
+			s[(uint32_t)a[l] / 4 + i] = d[i][l];
+	}
+	return true;
+}
+
 /* Elements of 4 bytes from one allocation or from shared memory. */
 static void ld_w(struct warp *w, const struct insn *in, uint32_t m)
 {
@@ -187,6 +247,9 @@ static void ld_w(struct warp *w, const struct insn *in, uint32_t m)
 	for (uint32_t i = 0; i < n; i++)
 		d[i] = reg(w, in->more[i]);
 	addresses(w, in, in->op[1], a);
+	count_banks(w, in, m, a, size);
+	if (in->space == SP_SHARED && ld_shared(w, in, m, a, n, d))
+		return;
 	for (uint32_t r = m; r; r &= r - 1) {
 		int l = __builtin_ctz(r);
 		const u32 *s;
@@ -209,6 +272,9 @@ static void st_w(struct warp *w, const struct insn *in, uint32_t m)
 	for (uint32_t i = 0; i < n; i++)
 		s[i] = reg(w, in->more[i]);
 	addresses(w, in, in->op[1], a);
+	count_banks(w, in, m, a, size);
+	if (in->space == SP_SHARED && st_shared(w, in, m, a, n, s))
+		return;
 	for (uint32_t r = m; r; r &= r - 1) {
 		int l = __builtin_ctz(r);
 		u32 *d;
@@ -228,6 +294,7 @@ static void st(struct warp *w, const struct insn *in, uint32_t m)
 	uint32_t size = (uint32_t)in->size * in->count;
 
 	addresses(w, in, in->op[1], a);
+	count_banks(w, in, m, a, size);
 	for (uint32_t r = m; r; r &= r - 1) {
 		int l = __builtin_ctz(r);
 		unsigned char *d =

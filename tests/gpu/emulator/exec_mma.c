@@ -33,6 +33,12 @@ static void matrix_rows(struct warp *w, const struct insn *in, int i,
 				 is_write);
 }
 
+/* The lanes whose addresses count. */
+static uint32_t matrix_lanes(const struct insn *in)
+{
+	return in->count == 4 ? FULL : (1u << 8 * in->count) - 1;
+}
+
 static void ldmatrix(struct warp *w, const struct insn *in, uint32_t m)
 {
 	uint64_t a[LANES];
@@ -41,6 +47,7 @@ static void ldmatrix(struct warp *w, const struct insn *in, uint32_t m)
 	if (!whole_warp(w, in, m))
 		return;
 	addresses(w, in, in->op[1], a);
+	count_banks(w, in, matrix_lanes(in), a, 16);
 	for (int i = 0; i < in->count; i++) {
 		u32 *d = reg(w, in->more[i]);
 
@@ -63,6 +70,7 @@ static void stmatrix(struct warp *w, const struct insn *in, uint32_t m)
 	if (!whole_warp(w, in, m))
 		return;
 	addresses(w, in, in->op[1], a);
+	count_banks(w, in, matrix_lanes(in), a, 16);
 	for (int i = 0; i < in->count; i++) {
 		const u32 *s = reg(w, in->more[i]);
 

@@ -113,6 +113,27 @@ static void read_operand(struct warp *w, const struct insn *in, int which,
 	}
 }
 
+/* Matrices of 8 rows of 16 bytes are what wgmma reads in a pass at best. */
+static void operand_banks(struct warp *w, const struct insn *in, int which,
+			  uint64_t desc, uint32_t first, uint32_t n)
+{
+	const struct form *f = form_of(in);
+	uint32_t per = 16u / bytes[f->type[which]];
+	bool mn = f->trans[which];
+	uint32_t rows = mn ? 32u / bytes[f->type[which]] : n;
+	uint32_t chunks = mn ? n / per : 2;
+	uint64_t at[LANES] = { 0 };
+
+	for (uint32_t c = 0; c < chunks; c++) {
+		for (uint32_t r = 0; r < rows; r++) {
+			at[r % 8] = mn ? chunk_at(desc, first / per + c, r, mn)
+				       : chunk_at(desc, first + r, c, mn);
+			if (r % 8 == 7)
+				banks_count(w, in, 0xff, at, 16);
+		}
+	}
+}
+
 /* A from registers: as fragments of mma. */
 static void registers_a(const struct warp *w, const struct form *f,
 			float out[][256])
@@ -220,6 +241,10 @@ static void mma_async(struct warp *w, const struct insn *in, uint32_t m)
 	else
 		registers_a(w, f, a);
 	read_operand(w, in, 1, desc[1], 0, f->n, b);
+	if (w->blk->banks && f->desc_a)
+		operand_banks(w, in, 0, desc[0], (uint32_t)w->id % 4 * 16, 16);
+	if (w->blk->banks)
+		operand_banks(w, in, 1, desc[1], 0, f->n);
 	memset(acc, 0, sizeof(acc));
 	for (uint32_t r = 0; r < 16; r++)
 		for (uint32_t k = 0; k < n_k; k++)

@@ -7,20 +7,7 @@
 #define EMU_HOPPER_H
 
 #include "emu.h"
-
-/* A tensor map as cuTensorMapEncodeTiled leaves it in its 128 bytes. */
-struct tensor_map {
-	uint32_t magic;
-	uint8_t type, rank, swizzle, nan_fill;
-	uint64_t addr;
-	uint32_t dim[5];
-	uint16_t box[5];
-	uint8_t step[5];
-	uint8_t bytes;      /* of an element */
-	uint64_t stride[4]; /* of dimension 1 and up, in bytes */
-};
-#define MAP_MAGIC 0x70616d74
-_Static_assert(sizeof(struct tensor_map) <= 128, "a tensor map is 128 bytes");
+#include "tensor_map.h"
 
 /* mbarrier objects that have been initialised, and what they order. */
 #define MAX_MBARS 256

@@ -301,18 +301,19 @@ int launch_run(const struct func *f, const uint32_t grid[3],
 	const char *twin = emu_env("DLCC_EMU_TWIN", "");
 	uint64_t first;
 
-	if (*twin)
-		return twin_run(twin, f, grid, dim, dyn_shared, params);
 	memcpy(la.grid, grid, sizeof(la.grid));
 	/* Kernels that take one point after the other take fewer blocks. */
 	if (most && n > most && grid[1] * grid[2] == 1)
 		n = la.grid[0] = (uint32_t)most;
+	if (*twin)
+		return twin_run(twin, f, la.grid, dim, dyn_shared, params);
 	memcpy(la.dim, dim, sizeof(la.dim));
 	read_order();
 	blk->launch = &la;
 	blk->n_threads = dim[0] * dim[1] * dim[2];
 	blk->n_warps = (blk->n_threads + LANES - 1) / LANES;
 	blk->shared_size = f->shared_bytes + dyn_shared;
+	blk->banks = banks_wanted();
 	blk->races = *emu_env("DLCC_EMU_RACES", "1") != '0';
 	warps_init(f, blk->n_warps);
 	blk->warps = warps;
@@ -332,5 +333,7 @@ int launch_run(const struct func *f, const uint32_t grid[3],
 	}
 	if (*emu_env("DLCC_EMU_STATS", "0") != '0')
 		report(&la, start);
+	if (blk->banks)
+		banks_report(f);
 	return EMU_OK;
 }

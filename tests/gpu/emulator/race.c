@@ -84,6 +84,40 @@ void race_read(struct warp *w, const struct insn *in, int lane, uint32_t off,
 	}
 }
 
+/* Neighbours often read the same words: each then counts once for all. */
+void race_read_words(struct warp *w, const struct insn *in, uint32_t m,
+		     const uint64_t off[LANES], uint32_t n)
+{
+	struct block *b = w->blk;
+	uint32_t clock = w->clock[w->id];
+
+	while (m) {
+		int l = __builtin_ctz(m);
+		uint32_t first = (uint32_t)off[l] / 4, same = 0;
+
+		do {
+			same |= m & -m;
+			m &= m - 1;
+		} while (m && off[__builtin_ctz(m)] == off[l]);
+		for (uint32_t i = first; i < first + n; i++) {
+			const struct shadow *s = &b->shadow[i];
+			struct reader *r = &b->readers[(size_t)i * b->n_warps +
+						       (uint32_t)w->id];
+
+			if (s->in_flight || s->clock >= w->clock[s->warp])
+				for (uint32_t k = same; k; k &= k - 1)
+					check_write(w, in, __builtin_ctz(k),
+						    4 * i, 3, false);
+			if (r->clock != clock) {
+				r->clock = clock;
+				r->lanes[0] = r->lanes[1] = 0;
+			}
+			r->lanes[0] |= same;
+			r->lanes[1] |= same;
+		}
+	}
+}
+
 /* The lanes of a warp whose reading the write would race with. */
 static uint32_t other_readers(const struct reader *r, uint32_t halves)
 {

@@ -8,8 +8,11 @@
 #include "driver.h"
 #include "hopper.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+
+static_assert(sizeof(struct tensor_map) <= 128, "a tensor map is 128 bytes");
 
 static uint32_t type_bytes(int type)
 {
@@ -43,6 +46,8 @@ int cuTensorMapEncodeTiled(void *map, int type, unsigned rank, uint64_t addr,
 	struct tensor_map m = { .magic = MAP_MAGIC, .addr = addr };
 
 	(void)promotion;
+	if (*emu_env("DLCC_EMU_MAPS", "1") == '0')
+		return EMU_NOT_SUPPORTED;
 	if ((uintptr_t)map % 64 || !rank || rank > 5 || addr % 16 ||
 	    !type_bytes(type) || interleave || swizzle < 0)
 		return EMU_INVALID_VALUE;

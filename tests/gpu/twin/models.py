@@ -17,8 +17,9 @@ NP = helper.tensor_dtype_to_np_dtype
 
 class Case:
     def __init__(self, model, feeds, ulp=0, options=(), has=(),
-                 arch="sm_80"):
+                 arch="sm_80", env=None):
         self.model, self.feeds, self.ulp = model, feeds, ulp
+        self.env = env or {}
         self.options, self.has, self.arch = list(options), has, arch
 
 
@@ -279,7 +280,10 @@ def gemm_bf16_staged():
     return gemm(BF16, 70, 50, 456, has=[*STAGES, "dl_mma_bf16"])
 
 
-def hopper(dtype, batch, sizes, k):
+BOXES = ("dl_copy_box(all_a", "dl_phases_wait", "dl_wgmma_")
+
+
+def hopper(dtype, batch, sizes, k, has=BOXES, **more):
     """Products that dlcc takes for so many that tiles are large, 64 by 64 or,
     for a batch of one for each multiprocessor, 128 by 128: it guesses that
     m and n are 128."""
@@ -294,7 +298,7 @@ def hopper(dtype, batch, sizes, k):
         return {"a": random(rng, dtype, (batch, m, k)),
                 "b": random(rng, dtype, (batch, n, k))}
     return Case(model(nodes, ins, {"y": (out, (batch, "m", "n"))}), feeds,
-                has=[*STAGES, "dl_wgmma_"], arch="sm_90a")
+                has=has, arch="sm_90a", **more)
 
 
 def hopper_f16():
@@ -302,7 +306,15 @@ def hopper_f16():
 
 
 def hopper_bf16():
-    return hopper(BF16, 33, [(70, 9), (5, 3)], 448)
+    """The ring goes round twice, and each block has two tiles."""
+    return hopper(BF16, 33, [(70, 9), (5, 3)], 1160,
+                  env={"DLCC_EMU_BLOCKS": "33"})
+
+
+def hopper_copies():
+    """Without maps of tensors."""
+    return hopper(F16, 132, [(70, 20), (3, 5)], 328,
+                  [*STAGES, "dl_wgmma_"], env={"DLCC_EMU_MAPS": "0"})
 
 
 def hopper_i8():
@@ -440,6 +452,6 @@ ALL = [chain_f32, chain_f64, chain_f16, chain_bf16, wide, integers, bools,
        casts, packed, functions, softmax, layer_norm, reductions, gemm_f32,
        gemm_f32_ragged, gemm_f64, matmul_i32, matmul_f16_ragged,
        gemm_f16_staged, gemm_bf16_staged, bytes_staged, hopper_f16,
-       hopper_bf16, hopper_i8, bytes_ragged, tf32, tf32x3, tf32_ragged, conv,
-       gather, symbolic, attention_f32, attention_f16, attention_bf16,
-       attention_tf32, serial]
+       hopper_copies, hopper_bf16, hopper_i8, bytes_ragged, tf32, tf32x3,
+       tf32_ragged, conv, gather, symbolic, attention_f32, attention_f16,
+       attention_bf16, attention_tf32, serial]

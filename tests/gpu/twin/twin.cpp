@@ -5,6 +5,7 @@
 // wgmma.  The last one to come computes for all.  What a GPU may do late is
 // done as late as it may, and is NaN until then.
 #include "twin.h"
+#include "../emulator/tensor_map.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -24,10 +25,13 @@ enum {
 };
 
 // Where a fiber is.
-enum place { RUNNING, EXITED, BARRIER, SHUFFLE, MATRICES, MMA, WGMMA };
+enum place {
+	RUNNING, EXITED, BARRIER, SHUFFLE, MATRICES, MMA, WGMMA, PHASES
+};
 static const char *const place_names[] = {
 	"runs", "has exited", "is at a barrier", "is at a shuffle",
 	"is at ldmatrix", "is at mma", "waits for wgmma",
+	"waits for a phase",
 };
 
 struct copy {
@@ -39,10 +43,24 @@ struct copy {
 // A wgmma that was started; d has NaN until the wait.
 struct product {
 	twin_type type[2];
-	int n;
 	u64 desc[2];
-	void *d;
-	bool committed;
+	u32 group;
+};
+
+// A barrier in shared memory; `bytes` are announced and not there.
+struct phases {
+	const u64 *bar;
+	int n, pending;
+	long long bytes;
+	bool phase;
+};
+
+// A box on its way.
+struct box {
+	tensor_map map;
+	int at[5];
+	u32 to;
+	phases *done;
 };
 
 struct fiber {
@@ -63,7 +81,10 @@ struct fiber {
 	bool unfenced;		// copies have come since the proxy fence
 	bool registers_fenced;	// since the last wait for wgmma
 	std::vector<product> products;
+	u32 wgmma_group;
 	std::vector<u32> sums;	// of all of d, all four of each lane
+	void *sums_at;		// d, which has NaN; NULL: none on its way
+	const phases *waits_for;
 };
 
 int twin_thread, twin_block, twin_blocks;
@@ -82,7 +103,12 @@ static struct array {
 } arrays[64];
 static int n_arrays;
 static const twin_kernel *kernel;
-static const u64 *kernel_args;
+static const u8 *kernel_args;
+static void *(*host)(u64 address);
+static phases barriers[64];
+static int n_barriers;
+static bool barriers_fenced;
+static std::vector<box> boxes;
 
 // ---- fibers ----------------------------------------------------------
 
@@ -285,7 +311,8 @@ static void start_fiber(int i)
 	f.ready = true;
 	f.copies.clear();
 	f.products.clear();
-	f.group = 0;
+	f.group = f.wgmma_group = 0;
+	f.sums_at = NULL;
 	f.unfenced = f.registers_fenced = false;
 }
 
@@ -322,13 +349,17 @@ static void explain_deadlock()
 		twin_block);
 }
 
+static bool deliver_box();
+
 // False when a thread has failed.
 static bool run_block()
 {
 	int sequence[MAX_THREADS];
 
 	memset(dl_dynamic, 0xff, shared_used);
-	n_exited = 0;
+	n_exited = n_barriers = 0;
+	barriers_fenced = false;
+	boxes.clear();
 	block_scope = {};
 	memset(group_scope, 0, sizeof(group_scope));
 	memset(warp_scope, 0, sizeof(warp_scope));
@@ -349,10 +380,12 @@ static bool run_block()
 			if (failed)
 				return false;
 		}
-		if (!any) {
+		if (!any && !deliver_box()) {
 			explain_deadlock();
 			return false;
 		}
+		if (failed)
+			return false;
 	}
 	return true;
 }
@@ -582,20 +615,17 @@ void twin_wgmma(twin_type a_type, twin_type b_type, void *d, int n, u64 a,
 		fail("wgmma reads what came by copies, and no proxy fence");
 	if (!f.registers_fenced)
 		fail("wgmma without a fence of its registers");
-	if (f.products.empty()) {
+	if (!f.sums_at) {
 		f.sums.assign((u32 *)d, (u32 *)d + n / 2);
+		f.sums_at = d;
 		memset(d, 0xff, (size_t)n * 2);
-	} else if (f.products[0].d != d || f.products[0].n != n) {
+	} else if (f.sums_at != d || f.sums.size() != (size_t)n / 2) {
 		fail("wgmma of two sums at a time");
 	}
-	f.products.push_back({ { a_type, b_type }, n, { a, b }, d, false });
+	f.products.push_back({ { a_type, b_type }, { a, b }, f.wgmma_group });
 }
 
-void twin_wgmma_commit()
-{
-	for (product &p : self().products)
-		p.committed = true;
-}
+void twin_wgmma_commit() { self().wgmma_group++; }
 
 // The 32 bytes of k of a row, by a descriptor (PTX ISA, "Matrix descriptor
 // format"): all offsets are by 16.
@@ -629,18 +659,18 @@ static void add_sum(twin_type type, u32 *sum, float part)
 static void multiply_group(fiber *group, size_t which)
 {
 	const product p = group->products[which];
-	const int n = depth(p.type[0]);
+	const int n = depth(p.type[0]), cols = (int)group->sums.size() * 2;
 	static float a[64][32], b[32][32][8], row_of_b[32];
 
 	for (int row = 0; row < 64; row++)
 		read_row(p.desc[0], p.type[0], row, a[row]);
-	for (int col = 0; col < p.n; col++) {
+	for (int col = 0; col < cols; col++) {
 		read_row(p.desc[1], p.type[1], col, row_of_b);
 		for (int k = 0; k < n; k++)
 			b[col / 8][k][col % 8] = row_of_b[k];
 	}
 	for (int row = 0; row < 64; row++)
-		for (int tile = 0; tile < p.n / 8; tile++) {
+		for (int tile = 0; tile < cols / 8; tile++) {
 			fiber *lanes = group + row / 16 * WARP + row % 8 * 4;
 			const size_t at = (size_t)tile * 4 + row / 8 % 2 * 2;
 			float sums[8] = {};
@@ -656,7 +686,7 @@ static void multiply_group(fiber *group, size_t which)
 static bool same(const product &p, const product &q)
 {
 	return p.type[0] == q.type[0] && p.type[1] == q.type[1] &&
-	       p.n == q.n && p.desc[0] == q.desc[0] && p.desc[1] == q.desc[1];
+	       p.group == q.group && p.desc[0] == q.desc[0] && p.desc[1] == q.desc[1];
 }
 
 static void check_group(const fiber *group)
@@ -672,27 +702,169 @@ static void check_group(const fiber *group)
 	}
 }
 
-void twin_wgmma_wait()
+void twin_wgmma_wait(int left)
 {
 	fiber *group = &fibers[twin_thread / GROUP * GROUP];
+	size_t done = 0;
 
+	self().n = left;
 	if (!meet(WGMMA))
 		return;
 	check_group(group);
-	for (size_t i = 0; i < group->products.size(); i++)
-		// What was not committed stays on its way, for ever.
-		if (group->products[i].committed)
-			multiply_group(group, i);
+	// What was not committed stays on its way, for ever.
+	while (done < group->products.size() &&
+	       group->products[done].group + (u32)left < group->wgmma_group)
+		multiply_group(group, done++);
 	for (int t = 0; t < GROUP; t++) {
 		fiber &f = group[t];
 
+		if (f.n != left)
+			fail("threads of a warpgroup wait for all but %d and "
+			     "%d wgmmas", f.n, left);
 		f.registers_fenced = false;
-		if (f.products.empty() || !f.products[0].committed)
+		f.products.erase(f.products.begin(),
+				 f.products.begin() + (long)done);
+		if (!f.sums_at || !f.products.empty())
 			continue;
-		memcpy(f.products[0].d, f.sums.data(), f.sums.size() * 4);
-		f.products.clear();
+		memcpy(f.sums_at, f.sums.data(), f.sums.size() * 4);
+		f.sums_at = NULL;
 	}
 	release(WGMMA);
+}
+
+// ---- copies of boxes -------------------------------------------------
+
+static phases &phases_at(const u64 *bar)
+{
+	for (int i = 0; i < n_barriers; i++)
+		if (barriers[i].bar == bar)
+			return barriers[i];
+	fail("a barrier that is not initialised");
+}
+
+void twin_phases_init(u64 *bar, int n)
+{
+	shared_at((u64)((u8 *)bar - dl_dynamic), 8);
+	if (n_barriers == 64)
+		fail("too many barriers");
+	barriers[n_barriers++] = { bar, n, n, 0, false };
+}
+
+void twin_phases_fence() { barriers_fenced = true; }
+
+// The phase ends when nothing is missing.
+static void update(phases &b)
+{
+	if (b.pending || b.bytes)
+		return;
+	b.phase = !b.phase;
+	b.pending = b.n;
+	for (int i = 0; i < n_threads; i++)
+		if (fibers[i].at == PHASES && fibers[i].waits_for == &b) {
+			fibers[i].at = RUNNING;
+			fibers[i].ready = true;
+		}
+}
+
+void twin_phases_arrive(u64 *bar, int bytes)
+{
+	phases &b = phases_at(bar);
+
+	if (!b.pending)
+		fail("an arrival too many");
+	b.pending--;
+	b.bytes += bytes;
+	update(b);
+}
+
+void twin_phases_wait(u64 *bar, int parity)
+{
+	phases &b = phases_at(bar);
+
+	while (b.phase == (parity & 1)) {
+		self().at = PHASES;
+		self().ready = false;
+		self().waits_for = &b;
+		leave();
+	}
+}
+
+// The 128 bytes of a row of the box: zeros outside of the tensor.
+static void read_line(const box &b, u32 row, u8 *line)
+{
+	const tensor_map &m = b.map;
+	const u8 *from = (const u8 *)host(m.addr);
+	bool inside = true;
+
+	memset(line, m.nan_fill ? 0xff : 0, 128);
+	for (int d = 1; d < m.rank; d++) {
+		const long long x = b.at[d] + (long long)(row % m.box[d]);
+
+		row /= m.box[d];
+		inside = inside && x >= 0 && x < m.dim[d];
+		from += inside ? x * (long long)m.stride[d - 1] : 0;
+	}
+	for (int i = 0; inside && i < m.box[0]; i++) {
+		const long long x = b.at[0] + (long long)i;
+
+		if (x >= 0 && x < m.dim[0])
+			memcpy(line + i * m.bytes, from + x * m.bytes,
+			       m.bytes);
+	}
+}
+
+static u32 rows_of(const tensor_map &m)
+{
+	u32 n = 1;
+
+	for (int d = 1; d < m.rank; d++)
+		n *= m.box[d];
+	return n;
+}
+
+// One that was started arrives, when no thread can go on; false: there is none.
+static bool deliver_box()
+{
+	if (boxes.empty())
+		return false;
+	const size_t which = order == REVERSE ? boxes.size() - 1 : 0;
+	const box b = boxes[which];
+
+	boxes.erase(boxes.begin() + (long)which);
+	for (u32 row = 0; row < rows_of(b.map); row++) {
+		u8 line[128];
+
+		read_line(b, row, line);
+		for (u32 i = 0; i < 128; i += 16) {
+			const u32 at = b.to + row * 128 + i;
+
+			memcpy(dl_dynamic + (at ^ (at >> 7 & 7) << 4),
+			       line + i, 16);
+		}
+	}
+	b.done->bytes -= rows_of(b.map) * 128;
+	update(*b.done);
+	return true;
+}
+
+void twin_copy_box(void *to, const void *map, u64 *bar, int rank,
+		   const int *at)
+{
+	box b = {};
+
+	memcpy(&b.map, map, sizeof(b.map));
+	if (b.map.magic != MAP_MAGIC || b.map.rank != rank ||
+	    b.map.swizzle != 3 || b.map.box[0] * b.map.bytes != 128)
+		fail("another map of a tensor");
+	if (!barriers_fenced)
+		fail("a copy to barriers without a fence");
+	b.to = (u32)((u8 *)to - dl_dynamic);
+	if (b.to % 1024 || b.to + rows_of(b.map) * 128 > shared_used)
+		fail("a box at %#x of shared memory", b.to);
+	memset(to, 0xff, rows_of(b.map) * 128);
+	memcpy(b.at, at, (size_t)rank * sizeof(*at));
+	b.done = &phases_at(bar);
+	boxes.push_back(b);
 }
 
 // ---- launches --------------------------------------------------------
@@ -737,24 +909,28 @@ static int refuse(const char *name, const char *why)
 extern "C" __attribute__((visibility("default")))
 int twin_launch(const char *name, const u32 grid[3], const u32 block[3],
 		u32 shared_bytes, const void *args, u64 bytes,
-		void *(*host)(u64 address))
+		void *(*to_host)(u64 address))
 {
-	u64 arg[512];
+	alignas(64) static u8 arg[4096];
 
 	for (int i = 0; i < twin_n_kernels; i++)
 		if (!strcmp(twin_kernels[i].name, name))
 			kernel = &twin_kernels[i];
 	if (!kernel || strcmp(kernel->name, name))
 		return refuse(name, "is not in the library");
-	if (bytes != (u64)kernel->n_args * 8 || bytes > sizeof(arg))
+	if (bytes != (u64)kernel->bytes || bytes > sizeof(arg))
 		return refuse(name, "has other parameters");
 	if (grid[1] * grid[2] * block[1] * block[2] != 1 ||
 	    block[0] > MAX_THREADS || shared_bytes > SHARED || !make_memory())
 		return refuse(name, "cannot be started");
 	memcpy(arg, args, bytes);
-	for (int i = 0; i < kernel->n_args; i++)
+	host = to_host;
+	for (int i = 0; i < kernel->n_args; i++) {
+		u64 *const p = (u64 *)(arg + kernel->at[i]);
+
 		if (kernel->is_pointer[i])
-			arg[i] = (u64)host(arg[i]);
+			*p = (u64)host(*p);
+	}
 	read_order();
 	kernel_args = arg;
 	n_threads = (int)block[0];

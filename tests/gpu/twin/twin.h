@@ -25,6 +25,11 @@ struct alignas(16) uint4 {
 	u32 x, y, z, w;
 };
 
+struct alignas(64) dl_map {
+	u64 word[16];
+};
+#define DL_MAP(name) const dl_map name
+
 #define __global__
 #define __launch_bounds__(...)
 #define __align__(n) __attribute__((aligned(n)))
@@ -67,8 +72,16 @@ void twin_wgmma(twin_type a_type, twin_type b_type, void *d, int n, u64 a,
 		u64 b);
 void twin_wgmma_fence();
 void twin_wgmma_commit();
-void twin_wgmma_wait();
+// Until all but the last `left` groups are done.
+void twin_wgmma_wait(int left);
 void twin_proxy_fence();
+void twin_phases_init(u64 *bar, int n);
+void twin_phases_fence();
+// Arrives, and announces bytes.
+void twin_phases_arrive(u64 *bar, int bytes);
+void twin_phases_wait(u64 *bar, int parity);
+void twin_copy_box(void *to, const void *map, u64 *bar, int rank,
+		   const int *at);
 
 // ---- threads ---------------------------------------------------------
 
@@ -210,34 +223,80 @@ DL_FN void dl_copy_commit() { twin_copy_commit(); }
 template <int N> DL_FN void dl_copy_wait() { twin_copy_wait(N); }
 DL_FN void dl_wgmma_fence() { twin_wgmma_fence(); }
 DL_FN void dl_wgmma_commit() { twin_wgmma_commit(); }
-DL_FN void dl_wgmma_wait() { twin_wgmma_wait(); }
+template <int N> DL_FN void dl_wgmma_wait() { twin_wgmma_wait(N); }
+template <typename T> DL_FN void dl_wgmma_settle(T &, const u64 *) {}
 DL_FN void dl_proxy_fence() { twin_proxy_fence(); }
+
+// ---- copies of boxes -------------------------------------------------
+
+template <int N> DL_FN void dl_registers_less() {}
+template <int N> DL_FN void dl_registers_more() {}
+DL_FN void dl_phases_init(u64 *bar, int n) { twin_phases_init(bar, n); }
+DL_FN void dl_phases_fence() { twin_phases_fence(); }
+DL_FN void dl_phases_arrive(u64 *bar, bool one)
+{
+	if (one)
+		twin_phases_arrive(bar, 0);
+}
+DL_FN void dl_phases_expect(u64 *bar, int bytes)
+{
+	twin_phases_arrive(bar, bytes);
+}
+DL_FN void dl_phases_wait(u64 *bar, int parity)
+{
+	twin_phases_wait(bar, parity);
+}
+template <typename... I>
+DL_FN void dl_copy_box(void *to, const dl_map &map, u64 *bar, I... i)
+{
+	const int at[] = { i... };
+
+	twin_copy_box(to, &map, bar, (int)sizeof...(I), at);
+}
 
 // ---- kernels ---------------------------------------------------------
 
-// Whose arguments are pointers and integers of 64 bits.
+// Where its arguments are in the buffer that it gets.
 struct twin_kernel {
 	const char *name;
-	int n_args;
+	int n_args, bytes;
 	const bool *is_pointer;
-	void (*call)(const u64 *args);
+	const int *at;
+	void (*call)(const u8 *args);
+};
+template <typename... A> struct twin_places {
+	int at[sizeof...(A)] = {}, bytes = 0;
+
+	constexpr twin_places()
+	{
+		const int size[] = { (int)sizeof(A)... };
+		const int align[] = { (int)alignof(A)... };
+
+		for (int i = 0; i < (int)sizeof...(A); i++) {
+			bytes = (bytes + align[i] - 1) / align[i] * align[i];
+			at[i] = bytes;
+			bytes += size[i];
+		}
+	}
 };
 template <auto F> struct twin_entry;
 template <typename... A, void (*F)(A...)> struct twin_entry<F> {
 	static constexpr bool is_pointer[] = { std::is_pointer_v<A>... };
+	static constexpr twin_places<A...> places{};
 
 	template <size_t... I>
-	static void spread(const u64 *args, std::index_sequence<I...>)
+	static void spread(const u8 *args, std::index_sequence<I...>)
 	{
-		F((A)args[I]...);
+		F(*(const A *)(args + places.at[I])...);
 	}
-	static void call(const u64 *args)
+	static void call(const u8 *args)
 	{
 		spread(args, std::index_sequence_for<A...>());
 	}
 	static constexpr twin_kernel row(const char *name)
 	{
-		return { name, (int)sizeof...(A), is_pointer, call };
+		return { name, (int)sizeof...(A), places.bytes, is_pointer,
+			 places.at, call };
 	}
 };
 // What ends the text: TWIN_KERNELS(TWIN_ROW(k0), TWIN_ROW(k1))
