@@ -186,7 +186,9 @@ static void copy_wide(struct cu *k, const char *to, const char *from,
 {
 	const char *v = cu_bits_type(bytes > 16 ? 16 : bytes);
 
-	for (unsigned i = 0; i < (bytes + 15) / 16; i++)
+	if (bytes <= 16)
+		cu_line(k, "*(%s *)%s = *(const %s *)%s;", v, to, v, from);
+	for (unsigned i = 0; bytes > 16 && i < bytes / 16; i++)
 		cu_line(k, "((%s *)%s)[%u] = ((const %s *)%s)[%u];", v, to, i,
 			v, from, i);
 }

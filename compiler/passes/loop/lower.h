@@ -63,6 +63,7 @@ struct tile_problem {
 	enum dtype type;		/* of the sum */
 	unsigned bytes;			/* of an element of a factor */
 	bool tensor_cores;
+	bool boxes;			/* can be copied as such */
 };
 
 struct tile_choice {

@@ -472,12 +472,14 @@ static void turn_factor(struct gemm *t, unsigned i)
 static struct tile_problem problem(const struct gemm *t)
 {
 	const struct block *body = op_body(t->compute);
-	struct tile_problem p = { t->rows.guess, t->cols.guess, 1,
-				  t->sum.guess,
-				  t->fold->out[0].type->dtype,
-				  (unsigned)dtype_size(
-					  stored(t, 0)->type->dtype),
-				  multiplies_narrow(t) || t->fp32 };
+	bool narrow = multiplies_narrow(t);
+	struct tile_problem p = {
+		.rows = t->rows.guess, .cols = t->cols.guess, .batch = 1,
+		.sum = t->sum.guess, .type = t->fold->out[0].type->dtype,
+		.bytes = (unsigned)dtype_size(stored(t, 0)->type->dtype),
+		.tensor_cores = narrow || t->fp32,
+		.boxes = narrow && plain_load(t, 0) && plain_load(t, 1),
+	};
 
 	for (unsigned i = 0; i < body->n_iv; i++)
 		if (!(t->tiled >> i & 1))

@@ -16,6 +16,8 @@ enum {
 	TOGETHER = 4,		/* tiles at once, which do that in turn */
 	STEP = 64,		/* bytes of k in a step */
 	LEAST = 512,		/* bytes of k in a part */
+	WGMMA_ROWS = 64,	/* of a tile that it multiplies */
+	RING = 8,		/* steps on their way where boxes are copied */
 };
 
 /* Parts have to be that much better, by so rough an estimate. */
@@ -26,12 +28,24 @@ static const struct {
 	double rate;		/* of what the arithmetic could do */
 } sizes[] = { { 128, 0.8 }, { 64, 0.55 }, { 32, 0.3 } };
 
-static double rate_of(const struct gpu *gpu, const struct tile_problem *p)
+/* Products of a cycle; mma.sync, for small tiles, has half of what wgmma has. */
+static double rate_of(const struct gpu *gpu, const struct tile_problem *p,
+		      int64_t size)
 {
+	double half = gpu->boxes && size < WGMMA_ROWS ? 0.5 : 1;
+
 	if (!p->tensor_cores)
 		return p->type == DT_F64 ? gpu->products / 2.0
 					 : gpu->products;
-	return gpu->half_products * 2.0 / p->bytes;
+	return half * gpu->half_products * 2.0 / p->bytes;
+}
+
+static double step_wait(const struct gpu *gpu, const struct tile_problem *p,
+			int64_t size)
+{
+	return gpu->boxes && p->boxes && size >= WGMMA_ROWS
+		       ? (double)STEP_WAIT / RING
+		       : STEP_WAIT;
 }
 
 static double up(double x)
@@ -50,8 +64,9 @@ static double cycles(const struct gpu *gpu, const struct tile_problem *p,
 	double k = up((double)p->sum / (double)parts);
 	double each = up(tiles * (double)parts / gpu->n_sm);
 	double busy = each * k * size * size /
-		      (rate_of(gpu, p) * sizes[i].rate);
-	double wait = up(each / TOGETHER) * k * p->bytes / STEP * STEP_WAIT;
+		      (rate_of(gpu, p, sizes[i].size) * sizes[i].rate);
+	double wait = up(each / TOGETHER) * k * p->bytes / STEP *
+		      step_wait(gpu, p, sizes[i].size);
 	double sums = (double)p->rows * (double)p->cols * (double)p->batch *
 		      (double)parts * (double)dtype_size(p->type) * 2;
 	/* Neither hides all of the other. */
