@@ -18,6 +18,7 @@ enum {
 	LEAST = 512,		/* bytes of k in a part */
 	WGMMA_ROWS = 64,	/* of a tile that it multiplies */
 	RING = 8,		/* steps on their way where boxes are copied */
+	RING_START = 2,		/* steps that it takes to begin that */
 };
 
 /* Parts have to be that much better, by so rough an estimate. */
@@ -40,19 +41,20 @@ static double rate_of(const struct gpu *gpu, const struct tile_problem *p,
 	return half * gpu->half_products * 2.0 / p->bytes;
 }
 
-static double step_wait(const struct gpu *gpu, const struct tile_problem *p,
-			int64_t size)
-{
-	return gpu->boxes && p->boxes && size >= WGMMA_ROWS
-		       ? (double)STEP_WAIT / RING
-		       : STEP_WAIT;
-}
-
 static double up(double x)
 {
 	int64_t n = (int64_t)x;
 
 	return (double)(n < x ? n + 1 : n);
+}
+
+/* For what `each` tiles of a multiprocessor load. */
+static double waits(const struct gpu *gpu, const struct tile_problem *p,
+		    int64_t size, double each, double steps)
+{
+	if (gpu->boxes && p->boxes && size >= WGMMA_ROWS)
+		return (RING_START + each * steps / RING) * STEP_WAIT;
+	return up(each / TOGETHER) * steps * STEP_WAIT;
 }
 
 static double cycles(const struct gpu *gpu, const struct tile_problem *p,
@@ -65,8 +67,7 @@ static double cycles(const struct gpu *gpu, const struct tile_problem *p,
 	double each = up(tiles * (double)parts / gpu->n_sm);
 	double busy = each * k * size * size /
 		      (rate_of(gpu, p, sizes[i].size) * sizes[i].rate);
-	double wait = up(each / TOGETHER) * k * p->bytes / STEP *
-		      step_wait(gpu, p, sizes[i].size);
+	double wait = waits(gpu, p, sizes[i].size, each, k * p->bytes / STEP);
 	double sums = (double)p->rows * (double)p->cols * (double)p->batch *
 		      (double)parts * (double)dtype_size(p->type) * 2;
 	/* Neither hides all of the other. */
