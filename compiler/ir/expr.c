@@ -237,6 +237,23 @@ static const struct expr *without(struct ctx *c, const struct term *t,
 	return intern_expr(c, 1, &r);
 }
 
+/* div(x, b), as expr_div() would write it where x is a quotient. */
+static const struct expr *quotient(struct ctx *c, const struct expr *x,
+				   const struct expr *b)
+{
+	const struct atom *d = expr_atom(x);
+	int64_t y, z;
+
+	if (d && d->kind == ATOM_DIV && expr_is_const(d->b, &y) &&
+	    expr_is_const(b, &z) && y > 0 && z > 0) {
+		x = d->a;
+		b = expr_scale(c, d->b, z);
+	}
+	return expr_of_atom(c, intern_atom(c, (struct atom){
+						      .kind = ATOM_DIV,
+						      .a = x, .b = b }));
+}
+
 /* r*b*div(x, b) + r*mod(x, b) = r*x: walking two dims as one. */
 static const struct expr *join_div_mod(struct ctx *c, const struct expr *e)
 {
@@ -248,10 +265,7 @@ static const struct expr *join_div_mod(struct ctx *c, const struct expr *e)
 			if (m->kind != ATOM_MOD)
 				continue;
 			r = without(c, &e->term[i], j, e->term[i].coef);
-			div = expr_of_atom(c, intern_atom(c, (struct atom){
-							.kind = ATOM_DIV,
-							.a = m->a,
-							.b = m->b }));
+			div = quotient(c, m->a, m->b);
 			want = expr_mul(c, expr_mul(c, r, m->b), div);
 			if (want->n != 1)
 				continue;

@@ -91,6 +91,10 @@ struct gpu {
 	unsigned sm_blocks, sm_threads, sm_kib;
 	bool mma;		/* of 32 bytes of k, and asynchronous copies */
 	bool boxes;		/* wgmma, and copies of boxes of tensors */
+	/* Of a multiprocessor in a cycle: products of f32, and of f16 on the
+	 * tensor cores. */
+	unsigned products, half_products;
+	unsigned dram_bytes;		/* of all in a cycle */
 };
 
 enum { MAX_GPUS = 8 };

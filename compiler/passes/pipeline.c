@@ -72,6 +72,9 @@ static const char pipeline_gpu[] =
 	"tile_layout,"
 	/* Follows the layouts that tiles chose. */
 	"layout,"
+	"best,"
+	/* Fusion would undo it; goes by where neighbours lie. */
+	"parts,"
 	"lower_loops,"
 	"check_bounds,"
 	"plan_memory";

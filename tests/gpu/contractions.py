@@ -214,6 +214,36 @@ def sums(d):
         d.floats("Einsum", shapes, equation=equation)
 
 
+def few_rows(d):
+    """Rows that share each weight: along k, which is turned or odd, and along
+    n of a matrix of the run."""
+    for m in range(1, 12):
+        n, k = (40, 33, 128, 77)[m % 4], (128, 333, 96, 512)[m * 3 % 4]
+        d.floats("MatMul", [(m, k), (k, n)], const={1} if m % 3 else ())
+        if m % 2:
+            d.floats("Gemm", [(m, k), (n, k), (n,)], transB=1,
+                     const={1, 2} if m % 3 else {2})
+    d.floats("MatMul", [(200, 96), (96, 3)], const={1})
+    d.floats("MatMul", [(3, 2, 64), (3, 64, 50)])
+    d.floats("MatMul", [(3, 5, 70), (3, 70, 9)], const={1})
+    d.floats("Conv", [(1, 40, 3, 3), (70, 40, 3, 3), (70,)], const={1, 2})
+
+
+def long_sums(d):
+    """Sums that are cut in parts, where that does not come out even."""
+    for m, n, k in ((33, 20, 2100), (12, 65, 1537), (2, 50, 3001),
+                    (1, 3, 9000), (5, 7, 4097)):
+        d.floats("MatMul", [(m, k), (k, n)], const={1} if m % 2 else ())
+    d.floats("Conv", [(1, 130, 5, 5), (40, 130, 3, 3), (40,)],
+             pads=[1, 1, 1, 1], const={1, 2})
+    # A window's rows are cut.
+    d.floats("Conv", [(1, 3, 64, 64), (20, 3, 32, 32)], strides=[32, 32],
+             const={1})
+    d.floats("Conv", [(1, 2, 57, 57), (13, 2, 19, 19)], strides=[9, 9])
+    d.floats("Einsum", [(2, 13, 1100), (2, 14, 1100)],
+             equation="bik,bjk->bij")
+
+
 def static(rig, kind, part, number, arch="sm_80"):
     d = Deck(kind, number)
     part(d)
@@ -417,6 +447,119 @@ def integers(d, a_type, b_type):
                wrapped(sums), None, f"ConvInteger {shapes} {attrs}", **attrs)
 
 
+def few_rows_of_integers(d):
+    for m, n, k in ((1, 40, 256), (3, 33, 161), (8, 20, 2050), (11, 9, 96),
+                    (2, 5, 9001), (20, 17, 3000)):
+        a = d.rng.integers(0, 256, (m, k)).astype(np.uint8)
+        b = d.rng.integers(-128, 128, (k, n)).astype(np.int8)
+        za = np.uint8(d.rng.integers(256))
+        sums = (a.astype(np.int64) - int(za)) @ b.astype(np.int64)
+        d.node("MatMulInteger", [d.give(a), d.give(b, m % 3 > 0),
+                                 d.give(np.asarray(za), True)],
+               wrapped(sums), None, f"MatMulInteger {m} {n} {k}")
+
+
+def decoded(d):
+    """Weights of 4 and 8 bits with a scale for each block of k."""
+    for m, n, k, block, dtype in (
+            (1, 40, 512, 32, ml_dtypes.uint4), (5, 33, 256, 64,
+                                                ml_dtypes.int4),
+            (3, 20, 96, 16, ml_dtypes.uint4), (11, 9, 1056, 32, np.int8),
+            (2, 65, 130, 10, ml_dtypes.uint4), (8, 50, 2048, 128, np.uint8)):
+        low, high = (ml_dtypes.iinfo(dtype).min, ml_dtypes.iinfo(dtype).max)
+        a = d.rng.standard_normal((m, k)).astype(np.float32)
+        q = d.rng.integers(low, high + 1, (k, n))
+        scale = (d.rng.random((k // block, n)) + 0.5).astype(np.float32)
+        zero = d.rng.integers(low, high + 1, (k // block, n))
+        w = (q - zero.repeat(block, 0)) * \
+            scale.repeat(block, 0).astype(np.float64)
+        held = [d.give(x.astype(t), True) for x, t in (
+            (q, dtype), (scale, np.float32), (zero, dtype))]
+        d.nodes.append(helper.make_node(
+            "DequantizeLinear", held, [f"w{len(d.nodes)}"], axis=0,
+            block_size=block))
+        most = 8 * 2**-24 * (np.abs(a).astype(np.float64) @ np.abs(w))
+        want = a.astype(np.float64) @ w
+        d.node("MatMul", [d.give(a), d.nodes[-1].output[0]],
+               want.astype(np.float32), (most, want),
+               f"MatMul {m} {n} {k} of {np.dtype(dtype)} by {block}")
+
+
+# ---- folds
+
+def extreme(a, axis, op, last):
+    """The first element that is better than all before it, from the worst
+    there is; or the last as good as any."""
+    worst = np.iinfo(a.dtype) if a.dtype.kind == "i" else None
+    if op == "ArgMax":
+        best = np.full(np.delete(a.shape, axis),
+                       worst.min if worst else -np.inf, a.dtype)
+    else:
+        best = np.full(np.delete(a.shape, axis),
+                       worst.max if worst else np.inf, a.dtype)
+    where = np.zeros(best.shape, np.int64)
+    better = {("ArgMax", 0): np.greater, ("ArgMax", 1): np.greater_equal,
+              ("ArgMin", 0): np.less, ("ArgMin", 1): np.less_equal}[op, last]
+    for i in range(a.shape[axis]):
+        x = np.take(a, i, axis)
+        take = better(x, best)
+        best, where = np.where(take, x, best), np.where(take, i, where)
+    return where
+
+
+def folds(d):
+    """Few results of many elements; of integers to the bit."""
+    for shape, axes in (((9, 70, 130), None), ((3, 20000), (1,)),
+                        ((20000, 3), (0,)), ((300, 7, 7), (1, 2)),
+                        ((5, 65, 401), (0, 2)), ((2, 90001), (0, 1))):
+        ints = d.rng.integers(-2**31, 2**31, shape).astype(np.int32)
+        floats = d.rng.standard_normal(shape).astype(np.float32)
+        attrs = dict(keepdims=0)
+        at = [] if axes is None else [d.give(np.array(axes), True)]
+        x, y = d.give(ints), d.give(floats)
+        d.node("ReduceSum", [x, *at], wrapped(ints.sum(
+            axes, dtype=np.int64)), None, f"ReduceSum {shape} {axes}",
+            **attrs)
+        d.node("ReduceMax", [y, *at], floats.max(axes), None,
+               f"ReduceMax {shape} {axes}", **attrs)
+        wide = floats.astype(np.float64)
+        want = wide.mean(axes)
+        d.node("ReduceMean", [y, *at], want.astype(np.float32),
+               (2**-20 * np.abs(wide).mean(axes), want),
+               f"ReduceMean {shape} {axes}", **attrs)
+    for shape, axis in (((1, 20011), 1), ((40, 300), 1), ((3, 200, 65), 1),
+                        ((2, 9000), 1)):
+        # Equal ones, numbers that no one is better than, and none at all.
+        x = np.rint(d.rng.standard_normal(shape) * 3).astype(np.float32)
+        x[0].flat[::7] = -np.inf
+        x[-1].flat[::3] = np.inf if shape[0] > 1 else 0
+        x[-1].flat[1::5] = np.nan
+        ints = (d.rng.integers(0, 9, shape) << 28).astype(np.int32)
+        for op in ("ArgMax", "ArgMin"):
+            for last in (0, 1):
+                for a in (x, ints):
+                    d.node(op, [d.give(a)], extreme(a, axis, op, last), None,
+                           f"{op} {shape} {a.dtype} {last}", axis=axis,
+                           keepdims=0, select_last_index=last)
+    # Threads go along the points, several of which each takes.
+    x = d.rng.standard_normal((2, 40, 4096)).astype(np.float32)
+    d.node("ArgMax", [d.give(x)], x.argmax(1), None, "ArgMax down columns",
+           axis=1, keepdims=0)
+    gone = np.full((1, 700), np.nan, np.float32)
+    gone[0, 5::9] = -np.inf
+    d.node("ArgMax", [d.give(gone)], extreme(gone, 1, "ArgMax", 0), None,
+           "ArgMax of nothing", axis=1, keepdims=0)
+    x = d.rng.standard_normal((1, 3, 2, 9000)).astype(np.float32)
+    want = x.astype(np.float64)
+    want = (want - want.mean((2, 3), keepdims=True)) / \
+        np.sqrt(want.var((2, 3), keepdims=True) + 1e-5)
+    d.node("InstanceNormalization",
+           [d.give(x), *(d.give(np.full(3, v, np.float32), True)
+                         for v in (1, 0))],
+           want.astype(np.float32), (2**-18 * (1 + np.abs(want)), want),
+           "InstanceNormalization")
+
+
 def products_of_i32(d):
     for m, n, k in ((33, 65, 31), (64, 64, 64), (100, 12, 129)):
         a, b = (d.rng.integers(-2**31, 2**31, s).astype(np.int32)
@@ -437,13 +580,14 @@ def whole(rig, name, make):
 
 
 # Of the default run; the rest comes with --full.
-SHORT = {("matrices", k) for k in ("f32", "f64", "f16", "bf16", "tf32")} | \
+SHORT = {(part, k) for part in ("few_rows", "long_sums")
+         for k in ("f32", "f16")} | {("matrices", k) for k in ("f32", "f64", "f16", "bf16", "tf32")} | \
     {("gemms", "f32"), ("images", "f32"), ("images", "f16"), ("sums", "f32")}
 
 
 def cases(rig, full):
     for number, kind in enumerate(FLOATS):
-        for part in (matrices, gemms, images, sums):
+        for part in (matrices, gemms, images, sums, few_rows, long_sums):
             if full or (part.__name__, kind) in SHORT:
                 yield f"{part.__name__}-{kind}", \
                     lambda k=kind, p=part, n=number: static(rig, k, p, n)
@@ -472,4 +616,8 @@ def cases(rig, full):
         yield f"integers-{a.__name__}-{b.__name__}", \
             lambda x=a, y=b: whole(rig, f"of_{x.__name__}_{y.__name__}",
                                    lambda d: integers(d, x, y))
+    yield "integers-few_rows", lambda: whole(rig, "few_rows_of_integers",
+                                             few_rows_of_integers)
+    yield "decoded", lambda: whole(rig, "decoded", decoded)
+    yield "folds", lambda: whole(rig, "folds", folds)
     yield "integers-i32", lambda: whole(rig, "i32", products_of_i32)

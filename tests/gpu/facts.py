@@ -230,6 +230,45 @@ def same_bytes(rig):
     return f"{len(held[0][0])} bytes"
 
 
+# Products with few rows, by what their weights are: how these are read, and
+# how nothing is.
+WIDE = {"f32": (r"\.v4\.f32", r"\.[uf]32"), "f16": (r"\.v4\.[ub]32", r"\.u16"),
+        "bf16": (r"\.v4\.[ub]32", r"\.u16"),
+        "w8": (r"\.v4\.[ub]32", r"\.[us]8"),
+        "w4": (r"\.v4\.[ub]32", r"\.v2\.[ub]32"),
+        "run-f32": (r"\.v4\.f32", r"\.v2\.f32"),
+        "run-f16": (r"\.v[24]\.[ub]32", r"\.s16")}
+
+
+def few_rows(kind):
+    float_kind = kind.replace("run-", "") if "f" in kind else "f32"
+    d = contractions.Deck(float_kind, 5)
+    d.floats("MatMul", [(4, 1024), (1024, 2048)],
+             const=() if kind.startswith("run") else {1})
+    return d.model()
+
+
+def wide_loads(rig, kind, arch):
+    """What is read of each weight comes in 16 bytes; nothing is in local
+    memory."""
+    least, never = WIDE[kind]
+    options = {"w8": ["--quantize=w8"], "w4": ["--quantize=w4:block=32"]}
+    text = rig.cuda(few_rows(kind), f"few_{kind}", arch,
+                    options.get(kind, ()))
+    elf, log = cubin(text, arch)
+    clean(log, len(kernels(text)[1]))
+    ptx = nvrtc.compile(nvrtc.load(), text, arch.replace("sm", "compute"),
+                        ("--std=c++17",)).decode()
+    first = re.split(r"\.entry k\d+", ptx)[1]
+    loads = re.findall(r"ld\.global(?:\.nc)?(\S*)", first)
+    want, never = WIDE[kind]
+    wide = [x for x in loads if re.fullmatch(want, x)]
+    bad = [x for x in loads if re.fullmatch(never, x)]
+    expect(wide and not bad, f"loads {sorted(set(loads))}")
+    expect(".local" not in first, "local memory")
+    return f"{len(wide)} of {len(loads)} loads"
+
+
 def told(said):
     """The rows of the table that dlcc -v prints: {(kernel, arch): ({column:
     number}, grid, nodes)}."""
@@ -319,7 +358,9 @@ def counted(rig):
     for dims, grids, copies in (
             (["--dim=N=7"], {"165", "7"},
              f"{7 * 3000 * 4} bytes to the GPU and {7 * 3001 * 4} back"),
-            ([], {"div(3000*N + 511, 512)", "N"},
+            # A warp for each maximum, as long as it is not known that there
+            # are few.
+            ([], {"div(3000*N + 511, 512)", "div(N + 3, 4)"},
              "12000*N bytes to the GPU and 12004*N back")):
         path = rig.saved(model, "counted")
         code, said = objects.dlcc_compile(
@@ -388,6 +429,10 @@ def cases(rig, full):
     yield "verbose", lambda: verbose(rig)
     yield "ended", lambda: ended(rig)
     yield "counted", lambda: counted(rig)
+    for kind in WIDE:
+        for arch in ARCHS if full else ("sm_75", "sm_90a"):
+            yield f"few-rows-{kind}-{arch}", \
+                lambda k=kind, a=arch: wide_loads(rig, k, a)
     for arch in ARCHS:
         for kind in ("f16", "bf16") if full and arch != "sm_75" \
                 else ("bf16",) if arch == "sm_80" else ("f16",):

@@ -134,6 +134,13 @@ def row_major(n, x):
                   transB=1), lines
 
 
+def few_tiles(n, x):
+    """Sums that are cut in parts, whose results lie as those of the whole."""
+    a = n.node("Relu", n.conv(x, 3, 160, strides=[4, 4]))
+    b = n.node("Relu", n.conv(a, 160, 192))
+    return n.conv(n.node("Add", n.conv(b, 192, 160), a), 160, 32)
+
+
 def network(rig, make, dtype, arch="sm_80", options=(), size=32, batch=2):
     n = Net(dtype, 11)
     outs = make(n, "x")
@@ -259,7 +266,7 @@ def cases(rig, full):
             contractions.static(rig, k, windows, 21, a)
     yield "bytes", lambda: contractions.whole(rig, "windows_of_bytes",
                                               bytes_of_windows)
-    for make in (between, row_major):
+    for make in (between, row_major, few_tiles):
         for dtype in (np.float32, np.float16):
             yield f"{make.__name__}-{np.dtype(dtype).name}", \
                 lambda m=make, t=dtype: network(rig, m, t)

@@ -134,10 +134,17 @@ def soft():
 def peaks():
     """The same with one fold a row."""
     d = contractions.Deck("f32", 8)
-    x = (d.rng.standard_normal((5, 1000)) - 10).astype(np.float32)
-    x[range(5), [128, 500, 27, 999, 0]] = -1, -2, -3, -4, -5
+    x = (d.rng.standard_normal((5, 1200)) - 10).astype(np.float32)
+    x[range(5), [513, 500, 27, 999, 0]] = -1, -2, -3, -4, -5
     d.node("ReduceMax", [d.give(x), d.give(np.array([1]), True)], x.max(1),
            None, "ReduceMax", keepdims=0)
+    return d
+
+
+def few_rows():
+    """Warps along k, which is odd: neighbours at once, then what is left."""
+    d = contractions.Deck("f32", 9)
+    d.floats("Gemm", [(1, 133), (40, 133), (40,)], transB=1)
     return d
 
 
@@ -208,6 +215,7 @@ SUBJECTS = {s.name: s for s in (
     Subject("integers", integers()),
     Subject("soft", soft()),
     Subject("peaks", peaks()),
+    Subject("few", few_rows()),
     Subject("flat", flat()),
     Subject("gather", gather(9)),
     Subject("outside", gather(10), status=INDEX),
@@ -481,18 +489,24 @@ MUTANTS = [
       BARRIER + r"(?=v\d+ = part)", "", 1),
     m("soft", "a warp is left out", r"w < 4", "w < 3", 1),
     m("soft", "a warp twice", r"int w = 1", "int w = 0", 1),
-    m("soft", "elements twice", r"i2 \+= 128", "i2 += 127"),
+    m("soft", "elements twice", r"i3 \+= 512", "i3 += 508"),
     m("soft", "rows left out", r"p \+= dl_blocks\(\)",
       "p += dl_blocks() + 1"),
-    m("soft", "a barrier for some", r"(if \(dl_thread\(\) % 32 == 0\))"
-      r"(\s*part[^;]*;)\s*dl_barrier\(\);", r"\1 {\2 dl_barrier(); }"),
+    m("soft", "a barrier for some", r"(part0\[dl_thread[^;]*;)(\s*\})\s*"
+      r"dl_barrier\(\);", r"\1 dl_barrier();\2"),
     # Blocks that take more than one row.
     m("peaks", "no barrier before the parts", BARRIER + "(?=if)"),
     m("peaks", "no barrier behind the parts", BARRIER + r"(?=v\d+ = part)"),
     m("peaks", "half of the warp", r"int d = 16", "int d = 8"),
-    m("peaks", "elements left out", r"i1 \+= 128", "i1 += 129"),
+    m("peaks", "elements left out", r"i1 \+= 512", "i1 += 516"),
     m("peaks", "maximum from zero", r"float v0 = dl_f32\(0xff800000\)",
       "float v0 = 0"),
+    m("few", "half of the warp", r"int d = 16", "int d = 8"),
+    m("few", "a neighbour twice", r"(= i\d+) \+ v;", r"\1 + v / 2 * 2;"),
+    m("few", "what is left is left out", r"\+ dl_thread\(\) % 32;",
+      "+ 1 + dl_thread() % 32;"),
+    m("few", "warps on one row", r"dl_thread\(\) / 32; p",
+      "dl_thread() / 64; p"),
     m("flat", "one point too many", r"p < \(int\)points",
       "p <= (int)points"),
     m("flat", "points left out", r"(p \+= \(int\)dl_blocks\(\)) \* 128",

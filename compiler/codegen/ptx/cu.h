@@ -17,9 +17,9 @@ struct cu {
 	struct op *kernel;
 	unsigned threads;		/* of a block */
 	unsigned shared_bytes;		/* of dynamic shared memory */
-	/* The threads of a block share each point, and take turns in the loops
-	 * that have a width; else each thread has a point. */
-	bool shared_point;
+	/* So many of them share a point, all or those of a warp, and take turns
+	 * in the loops that have a width; 1: each thread has a point. */
+	unsigned group;
 	bool in_lanes;			/* inside of such a loop */
 	unsigned vector;		/* neighbours that a thread takes */
 	int fast;			/* of such a kernel: the variable whose
@@ -27,6 +27,8 @@ struct cu {
 					 * -1: the last one */
 	struct map wide_ops;		/* accesses to all of these at once,
 					 * by an address of theirs -> itself */
+	struct map still_ops;		/* those that are the same for all of
+					 * these, and done, likewise */
 	const struct op *pairs;		/* a store that keeps an even place for
 					 * the odd one behind it: cuda_tile.c */
 	bool wide;			/* indices have 64 bits */
@@ -34,7 +36,9 @@ struct cu {
 	struct map vals;		/* value id -> its number + 1 */
 	struct map atoms;		/* serial -> name */
 	struct map bufs;		/* value id -> number + 1 */
-	unsigned n_val, n_iv;
+	struct map near_ops;		/* loads that came with a neighbour's,
+					 * by their address -> C's text */
+	unsigned n_val, n_iv, n_near;
 	uint32_t node;			/* of the op, for the status */
 };
 
@@ -49,6 +53,8 @@ void cu_define(struct cu *k, const struct value *v);
 const char *cu_val(struct cu *k, const struct value *v);
 unsigned cu_number(struct cu *k, const struct value *v);
 void cu_op(struct cu *k, struct op *op);
+/* The thread's number in its group. */
+const char *cu_own(const struct cu *k);
 /* Address of the element that a mem.load or mem.store is at; in *cond when it
  * is, or NULL: always. */
 const char *cu_address(struct cu *k, const struct op *op, const char **cond);
@@ -68,6 +74,23 @@ void cu_vector_point(struct cu *k);
 const char *cu_bits_type(size_t bytes);
 /* Of a load or store of all of these: the element of the point at hand. */
 const char *cu_lane(struct cu *k, const struct op *op);
+/* Of a load that stands beside loads of its neighbours in memory: the element,
+ * that came with all of them at once; NULL for others. */
+const char *cu_near(struct cu *k, const struct op *op);
+/* All of them. */
+const char *cu_lanes(struct cu *k, const struct op *op);
+/* Iterations side by side that a thread should take of a loop that its group
+ * shares; 1: none but its own. */
+unsigned cu_loop_vector(struct cu *k, struct op *loop);
+/* From here to the end accesses of the block to v neighbours along the
+ * variable are one: `first` is the first one's name.  What is the same for all
+ * of them is computed here. */
+void cu_wide_begin(struct cu *k, struct block *b, const struct atom *iv,
+		   const char *first, unsigned v);
+/* What is left of the block's ops, for one of them. */
+void cu_wide_ops(struct cu *k, struct block *b);
+void cu_wide_end(struct cu *k, struct block *b, const struct atom *iv,
+		 const char *first);
 
 /* ---- cuda_expr.c ---------------------------------------------------- */
 

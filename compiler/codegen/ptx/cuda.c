@@ -13,7 +13,10 @@
 #include "codegen/ptx/kernels.h"
 #include "ir/layout.h"
 
-enum { FLAT_THREADS = 128 };	/* of a block whose threads have points */
+enum {
+	FLAT_THREADS = 128,	/* of a block whose threads have points */
+	WARP = 32,
+};
 
 /* ---- text ----------------------------------------------------------- */
 
@@ -119,6 +122,10 @@ const char *cu_address(struct cu *k, const struct op *op, const char **cond)
 	const struct value *buf = op->in[op->code == OP_mem_store].val;
 
 	*cond = guards(k, op);
+	if (dtype_is_packed(buf->type->dtype))
+		return arena_fmt(&k->c->temp, "(%s + %s / %u)", buffer(k, buf),
+				 offset(k, op, buf),
+				 8 / dtype_info[buf->type->dtype].bits);
 	return arena_fmt(&k->c->temp, "(%s + %s)", buffer(k, buf),
 			 offset(k, op, buf));
 }
@@ -130,12 +137,18 @@ static void load(struct cu *k, const struct op *op)
 	const char *b = buffer(k, buf), *off = offset(k, op, buf), *x;
 	const char *cond = guards(k, op);
 
-	if (map_get(&k->wide_ops, (uintptr_t)op))
-		x = cu_lane(k, op);
-	else if (dtype_is_packed(t))
+	bool wide = map_get(&k->wide_ops, (uintptr_t)op);
+	const char *near = wide ? NULL : cu_near(k, op);
+
+	if (dtype_is_packed(t))
 		x = arena_fmt(&k->c->temp, "dl_packed_load_%s(%s, %s, %u)",
-			      dtype_info[t].kind == DK_INT ? "i" : "u", b, off,
+			      dtype_info[t].kind == DK_INT ? "i" : "u",
+			      wide ? cu_lanes(k, op) : b, wide ? "v" : off,
 			      dtype_info[t].bits);
+	else if (wide)
+		x = cu_lane(k, op);
+	else if (near)
+		x = near;
 	else
 		x = arena_fmt(&k->c->temp, "%s[%s]", b, off);
 	x = cu_from_mem(k, t, x);
@@ -147,6 +160,11 @@ static void load(struct cu *k, const struct op *op)
 		fprintf(k->f, "%s ? %s : %s;\n", cond, x, other);
 	else
 		fprintf(k->f, "%s;\n", x);
+}
+
+const char *cu_own(const struct cu *k)
+{
+	return k->group == WARP ? "dl_thread() % 32" : "dl_thread()";
 }
 
 static void store(struct cu *k, const struct op *op)
@@ -171,10 +189,10 @@ static void store(struct cu *k, const struct op *op)
 		return;
 	}
 	/* All threads come here with the same. */
-	if (k->shared_point && !k->in_lanes)
-		cond = cond ? arena_fmt(&k->c->temp, "dl_thread() == 0 && %s",
-					cond)
-			    : "dl_thread() == 0";
+	if (k->group > 1 && !k->in_lanes)
+		cond = cond ? arena_fmt(&k->c->temp, "%s == 0 && %s",
+					cu_own(k), cond)
+			    : arena_fmt(&k->c->temp, "%s == 0", cu_own(k));
 	if (cond) {
 		cu_line(k, "if (%s)", cond);
 		k->depth++;
@@ -207,12 +225,14 @@ static void find_shared(void *arg, struct op *op)
 {
 	struct cu *k = arg;
 
-	if (op->code == OP_loop_for && op_int(op, A_width) > 1)
+	if (op->code == OP_loop_for && op_int(op, A_width) > 1) {
 		k->threads = target_lanes(k->c->target, 32);
+		k->group = op_int(op, A_width) == WARP ? WARP : k->threads;
+	}
 	if (op->code == OP_kern_tile)
-		k->threads = cu_tile_threads(k, op);
+		k->group = k->threads = cu_tile_threads(k, op);
 	if (op->code == OP_kern_attend)
-		k->threads = cu_attend_threads(k, op);
+		k->group = k->threads = cu_attend_threads(k, op);
 }
 
 struct stored {
@@ -321,9 +341,14 @@ void cu_for_points(struct cu *k)
 
 	if (k->threads == 1)
 		cu_line(k, "for (%s p = 0; p < (%s)points; p++) {", t, t);
-	else if (k->shared_point)
+	else if (k->group == k->threads)
 		cu_line(k, "for (%s p = dl_block(); p < (%s)points; "
 			"p += dl_blocks()) {", t, t);
+	else if (k->group > 1)
+		cu_line(k, "for (%s p = (%s)dl_block() * %u + dl_thread() / %u;"
+			" p < (%s)points; p += (%s)dl_blocks() * %u) {", t, t,
+			k->threads / k->group, k->group, t, t,
+			k->threads / k->group);
 	else
 		cu_line(k, "for (%s p = (%s)dl_block() * %u + dl_thread(); "
 			"p < (%s)points; p += (%s)dl_blocks() * %u) {", t, t,
@@ -373,8 +398,9 @@ static char *kernel_text(struct ctx *c, struct op *op, struct form form,
 			 const struct kernel_args *args,
 			 struct gpu_kernel *row)
 {
-	struct cu k = { .c = c, .kernel = op, .wide = form.wide,
+	struct cu k = { .c = c, .kernel = op, .group = 1, .wide = form.wide,
 			.boxes = form.boxes };
+	unsigned vector;
 	char *text = NULL;
 	size_t size;
 
@@ -382,13 +408,12 @@ static char *kernel_text(struct ctx *c, struct op *op, struct form form,
 	if (!k.f)
 		fatal(EXIT_LIMIT, "out of memory");
 	if (form.boxes)
-		k.threads = cu_boxes_threads(&k);
+		k.group = k.threads = cu_boxes_threads(&k);
 	else if (kernel_is_serial(op))
 		k.threads = 1;
 	else
 		block_walk(op_body(op), find_shared, &k);
-	k.shared_point = k.threads > 1;
-	k.vector = k.threads ? 1 : cu_vector(&k);
+	k.vector = vector = k.threads ? 1 : cu_vector(&k);
 	if (!k.threads)
 		k.threads = FLAT_THREADS;
 	put_params(&k, args);
@@ -396,10 +421,9 @@ static char *kernel_text(struct ctx *c, struct op *op, struct form form,
 	fclose(k.f);
 	row->threads = k.threads;
 	row->shared_bytes = k.shared_bytes;
-	row->points = k.threads == 1	? 0
-		      : k.shared_point ? 1
-				       : k.threads * k.vector;
-	map_free(&k.wide_ops);
+	row->points = k.threads == 1 ? 0
+				     : k.threads / k.group * vector;
+	map_free(&k.near_ops);
 	map_free(&k.vals);
 	map_free(&k.atoms);
 	map_free(&k.bufs);

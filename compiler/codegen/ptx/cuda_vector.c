@@ -11,6 +11,9 @@ enum {
 	STORED = 16,		/* bytes of one that transposes */
 	LINE = 16,		/* points side by side that are worth that */
 	VECTOR_THREADS = 512,	/* on a multiprocessor, for that to pay */
+	WIDEST = 128,		/* bits of one access */
+	MOST_NEIGHBOURS = 32,	/* that a thread takes of a loop */
+	HELD_BITS = 2048,	/* of what it loads for them */
 };
 
 static const struct atom *last_variable(const struct cu *k)
@@ -88,47 +91,86 @@ unsigned cu_vector(struct cu *k)
 	return k->fast < 0 ? VECTOR : transposed_points(k, extent);
 }
 
-/* Is the access to neighbours for neighbours, at a multiple of them, whatever
- * the other variables are? */
-static bool is_wide(const struct cu *k, const struct op *op)
+/* ---- accesses to neighbours ----------------------------------------- */
+
+static const struct value *accessed(const struct op *op)
 {
-	const struct value *buf = op->in[op->code == OP_mem_store].val;
-	const struct atom *last = last_variable(k);
+	return op->code == OP_mem_load	  ? op->in[0].val
+	       : op->code == OP_mem_store ? op->in[1].val
+					  : NULL;
+}
+
+static unsigned bits_of(const struct op *op)
+{
+	return dtype_info[accessed(op)->type->dtype].bits;
+}
+
+/* Is the access to v neighbours for neighbours along the variable, at a
+ * multiple of what one instruction takes, whatever the other variables are? */
+static bool is_wide(const struct cu *k, const struct op *op,
+		    const struct atom *iv, unsigned v)
+{
+	const struct value *buf = accessed(op);
+	bool store = op->code == OP_mem_store, moves = false;
 	const struct expr *off;
-	bool moves = false;
+	unsigned bits, align;
 	size_t n;
 
+	if (!buf)
+		return false;
+	bits = bits_of(op);
+	align = v * bits > WIDEST ? WIDEST / bits : v;
 	op_exprs(op, A_guard, &n);
-	if (n || dtype_is_packed(buf->type->dtype) ||
-	    op->n_in > (op->code == OP_mem_store ? 2 : 1) ||
-	    dtype_size(buf->type->dtype) > 4)
+	if (n || v * bits < 16 || op->n_in > (store ? 2 : 1) ||
+	    (store && bits < 8))
 		return false;
 	off = layout_offset(k->c, buf, op_exprs(op, A_idx, &n));
 	for (uint32_t i = 0; i < off->n; i++) {
 		const struct term *t = &off->term[i];
 
-		if (t->n == 1 && t->atom[0] == last && t->coef == 1)
+		if (t->n == 1 && t->atom[0] == iv && t->coef == 1) {
 			moves = true;
-		else if (t->coef % k->vector)
+			continue;
+		}
+		if (t->coef % align)
 			return false;
+		for (uint32_t j = 0; j < t->n; j++)
+			if (expr_uses(expr_of_atom(k->c, t->atom[j]), iv))
+				return false;
 	}
 	return moves;
 }
 
 /* Accesses are numbered in their order. */
-static unsigned number_of(const struct cu *k, const struct op *op)
+static unsigned number_of(const struct op *op)
 {
 	unsigned n = 0;
 
-	for (const struct op *o = op_body(k->kernel)->first; o != op;
-	     o = o->next)
+	for (const struct op *o = op->parent->first; o != op; o = o->next)
 		n++;
 	return n;
 }
 
+const char *cu_lanes(struct cu *k, const struct op *op)
+{
+	return arena_fmt(&k->c->temp, "all%u", number_of(op));
+}
+
+/* Elements of one access of a load that needs several, which come when they
+ * are needed; 0: all come before the points. */
+static unsigned comes_later(const struct cu *k, const struct op *op)
+{
+	unsigned most = WIDEST / bits_of(op);
+
+	return op->code == OP_mem_load && k->vector > most ? most : 0;
+}
+
 const char *cu_lane(struct cu *k, const struct op *op)
 {
-	return arena_fmt(&k->c->temp, "all%u[v]", number_of(k, op));
+	unsigned n = comes_later(k, op);
+
+	return n ? arena_fmt(&k->c->temp, "%s[v %% %u]", cu_lanes(k, op), n)
+		 : arena_fmt(&k->c->temp, "%s[v]", cu_lanes(k, op));
 }
 
 const char *cu_bits_type(size_t bytes)
@@ -139,33 +181,269 @@ const char *cu_bits_type(size_t bytes)
 			    : "u16";
 }
 
-/* Loads before the points, stores behind them. */
-static void put_wide(struct cu *k, bool stores)
+static void copy_wide(struct cu *k, const char *to, const char *from,
+		      unsigned bytes)
 {
-	for (struct op *op = op_body(k->kernel)->first; op; op = op->next) {
+	const char *v = cu_bits_type(bytes > 16 ? 16 : bytes);
+
+	if (bytes <= 16)
+		cu_line(k, "*(%s *)%s = *(const %s *)%s;", v, to, v, from);
+	for (unsigned i = 0; bytes > 16 && i < bytes / 16; i++)
+		cu_line(k, "((%s *)%s)[%u] = ((const %s *)%s)[%u];", v, to, i,
+			v, from, i);
+}
+
+/* Loads before the points, stores behind them. */
+static void put_wide(struct cu *k, struct block *b, unsigned v, bool stores)
+{
+	for (struct op *op = b->first; op; op = op->next) {
 		bool store = op->code == OP_mem_store;
-		const char *cond, *at;
+		const char *cond, *at, *all;
+		unsigned bytes;
 
 		if (!map_get(&k->wide_ops, (uintptr_t)op))
 			continue;
-		enum dtype t = op->in[store].val->type->dtype;
-		unsigned n = number_of(k, op);
-		const char *v = cu_bits_type(k->vector * dtype_size(t));
+		enum dtype t = accessed(op)->type->dtype;
 
+		bytes = (comes_later(k, op) ? WIDEST : v * bits_of(op)) / 8;
+		all = cu_lanes(k, op);
 		if (!stores)
-			cu_line(k, "__align__(16) %s all%u[%u];",
-				cu_mem_type(t), n, k->vector);
-		if (stores != store)
+			cu_line(k, "__align__(16) %s %s[%u];", cu_mem_type(t),
+				all, bytes * 8 / (bits_of(op) < 8 ? 8
+							: bits_of(op)));
+		if (stores != store || comes_later(k, op))
 			continue;
 		at = cu_address(k, op, &cond);
 		if (store)
-			cu_line(k, "*(%s *)%s = *(const %s *)all%u;", v, at, v,
-				n);
+			copy_wide(k, at, all, bytes);
 		else
-			cu_line(k, "*(%s *)all%u = *(const %s *)%s;", v, n, v,
-				at);
+			copy_wide(k, all, at, bytes);
 	}
 }
+
+/* ---- what is the same for neighbours -------------------------------- */
+
+struct moves {
+	const struct atom *iv;
+	unsigned v;
+	bool yes;
+};
+
+/* div(iv, n) stays where n is a multiple of what iv is one of. */
+static const struct expr *without_still(void *arg, const struct atom *a)
+{
+	const struct moves *m = arg;
+	int64_t n;
+
+	return a->kind == ATOM_DIV && expr_atom(a->a) == m->iv &&
+			       expr_is_const(a->b, &n) && n % m->v == 0
+		       ? a->b
+		       : NULL;
+}
+
+/* Is the op the same for v neighbours along the variable, which begin at a
+ * multiple of v?  What it reads is then in still_ops. */
+static bool is_still(const struct cu *k, const struct op *op,
+		     const struct atom *iv, unsigned v)
+{
+	struct moves m = { iv, v, false };
+
+	if (op->n_region || op_def(op)->impure || !op->n_out)
+		return false;
+	for (unsigned i = 0; i < op->n_in; i++) {
+		const struct value *x = op->in[i].val;
+
+		if (x->def ? x->def->parent == op->parent &&
+				     !map_get(&k->still_ops,
+					      (uintptr_t)x->def)
+			   : x->block == op->parent)
+			return false;
+	}
+	for (unsigned i = 0; i < op->n_attr; i++) {
+		const struct attr *a = op->attr[i].val;
+
+		for (size_t j = 0; a->kind == AT_EXPRS && j < a->n; j++)
+			if (expr_uses(expr_subst(k->c, a->exprs[j],
+						 without_still, &m),
+				      iv))
+				return false;
+	}
+	return true;
+}
+
+static void put_still(struct cu *k, struct block *b, const struct atom *iv,
+		      unsigned v)
+{
+	for (struct op *op = b->first; op; op = op->next) {
+		if (!is_still(k, op, iv, v))
+			continue;
+		map_put(&k->still_ops, (uintptr_t)op, op);
+		cu_op(k, op);
+	}
+}
+
+void cu_wide_ops(struct cu *k, struct block *b)
+{
+	for (struct op *op = b->first; op; op = op->next) {
+		const char *cond;
+
+		if (map_get(&k->still_ops, (uintptr_t)op))
+			continue;
+		if (map_get(&k->wide_ops, (uintptr_t)op) &&
+		    comes_later(k, op)) {
+			const char *at = cu_address(k, op, &cond);
+
+			cu_line(k, "if (v %% %u == 0)", comes_later(k, op));
+			k->depth++;
+			copy_wide(k, cu_lanes(k, op), at, WIDEST / 8);
+			k->depth--;
+		}
+		cu_op(k, op);
+	}
+}
+
+void cu_wide_begin(struct cu *k, struct block *b, const struct atom *iv,
+		   const char *first, unsigned v)
+{
+	for (struct op *op = b->first; op; op = op->next)
+		if (is_wide(k, op, iv, v))
+			map_put(&k->wide_ops, (uintptr_t)op, op);
+	map_put(&k->atoms, iv->serial, (void *)(uintptr_t)first);
+	k->vector = v;
+	put_still(k, b, iv, v);
+	put_wide(k, b, v, false);
+}
+
+void cu_wide_end(struct cu *k, struct block *b, const struct atom *iv,
+		 const char *first)
+{
+	map_put(&k->atoms, iv->serial, (void *)(uintptr_t)first);
+	put_wide(k, b, k->vector, true);
+	map_free(&k->wide_ops);
+	map_free(&k->still_ops);
+	k->wide_ops = k->still_ops = (struct map){ 0 };
+	k->vector = 1;
+}
+
+/* ---- neighbours side by side in the text ---------------------------- */
+
+/* The load of the same block that is n elements behind, or NULL. */
+static const struct op *load_behind(struct cu *k, const struct op *op,
+				    int64_t n)
+{
+	const struct value *buf = op->in[0].val;
+	size_t count;
+	const struct expr *want = expr_addc(
+		k->c, layout_offset(k->c, buf, op_exprs(op, A_idx, &count)),
+		n);
+
+	for (const struct op *o = op->next; o; o = o->next) {
+		if (o->code != OP_mem_load || o->n_in > 1 ||
+		    o->in[0].val != buf)
+			continue;
+		op_exprs(o, A_guard, &count);
+		if (!count && layout_offset(k->c, buf,
+					    op_exprs(o, A_idx, &count)) ==
+				      want)
+			return o;
+	}
+	return NULL;
+}
+
+static bool is_aligned(const struct expr *off, int64_t n)
+{
+	for (uint32_t i = 0; i < off->n; i++)
+		if (off->term[i].coef % n)
+			return false;
+	return true;
+}
+
+const char *cu_near(struct cu *k, const struct op *op)
+{
+	const struct value *buf = op->in[0].val;
+	unsigned bits = bits_of(op), n = WIDEST / bits, i;
+	const char *x = map_get(&k->near_ops, (uintptr_t)op), *at, *cond;
+	const struct expr *off;
+	size_t count;
+
+	/* The regions of tiles may be printed more than once. */
+	if (x || k->vector > 1 || op->n_in > 1 || bits < 8 ||
+	    (op_parent(op)->code != OP_loop_for &&
+	     op_parent(op)->code != OP_loop_kernel))
+		return x;
+	op_exprs(op, A_guard, &count);
+	if (count || !load_behind(k, op, 1))
+		return NULL;
+	off = layout_offset(k->c, buf, op_exprs(op, A_idx, &count));
+	for (; n > 1; n /= 2) {
+		if (!is_aligned(off, n))
+			continue;
+		for (i = 1; i < n && load_behind(k, op, i);)
+			i++;
+		if (i == n)
+			break;
+	}
+	if (n < 2)
+		return NULL;
+	at = cu_address(k, op, &cond);
+	cu_line(k, "__align__(16) %s near%u[%u];",
+		cu_mem_type(buf->type->dtype), k->n_near, n);
+	copy_wide(k, arena_fmt(&k->c->temp, "near%u", k->n_near), at,
+		  n * bits / 8);
+	for (i = 0; i < n; i++)
+		map_put(&k->near_ops,
+			(uintptr_t)(i ? load_behind(k, op, i) : op),
+			arena_fmt(&k->c->temp, "near%u[%u]", k->n_near, i));
+	return arena_fmt(&k->c->temp, "near%u[0]", k->n_near++);
+}
+
+/* ---- loops ---------------------------------------------------------- */
+
+/* Bits that a thread would hold of v iterations, 0 when it holds none; those of
+ * the narrowest element in *least. */
+static unsigned held_bits(const struct cu *k, const struct block *b,
+			  const struct atom *iv, unsigned v, unsigned *least)
+{
+	unsigned held = 0;
+
+	*least = WIDEST;
+	for (const struct op *op = b->first; op; op = op->next) {
+		if (!is_wide(k, op, iv, v))
+			continue;
+		held += v * bits_of(op) > WIDEST && op->code == OP_mem_load
+				? WIDEST
+				: v * bits_of(op);
+		if (bits_of(op) < *least)
+			*least = bits_of(op);
+	}
+	return held;
+}
+
+/*
+ * As many as the narrowest elements of 16 bytes are, while the registers hold
+ * all that is loaded and no thread is left without any.
+ */
+unsigned cu_loop_vector(struct cu *k, struct op *loop)
+{
+	struct block *b = op_body(loop);
+	const struct atom *iv = expr_atom(b->iv[0]);
+	unsigned v = MOST_NEIGHBOURS, least, held;
+	int64_t extent = INT64_MAX;
+
+	for (const struct op *op = b->first; op; op = op->next)
+		if (op->n_region)
+			return 1;
+	expr_is_const(iv->a, &extent);
+	for (; v > 1; v /= 2) {
+		held = held_bits(k, b, iv, v, &least);
+		if (held && v * least <= WIDEST && held <= HELD_BITS &&
+		    (extent >= (int64_t)v * k->group || v * least <= 32))
+			break;
+	}
+	return extent < v ? 1 : v;
+}
+
+/* ---- points --------------------------------------------------------- */
 
 /* One of the kernel's variables takes its part of q, the last one all. */
 static void put_variable(struct cu *k, const struct atom *iv, bool last)
@@ -204,24 +482,18 @@ static void put_variables(struct cu *k)
 void cu_vector_point(struct cu *k)
 {
 	const char *name = arena_fmt(&k->c->temp, "i%u", k->n_iv++);
-	uint32_t last = last_variable(k)->serial;
+	struct block *body = op_body(k->kernel);
+	const struct atom *last = last_variable(k);
 
 	put_variables(k);
-	for (struct op *op = op_body(k->kernel)->first; op; op = op->next)
-		if ((op->code == OP_mem_load || op->code == OP_mem_store) &&
-		    is_wide(k, op))
-			map_put(&k->wide_ops, (uintptr_t)op, op);
-	map_put(&k->atoms, last, (void *)"first");
-	put_wide(k, false);
+	cu_wide_begin(k, body, last, "first", k->vector);
 	cu_line(k, "#pragma unroll");
 	cu_line(k, "for (int v = 0; v < %u; v++) {", k->vector);
 	k->depth++;
 	cu_line(k, "const %s %s = first + v;", k->wide ? "i64" : "int", name);
-	map_put(&k->atoms, last, (void *)(uintptr_t)name);
-	for (struct op *op = op_body(k->kernel)->first; op; op = op->next)
-		cu_op(k, op);
+	map_put(&k->atoms, last->serial, (void *)(uintptr_t)name);
+	cu_wide_ops(k, body);
 	k->depth--;
 	cu_line(k, "}");
-	map_put(&k->atoms, last, (void *)"first");
-	put_wide(k, true);
+	cu_wide_end(k, body, last, "first");
 }

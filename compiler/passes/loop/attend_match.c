@@ -282,7 +282,7 @@ static unsigned find_scores(struct attend *a, struct value *v)
 	if (v->def->code == OP_nest_load) {
 		struct op *s = statement(v->def, a->probs);
 
-		if (s && gemm_fold(s) && v->def != a->s_load) {
+		if (s && body_fold(op_body(s)) && v->def != a->s_load) {
 			a->s_load = v->def;
 			n++;
 		}

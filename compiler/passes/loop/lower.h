@@ -3,6 +3,7 @@
 #ifndef PASSES_LOOP_LOWER_H
 #define PASSES_LOOP_LOWER_H
 
+#include "ir/target.h"
 #include "passes/nest/contraction.h"
 #include "passes/pass.h"
 
@@ -20,9 +21,25 @@ bool lower_contraction(struct ctx *c, struct op *op, struct value *into);
 /* A contraction on a GPU, as tiles of blocks of threads; false when it is none
  * or too small. */
 bool lower_tile(struct ctx *c, struct op *op, struct value *into);
+/* In how many parts such a sum should be; 0: no such contraction. */
+int64_t tile_parts(struct ctx *c, struct op *op);
+/*
+ * A long fold on a GPU, in the lanes of a warp or a block, or one whose points
+ * share what they read; false when the statement has none.
+ */
+bool lower_lanes(struct ctx *c, struct op *op, struct value *into);
+/*
+ * In how many parts one of a statement's folds, over the variables that it
+ * depends on, should be for the GPU to be busy; *lanes where these lie along
+ * its variables, counted as one.
+ */
+int64_t lanes_parts(struct ctx *c, struct op *op, struct op *fold,
+		    bool *lanes);
 /* The last of three statements that are attention on a GPU, and the others with
  * it; false when it is not. */
 bool lower_attend(struct ctx *c, struct op *op);
+/* Is op one of those statements, of which that is the last? */
+bool attend_holds(struct ctx *c, struct op *last, const struct op *op);
 /* What lower_tile() will multiply: loads that go to shared memory as they are,
  * or NULL, and how many rows and columns there are, about. */
 struct tile_form {
@@ -37,6 +54,35 @@ bool tile_form(struct ctx *c, struct op *op, struct tile_form *f);
 bool lower_jam(struct ctx *c, struct op *op, struct value *into);
 /* Any statement with one result. */
 void lower_statement(struct ctx *c, struct op *op, struct value *into);
+
+/* ---- tile_choose.c -------------------------------------------------- */
+
+/* Estimates of symbolic extents. */
+struct tile_problem {
+	int64_t rows, cols, batch, sum;
+	enum dtype type;		/* of the sum */
+	unsigned bytes;			/* of an element of a factor */
+	bool tensor_cores;
+	bool boxes;			/* can be copied as such */
+};
+
+struct tile_choice {
+	int64_t mr, nr;
+	int64_t parts;			/* of the sum */
+};
+
+/* What takes least time on the GPU, in at most that many parts. */
+struct tile_choice tile_choose(const struct gpu *gpu,
+			       const struct tile_problem *p,
+			       int64_t most_parts);
+
+/* ---- turn.c --------------------------------------------------------- */
+
+/* Could the constant that a fold loads lie as the fold walks it? */
+bool can_turn_constant(const struct op *fold, const struct op *load);
+/* Makes it so; false when it cannot, or it is so already. */
+bool turn_constant(struct ctx *c, struct op *compute, struct op *fold,
+		   struct op *load);
 
 /* ---- lower_strips.c ------------------------------------------------- */
 

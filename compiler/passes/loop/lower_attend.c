@@ -430,23 +430,37 @@ static void emit_kernel(struct attend *a)
 
 static bool empty(const struct op *compute)
 {
-	const struct op *fold = gemm_fold(compute);
+	const struct op *fold = body_fold(op_body(compute));
 
 	return no_points(op_body(compute)) || no_points(op_body(fold));
 }
 
-bool lower_attend(struct ctx *c, struct op *op)
+static bool find_attend(struct attend *a, struct ctx *c, struct op *op)
 {
-	struct attend a = {
+	*a = (struct attend){
 		.y = { .ctx = c, .compute = op,
 		       .b = { c, op->parent, op, op->loc },
 		       .cl = { .ctx = c } },
 		.s = { .ctx = c },
 	};
+	return c->target->gpu[0] && attend_match(a) && !empty(op) &&
+	       !empty(a->s.compute) && choose_sides(a) && choose_sizes(a) &&
+	       op_body(op)->n_iv + 1 <= MAX_RANK;
+}
 
-	if (!c->target->gpu[0] || !attend_match(&a) || empty(op) ||
-	    empty(a.s.compute) || !choose_sides(&a) || !choose_sizes(&a) ||
-	    op_body(op)->n_iv + 1 > MAX_RANK)
+bool attend_holds(struct ctx *c, struct op *last, const struct op *op)
+{
+	struct attend a;
+
+	return find_attend(&a, c, last) &&
+	       (op == last || op == a.probs || op == a.s.compute);
+}
+
+bool lower_attend(struct ctx *c, struct op *op)
+{
+	struct attend a;
+
+	if (!find_attend(&a, c, op))
 		return false;
 	a.y.out = new_buffer(&a.y.b, &op->out[0]);
 	emit_kernel(&a);

@@ -65,20 +65,6 @@ bool gemm_uses_fold(const struct value *v)
 	return false;
 }
 
-struct op *gemm_fold(const struct op *compute)
-{
-	struct op *fold = NULL;
-
-	for (struct op *op = op_body(compute)->first; op; op = op->next) {
-		if (op->code != OP_nest_reduce)
-			continue;
-		if (fold)
-			return NULL;
-		fold = op;
-	}
-	return fold;
-}
-
 static bool starts_at_zero(const struct op *fold)
 {
 	union scalar s;
@@ -92,7 +78,7 @@ bool gemm_match(struct gemm *t)
 {
 	enum dtype type;
 
-	t->fold = t->compute->n_out == 1 ? gemm_fold(t->compute) : NULL;
+	t->fold = t->compute->n_out == 1 ? body_fold(op_body(t->compute)) : NULL;
 	t->mul = t->fold ? fold_product(t->fold) : NULL;
 	if (!t->mul || !starts_at_zero(t->fold))
 		return false;
@@ -237,43 +223,6 @@ static enum fp32_form fp32_form(const struct gemm *t)
 	return t->ctx->fp32;
 }
 
-/* ---- constants ------------------------------------------------------ */
-
-/* The elements of a tensor with its dims in another order. */
-static struct blob permuted(struct ctx *c, const struct type *t,
-			    struct blob data, const unsigned *order)
-{
-	int64_t n[MAX_RANK], step[MAX_RANK], at[MAX_RANK] = { 0 };
-	char *to = arena_alloc(&c->perm, data.size ? data.size : 1);
-	size_t from = 0, i = 0, count = 1;
-
-	for (unsigned d = 0; d < t->rank; d++) {
-		step[d] = 1;
-		expr_is_const(t->dim[order[d]], &n[d]);
-		for (unsigned k = order[d] + 1; k < t->rank; k++) {
-			int64_t m;
-
-			expr_is_const(t->dim[k], &m);
-			step[d] *= m;
-		}
-		count *= (size_t)n[d];
-	}
-	memset(to, 0, data.size);
-	while (i < count) {
-		unsigned d = t->rank;
-
-		element_copy(t->dtype, to, i++, data.data, from);
-		while (d-- > 0) {
-			from += (size_t)step[d];
-			if (++at[d] < n[d])
-				break;
-			from -= (size_t)(step[d] * n[d]);
-			at[d] = 0;
-		}
-	}
-	return (struct blob){ to, data.size };
-}
-
 /* ---- emission ------------------------------------------------------- */
 
 /* Copies what makes v, where it is not there yet. */
@@ -297,7 +246,8 @@ void gemm_count(struct gemm *t, const struct side *s,
 		const struct expr *number)
 {
 	for (unsigned i = s->n; i-- > 0;) {
-		const struct expr *n = expr_atom(s->iv[i])->a;
+		const struct expr *n = clone_expr(&t->cl,
+						  expr_atom(s->iv[i])->a);
 
 		clone_iv(&t->cl, s->iv[i],
 			 i ? expr_mod(t->ctx, number, n) : number);
@@ -343,10 +293,12 @@ static void emit_factor(struct gemm *t, struct op *op, unsigned i,
 	int64_t size = i ? t->nr : t->mr;
 	struct block *b = gemm_region(t, op, i);
 	const struct expr *at = block_add_iv(c, b, expr_const(c, size));
-	const struct expr *k = block_add_iv(c, b, t->sum.extent);
 	struct value *v;
 
 	gemm_around(t, a);
+	const struct expr *k = block_add_iv(
+		c, b, clone_expr(&t->cl, t->sum.extent));
+
 	gemm_count(t, s, expr_add(c, first, at));
 	gemm_count(t, &t->sum, k);
 	t->left = gemm_left(t, s, first, size, at);
@@ -447,19 +399,38 @@ static const struct expr *neighbours(struct gemm *t, unsigned i)
 	return along_sum(t, i) ? b->iv[b->n_iv - 1] : s->iv[s->n - 1];
 }
 
+/* Is the extent a multiple of v, whatever it is? */
+static bool is_multiple(const struct expr *e, int64_t v)
+{
+	for (uint32_t i = 0; i < e->n; i++) {
+		const struct term *t = &e->term[i];
+		bool ok = t->coef % v == 0;
+
+		for (uint32_t j = 0; j < t->n && !ok; j++) {
+			const struct atom *a = t->atom[j];
+
+			ok = (a->kind == ATOM_MIN || a->kind == ATOM_MAX) &&
+			     is_multiple(a->a, v) && is_multiple(a->b, v);
+		}
+		if (!ok)
+			return false;
+	}
+	return true;
+}
+
 int64_t load_vector(struct ctx *c, const struct op *load, const struct expr *iv)
 {
 	const struct atom *a = expr_atom(iv);
 	const struct expr *off;
 	union scalar other;
-	int64_t v, n;
+	int64_t v;
 	size_t count;
 
 	if (!steps_by_one(c, load, iv) || load->n_in > 2 ||
 	    dtype_is_packed(load->out[0].type->dtype))
 		return 1;
 	v = 16 / (int64_t)dtype_size(load->out[0].type->dtype);
-	if (!expr_is_const(a->a, &n) || n % v)
+	if (!is_multiple(a->a, v))
 		return 1;
 	off = layout_offset(c, load->in[0].val, op_exprs(load, A_idx, &count));
 	for (uint32_t k = 0; k < off->n; k++) {
@@ -487,66 +458,34 @@ static int64_t vector(struct gemm *t, unsigned i)
 	return load ? load_vector(t->ctx, load, neighbours(t, i)) : 1;
 }
 
-/* A constant whose neighbours are not those in k is turned: its dims that k
- * walks become the last ones. */
-static void turn_constant(struct gemm *t, unsigned i)
+/* A constant whose neighbours are not those in k is turned. */
+static void turn_factor(struct gemm *t, unsigned i)
 {
 	struct op *load = plain_load(t, i);
-	struct block *fold = op_body(t->fold);
-	const struct expr *dim[MAX_RANK], *idx[MAX_RANK];
-	unsigned order[MAX_RANK], n = 0, rank;
-	struct ctx *c = t->ctx;
-	struct blob data;
-	size_t n_idx;
 
-	if (!load || load->n_in != 1 || along_sum(t, i) ||
-	    !value_const(load->in[0].val, &data))
-		return;
-	const struct type *type = load->in[0].val->type;
-	const struct expr *const *at = op_exprs(load, A_idx, &n_idx);
-
-	rank = type->rank;
-	for (unsigned d = 0; d < rank; d++) {
-		bool sum = false;
-
-		for (unsigned k = 0; k < fold->n_iv; k++)
-			sum |= at[d] == fold->iv[k];
-		if (!sum)
-			order[n++] = d;
-	}
-	for (unsigned k = 0; k < fold->n_iv; k++)
-		for (unsigned d = 0; d < rank; d++)
-			if (at[d] == fold->iv[k])
-				order[n++] = d;
-	if (n != rank || n < 2 || at[order[n - 1]] != fold->iv[fold->n_iv - 1])
-		return;
-	for (unsigned d = 0; d < rank; d++) {
-		dim[d] = type->dim[order[d]];
-		idx[d] = at[order[d]];
-	}
-	struct builder b = { c, t->compute->parent, t->compute,
-			     t->compute->loc };
-	struct value *v = build_const(&b, type_tensor(c, type->dtype, rank,
-						      dim),
-				      permuted(c, type, data, order));
-
-	v->name = load->in[0].val->name;
-	op_set_in(load, 0, v);
-	op_set_exprs(c, load, A_idx, rank, idx);
+	if (load && !along_sum(t, i))
+		turn_constant(t->ctx, t->compute, t->fold, load);
 }
 
 /* ---- sizes ---------------------------------------------------------- */
 
-static int64_t tiles(const struct gemm *t, int64_t mr, int64_t nr)
+static struct tile_problem problem(const struct gemm *t)
 {
 	const struct block *body = op_body(t->compute);
-	int64_t n = work_times((t->rows.guess + mr - 1) / mr,
-			       (t->cols.guess + nr - 1) / nr);
+	bool narrow = multiplies_narrow(t);
+	struct tile_problem p = {
+		.rows = t->rows.guess, .cols = t->cols.guess, .batch = 1,
+		.sum = t->sum.guess, .type = t->fold->out[0].type->dtype,
+		.bytes = (unsigned)dtype_size(stored(t, 0)->type->dtype),
+		.tensor_cores = narrow || t->fp32,
+		.boxes = narrow && plain_load(t, 0) && plain_load(t, 1),
+	};
 
 	for (unsigned i = 0; i < body->n_iv; i++)
 		if (!(t->tiled >> i & 1))
-			n = work_times(n, extent_or(body->iv[i], BATCH));
-	return n;
+			p.batch = work_times(p.batch,
+					     extent_or(body->iv[i], BATCH));
+	return p;
 }
 
 /* Do copies go to shared memory on the side, as rows of k? */
@@ -560,49 +499,52 @@ static bool copies(struct gemm *t)
 	return t->ctx->target->gpu[0]->mma;
 }
 
+/* Tiles that the multiprocessor with most of them has; 0: some have none. */
+static int64_t most_tiles(const struct tile_problem *p, int64_t n_sm,
+			  int64_t mr, int64_t nr)
+{
+	int64_t n = work_times(work_times((p->rows + mr - 1) / mr,
+					  (p->cols + nr - 1) / nr), p->batch);
+
+	return n < n_sm ? 0 : (n + n_sm - 1) / n_sm;
+}
+
 /* Can all the GPUs take 256 columns at once, and is no multiprocessor idle for
  * longer when they do? */
-static bool takes_wide(struct gemm *t)
+static bool takes_wide(struct gemm *t, const struct tile_problem *p)
 {
 	const struct gpu *const *gpu = t->ctx->target->gpu;
-	int64_t n_sm = gpu[0]->n_sm, wide = tiles(t, 128, 256);
+	int64_t n_sm = gpu[0]->n_sm, n = most_tiles(p, n_sm, 128, 256);
 
 	for (unsigned i = 0; i < MAX_GPUS && gpu[i]; i++)
 		if (!gpu[i]->boxes)
 			return false;
-	return multiplies_narrow(t) && copies(t) &&
-	       (wide + n_sm - 1) / n_sm * 2 <=
-		       (tiles(t, 128, 128) + n_sm - 1) / n_sm;
+	return multiplies_narrow(t) && copies(t) && n &&
+	       n * 2 <= most_tiles(p, n_sm, 128, 128);
 }
 
-/* The largest of which there are enough to keep the GPU busy. */
 static void choose_sizes(struct gemm *t)
 {
-	static const struct {
-		int64_t mr, nr;
-	} size[] = { { 128, 256 }, { 128, 128 }, { 64, 64 }, { 32, 32 } };
-	enum dtype type = t->fold->out[0].type->dtype;
-	int64_t busy = t->ctx->target->gpu[0]->n_sm;
-	size_t i = type == DT_F64 ? 2 : !takes_wide(t);
+	struct tile_problem p = problem(t);
+	struct tile_choice best = tile_choose(t->ctx->target->gpu[0], &p, 1);
 
-	while (i + 1 < ARRAY_SIZE(size) &&
-	       (tiles(t, size[i].mr, size[i].nr) < busy ||
-		size[i].mr >= 2 * t->rows.guess ||
-		size[i].nr >= 2 * t->cols.guess))
-		i++;
-	t->mr = size[i].mr;
-	t->nr = size[i].nr;
+	t->mr = best.mr;
+	t->nr = best.nr == 128 && takes_wide(t, &p) ? 256 : best.nr;
 }
 
 /* Elements of k in shared memory at once: rows of 128 bytes where copies go
- * there on the side, of 64 by way of registers. */
+ * there on the side, of 64 by way of registers, of half that where these also
+ * hold the address of each element. */
 static int64_t steps(struct gemm *t)
 {
 	int64_t size = (int64_t)dtype_size(stored(t, 0)->type->dtype);
+	bool single = false;
 
 	if (!multiplies_narrow(t) && !t->fp32)
 		return t->mr == 128 ? 8 : 16;
-	return (copies(t) ? 128 : 64) / size;
+	for (unsigned i = 0; i < 2; i++)
+		single |= vector(t, i) == 1;
+	return (copies(t) ? 128 : single && t->mr > 32 ? 32 : 64) / size;
 }
 
 /* ---- the kernel ----------------------------------------------------- */
@@ -680,6 +622,18 @@ bool tile_form(struct ctx *c, struct op *op, struct tile_form *f)
 	return true;
 }
 
+int64_t tile_parts(struct ctx *c, struct op *op)
+{
+	struct gemm t = { .ctx = c, .compute = op };
+	enum { MOST_PARTS = 32 };	/* a thread adds them */
+
+	if (!match(&t))
+		return 0;
+	struct tile_problem p = problem(&t);
+
+	return tile_choose(c->target->gpu[0], &p, MOST_PARTS).parts;
+}
+
 bool lower_tile(struct ctx *c, struct op *op, struct value *into)
 {
 	struct gemm t = { .ctx = c, .compute = op,
@@ -691,7 +645,7 @@ bool lower_tile(struct ctx *c, struct op *op, struct value *into)
 	/* Tensor cores read rows of k; others read 16 bytes either way. */
 	for (unsigned i = 0; i < 2; i++)
 		if (multiplies_narrow(&t) || t.fp32 || vector(&t, i) == 1)
-			turn_constant(&t, i);
+			turn_factor(&t, i);
 	choose_sizes(&t);
 	t.kr = steps(&t);
 	t.out = into ? into : new_buffer(&t.b, &op->out[0]);

@@ -415,8 +415,12 @@ enum {
 static void choose_threads(struct schedule *s)
 {
 	struct op *fold = deepest_fold(s);
+	unsigned n = s->n_loop;
 	int64_t row = 1;
-	bool rows = repeats_folds(s, s->n_loop, 0);
+
+	while (n && extent_or(s->iv[n - 1], 2) == 1)
+		n--;
+	bool rows = repeats_folds(s, n, 0);
 
 	if (!rows && fold && s->vec_loop < 0 && s->vec_reduce &&
 	    fold_extent(fold) >= LONG_FOLD) {

@@ -45,8 +45,6 @@ struct around {
 uint32_t gemm_uses(const struct gemm *t, const struct value *v);
 /* Does v depend on a fold, or on what a fold carries? */
 bool gemm_uses_fold(const struct value *v);
-/* The only fold of a statement, or NULL. */
-struct op *gemm_fold(const struct op *compute);
 /* Is t->compute a contraction?  Sets fold, mul and factors. */
 bool gemm_match(struct gemm *t);
 /* Of the variables `own` those of known extent together, or the first symbol

@@ -88,6 +88,7 @@ struct insn {
 	uint8_t space;
 	uint8_t size;  /* bytes of an element in memory */
 	uint8_t count; /* elements of a vector */
+	uint8_t reach; /* bytes of a load that have to be there; 0: all */
 	uint8_t width; /* bytes of the register: 4 or 8 */
 	uint8_t addr;  /* bytes of the address register: 0, 4 or 8 */
 	bool is_signed;

@@ -40,6 +40,9 @@ static void *global_at(struct warp *w, const struct insn *in, int lane,
 {
 	const struct alloc *a;
 
+	/* An aligned load that reads on loads what is not used. */
+	if (!is_write && in->reach && in->reach < size)
+		size = in->reach;
 	if (addr - w->lo > w->span - size || w->span < size) {
 		a = mem_find(addr);
 		if (!a || addr + size > a->addr + a->size)
@@ -420,6 +423,7 @@ static bool decode_ld(struct parser *p, const struct stmt *st, struct mods *m,
 	    !address_get(p, &st->o[1], in, 1) ||
 	    !elements(p, &st->o[0], in, true))
 		return false;
+	in->reach = st->used ? (uint8_t)(32 - __builtin_clz(st->used)) : 0;
 	in->fn = in->size == 4 && in->width == 4 && in->count <= 4 ? ld_w : ld;
 	if (in->space == SP_PARAM && !in->addr)
 		in->fn = ld_param;

@@ -41,6 +41,7 @@ struct stmt {
 	struct opnd o[MAX_OPNDS];
 	int n;
 	uint32_t line;
+	uint32_t used;	/* bytes of what it loads, a bit each; 0: all */
 	const char *text;
 	int text_len;
 };
@@ -79,6 +80,7 @@ struct parser {
 	uint32_t reg_top;
 	uint32_t const_cap;
 	uint32_t top_shared, dyn_align;
+	uint32_t used;	/* what a pragma says of the next statement's */
 };
 
 void parse_fail(struct parser *p, const char *fmt, ...)

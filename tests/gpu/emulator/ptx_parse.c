@@ -543,6 +543,8 @@ static void parse_insn(struct parser *p)
 	struct stmt *st = stmt_new(p);
 
 	st->text = p->p;
+	st->used = p->used;
+	p->used = 0;
 	if (accept(p, '@'))
 		parse_opnd(p, &st->guard);
 	st->op = opcode(p);
@@ -579,6 +581,18 @@ static bool space_of(const char *t, enum space *s)
 
 static void parse_block(struct parser *p);
 
+/* A load may be wider than what its elements are, as long as it is aligned:
+ * "used_bytes_mask" tells which bytes of it count. */
+static void parse_pragma(struct parser *p)
+{
+	static const char used[] = "\"used_bytes_mask ";
+
+	skip(p);
+	if (!strncmp(p->p, used, sizeof(used) - 1))
+		p->used = (uint32_t)strtoul(p->p + sizeof(used) - 1, NULL, 0);
+	skip_to(p, ';');
+}
+
 static void parse_directive(struct parser *p)
 {
 	const char *t = word(p);
@@ -589,7 +603,7 @@ static void parse_directive(struct parser *p)
 	else if (space_of(t, &s))
 		declare_vars(p, s, false);
 	else if (!strcmp(t, ".pragma"))
-		skip_to(p, ';');
+		parse_pragma(p);
 	else if (!strcmp(t, ".loc"))
 		p->p += strcspn(p->p, "\n");
 	else
