@@ -102,7 +102,8 @@ static void side_add(struct gemm *t, struct side *s, const struct expr *iv)
 	s->guess = work_times(s->guess ? s->guess : 1, extent_or(iv, UNKNOWN));
 }
 
-/* Those of known extent together, or the first symbol that is alone larger. */
+/* Those of known extent together, or the innermost symbol, where that is alone
+ * larger: a batch of one is common, a sequence of one element is not. */
 void gemm_side(struct gemm *t, struct side *s, uint32_t own,
 	       const uint8_t *order, unsigned n)
 {
@@ -118,7 +119,7 @@ void gemm_side(struct gemm *t, struct side *s, uint32_t own,
 			continue;
 		if (expr_is_const(expr_atom(iv)->a, &k))
 			side_add(t, s, iv);
-		else if (!symbol)
+		else
 			symbol = iv;
 	}
 	if (!symbol || s->guess >= UNKNOWN)
