@@ -24,6 +24,19 @@ const struct layout *layout_make(struct ctx *c, const struct type *t,
 	return l;
 }
 
+const struct layout *layout_with_last(struct ctx *c, const struct type *t,
+				      unsigned last)
+{
+	uint8_t perm[MAX_RANK];
+	unsigned k = 0;
+
+	for (unsigned i = 0; i < t->rank; i++)
+		if (i != last)
+			perm[k++] = (uint8_t)i;
+	perm[k] = (uint8_t)last;
+	return layout_make(c, t, perm);
+}
+
 unsigned layout_dim(const struct value *buf, unsigned i)
 {
 	return buf->layout ? buf->layout->perm[i] : i;

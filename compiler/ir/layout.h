@@ -21,6 +21,9 @@ const struct expr *layout_offset(struct ctx *c, const struct value *buf,
  */
 const struct layout *layout_make(struct ctx *c, const struct type *t,
 				 const uint8_t *perm);
+/* The same of the dims in order, but for one that is the innermost. */
+const struct layout *layout_with_last(struct ctx *c, const struct type *t,
+				      unsigned last);
 /* Bytes that the buffer takes, borders and padding included. */
 const struct expr *layout_bytes(struct ctx *c, const struct value *buf);
 

@@ -48,19 +48,6 @@ static bool is_free(const struct value *v)
 	       !op_has(v->def, A_panel) && !value_is_returned(v);
 }
 
-static void store_channels_last(struct ctx *c, struct value *v,
-				unsigned channel)
-{
-	uint8_t perm[MAX_RANK];
-	unsigned k = 0;
-
-	for (unsigned i = 0; i < v->type->rank; i++)
-		if (i != channel)
-			perm[k++] = (uint8_t)i;
-	perm[k] = (uint8_t)channel;
-	v->layout = layout_make(c, v->type, perm);
-}
-
 /* A variable with step 1 in that index of the row operand, or -1. */
 static int unit_variable(struct ctx *c, const struct contraction *con,
 			 size_t at)
@@ -105,7 +92,8 @@ static int choose(struct ctx *c, const struct contraction *con, unsigned size)
 	if (!contraction_needs_copy(c, con)) {
 		if (channel >= 0 && is_free(v) &&
 		    (unsigned)channel + 1 < v->type->rank)
-			store_channels_last(c, v, (unsigned)channel);
+			v->layout = layout_with_last(
+				c, v->type, (unsigned)channel);
 		int k = consecutive(c, con, size);
 
 		if (k >= 0)

@@ -150,19 +150,14 @@ static void set_copy_layout(const struct copy *cp, struct value *to,
 			    int channel)
 {
 	int64_t channels;
-	uint8_t perm[MAX_RANK];
-	unsigned k = 0;
 
 	if (channel < 0 || (unsigned)channel + 1 == cp->rank ||
 	    (cp->group->size == 1 &&
 	     expr_is_const(cp->dim[channel], &channels) &&
 	     channels < FEW_CHANNELS))
 		return;
-	for (unsigned i = 0; i < cp->rank; i++)
-		if ((int)i != channel)
-			perm[k++] = (uint8_t)i;
-	perm[k] = (uint8_t)channel;
-	to->layout = layout_make(cp->lo.b.ctx, to->type, perm);
+	to->layout = layout_with_last(cp->lo.b.ctx, to->type,
+				      (unsigned)channel);
 }
 
 /* One dim per index, with the padding in it. */

@@ -207,24 +207,16 @@ void contraction_set_layout(struct ctx *c, const struct contraction *con)
 	struct value *y = &con->compute->out[0];
 	const struct atom *col = expr_atom(op_body(con->compute)->iv[con->col]);
 	const struct expr *const *at = point_index(con->compute);
-	unsigned rank = y->type->rank, k = 0, last = rank;
-	uint8_t perm[MAX_RANK];
+	unsigned rank = y->type->rank, last = 0;
 
 	if (y->layout)
 		return;
-	for (unsigned i = 0; i < rank; i++)
-		if (last == rank && expr_uses(at[i], col))
-			last = i;
-		else
-			perm[k++] = (uint8_t)i;
-	perm[k] = (uint8_t)last;
-	/* Row-major stays unsaid when nothing is padded. */
-	const struct layout *l = layout_make(c, y->type, perm);
-	bool plain = !l->pad;
+	while (last < rank && !expr_uses(at[last], col))
+		last++;
+	const struct layout *l = layout_with_last(c, y->type, last);
 
-	for (unsigned i = 0; i < rank; i++)
-		plain &= perm[i] == i;
-	if (!plain)
+	/* Row-major stays unsaid when nothing is padded. */
+	if (l->pad || last + 1 < rank)
 		y->layout = l;
 }
 

@@ -124,6 +124,24 @@ struct op *body_product(const struct block *body)
 	return found;
 }
 
+/* The fold that was begun takes the body of the old one, whose variables are
+ * in cl, and its place. */
+static struct op *fold_become(struct op *old, struct lower *lo,
+			      struct cloner *cl, struct reduce *r)
+{
+	const struct block *from = op_body(old);
+
+	clone_value(cl, from->arg[0], r->acc[0]);
+	const struct op *y = clone_body(cl, &lo->b, from);
+	struct value *v = cloned(cl, y->in[0].val);
+
+	nest_reduce_end(lo, r, &v, &v);
+	value_replace(&old->out[0], v);
+	op_erase(old);
+	cloner_free(cl);
+	return r->op;
+}
+
 struct op *fold_split(struct ctx *c, struct op *old, uint32_t k, int64_t by,
 		      const struct expr **inside)
 {
@@ -151,15 +169,7 @@ struct op *fold_split(struct ctx *c, struct op *old, uint32_t k, int64_t by,
 		if (i == k && inside && !expr_exact_div(c, all, size))
 			*inside = expr_addc(c, expr_sub(c, all, to), -1);
 	}
-	clone_value(&cl, from->arg[0], r.acc[0]);
-	const struct op *y = clone_body(&cl, &lo.b, from);
-	struct value *v = cloned(&cl, y->in[0].val);
-
-	nest_reduce_end(&lo, &r, &v, &v);
-	value_replace(&old->out[0], v);
-	op_erase(old);
-	cloner_free(&cl);
-	return r.op;
+	return fold_become(old, &lo, &cl, &r);
 }
 
 struct op *fold_arrange(struct ctx *c, struct op *old, const unsigned *order,
@@ -173,13 +183,5 @@ struct op *fold_arrange(struct ctx *c, struct op *old, const unsigned *order,
 
 	for (uint32_t i = 0; i < from->n_iv; i++)
 		clone_iv(&cl, from->iv[order[i]], r.iv[i]);
-	clone_value(&cl, from->arg[0], r.acc[0]);
-	const struct op *y = clone_body(&cl, &lo.b, from);
-	struct value *v = cloned(&cl, y->in[0].val);
-
-	nest_reduce_end(&lo, &r, &v, &v);
-	value_replace(&old->out[0], v);
-	op_erase(old);
-	cloner_free(&cl);
-	return r.op;
+	return fold_become(old, &lo, &cl, &r);
 }

@@ -258,19 +258,6 @@ static bool stays_row_major(struct ctx *c, const struct value *v)
 
 /* ---- layouts -------------------------------------------------------- */
 
-static const struct layout *with_last(struct ctx *c, const struct value *v,
-				      unsigned last)
-{
-	uint8_t perm[MAX_RANK];
-	unsigned k = 0;
-
-	for (unsigned i = 0; i < v->type->rank; i++)
-		if (i != last)
-			perm[k++] = (uint8_t)i;
-	perm[k] = (uint8_t)last;
-	return layout_make(c, v->type, perm);
-}
-
 /* Can the statement that makes the tensor store it in any order? */
 static bool is_free(struct ctx *c, const struct value *v)
 {
@@ -314,7 +301,7 @@ static void ask(struct ctx *c, struct value *v, unsigned last)
 	struct request r = { c, op_body(v->def), last };
 	struct tile_form f;
 
-	v->layout = with_last(c, v, last);
+	v->layout = layout_with_last(c, v->type, last);
 	/* A tile stores its columns wherever they go. */
 	if (!tile_form(c, v->def, &f))
 		block_walk(op_body(v->def), ask_operand, &r);
@@ -404,7 +391,7 @@ static struct value *copy_of(struct state *s, struct op *before,
 		op_erase(n.op);
 		to = known;
 	} else {
-		to->layout = with_last(c, to, last);
+		to->layout = layout_with_last(c, to->type, last);
 	}
 	vec_push(&s->copies, ((struct copy){ before->parent, v, to, last,
 					     width }));
