@@ -35,9 +35,6 @@ struct attend_code {
 
 /* ---- cuda_attend.c -------------------------------------------------- */
 
-/* The ops of a region, its variables named so. */
-void attend_region(struct attend_code *a, unsigned i, const char *first,
-		   const char *second);
 /* "for (int VAR = 0; VAR < N; VAR++)", unrolled, and a brace behind it. */
 void attend_loop(struct cu *k, const char *var, int64_t n, bool brace);
 void attend_end(struct cu *k);

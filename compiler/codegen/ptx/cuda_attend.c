@@ -61,8 +61,9 @@ unsigned cu_attend_threads(struct cu *k, struct op *op)
 	return describe(k, op).threads;
 }
 
-void attend_region(struct attend_code *a, unsigned i, const char *first,
-		   const char *second)
+/* The ops of a region, its variables named so. */
+static void put_region(struct attend_code *a, unsigned i, const char *first,
+		       const char *second)
 {
 	struct tile_code t = { .k = a->k, .op = a->op };
 
@@ -157,7 +158,7 @@ static void put_element(struct attend_code *a, const struct factor *f)
 		cu_line(k, "%sreg_%s[e] = *(const uint4 *)%s;",
 			cond ? "\t" : "", f->name, at);
 	} else {
-		attend_region(a, f->region, "row", "col");
+		put_region(a, f->region, "row", "col");
 		cu_line(k, "reg_%s[e] = %s;", f->name,
 			cu_to_mem(k, f->type, cu_val(k, v)));
 	}
@@ -239,7 +240,7 @@ void attend_score(struct attend_code *a, const char *sum)
 	cu_line(k, "if (n < %s) {", a->keys);
 	k->depth++;
 	cu_line(k, "const float v%u = %s;", cu_number(k, b->arg[0]), sum);
-	attend_region(a, 2, "m", "n");
+	put_region(a, 2, "m", "n");
 	cu_line(k, "score = %s;", cu_val(k, b->last->in[0].val));
 	attend_end(k);
 }
@@ -273,7 +274,7 @@ void attend_result(struct attend_code *a, const char *sum, const char *total,
 		sum);
 	cu_line(k, "const float v%u = %s + none;", cu_number(k, b->arg[1]),
 		total);
-	attend_region(a, 4, "m", "e");
+	put_region(a, 4, "m", "e");
 	attend_end(k);
 }
 

@@ -37,7 +37,6 @@ enum {
 	LONG_FOLD = 1024,	/* that a block is worth */
 	THREADS = 32,		/* the same, of threads with many points */
 	FLIGHT = 4,		/* loads under way */
-	SHARED = 2,		/* dims whose points are taken together */
 };
 
 struct lanes {

@@ -51,7 +51,7 @@ uint32_t gemm_uses(const struct gemm *t, const struct value *v)
 }
 
 /* Does v depend on a fold, or on what a fold carries? */
-bool gemm_uses_fold(const struct value *v)
+static bool uses_fold(const struct value *v)
 {
 	if (v->type->kind != TY_SCALAR)
 		return false;
@@ -60,7 +60,7 @@ bool gemm_uses_fold(const struct value *v)
 	if (v->def->code == OP_nest_reduce)
 		return true;
 	for (unsigned i = 0; i < v->def->n_in; i++)
-		if (gemm_uses_fold(v->def->in[i].val))
+		if (uses_fold(v->def->in[i].val))
 			return true;
 	return false;
 }
@@ -85,7 +85,7 @@ bool gemm_match(struct gemm *t)
 	type = t->fold->out[0].type->dtype;
 	for (int i = 0; i < 2; i++) {
 		t->factor[i] = t->mul->in[i].val;
-		if (gemm_uses_fold(t->factor[i]))
+		if (uses_fold(t->factor[i]))
 			return false;
 	}
 	return type == DT_F32 || type == DT_F64 || type == DT_I32;

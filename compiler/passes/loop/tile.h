@@ -43,8 +43,6 @@ struct around {
 
 /* Bits of the statement's variables that v depends on. */
 uint32_t gemm_uses(const struct gemm *t, const struct value *v);
-/* Does v depend on a fold, or on what a fold carries? */
-bool gemm_uses_fold(const struct value *v);
 /* Is t->compute a contraction?  Sets fold, mul and factors. */
 bool gemm_match(struct gemm *t);
 /* Of the variables `own` those of known extent together, or the first symbol

@@ -8,6 +8,8 @@
  * there waits for each step of k.  Parts make more tiles of the same size; what
  * they cost is a buffer that is written and read again, and a second kernel.
  */
+#include <math.h>
+
 #include "passes/loop/lower.h"
 
 enum {
@@ -29,7 +31,8 @@ static const struct {
 	double rate;		/* of what the arithmetic could do */
 } sizes[] = { { 128, 0.8 }, { 64, 0.55 }, { 32, 0.3 } };
 
-/* Products of a cycle; mma.sync, for small tiles, has half of what wgmma has. */
+/* Products of a cycle; mma.sync, for small tiles, has half of what wgmma
+ * has. */
 static double rate_of(const struct gpu *gpu, const struct tile_problem *p,
 		      int64_t size)
 {
@@ -41,30 +44,23 @@ static double rate_of(const struct gpu *gpu, const struct tile_problem *p,
 	return half * gpu->half_products * 2.0 / p->bytes;
 }
 
-static double up(double x)
-{
-	int64_t n = (int64_t)x;
-
-	return (double)(n < x ? n + 1 : n);
-}
-
 /* For what `each` tiles of a multiprocessor load. */
 static double waits(const struct gpu *gpu, const struct tile_problem *p,
 		    int64_t size, double each, double steps)
 {
 	if (gpu->boxes && p->boxes && size >= WGMMA_ROWS)
 		return (RING_START + each * steps / RING) * STEP_WAIT;
-	return up(each / TOGETHER) * steps * STEP_WAIT;
+	return ceil(each / TOGETHER) * steps * STEP_WAIT;
 }
 
 static double cycles(const struct gpu *gpu, const struct tile_problem *p,
 		     size_t i, int64_t parts)
 {
 	double size = (double)sizes[i].size;
-	double tiles = up((double)p->rows / size) *
-		       up((double)p->cols / size) * (double)p->batch;
-	double k = up((double)p->sum / (double)parts);
-	double each = up(tiles * (double)parts / gpu->n_sm);
+	double tiles = ceil((double)p->rows / size) *
+		       ceil((double)p->cols / size) * (double)p->batch;
+	double k = ceil((double)p->sum / (double)parts);
+	double each = ceil(tiles * (double)parts / gpu->n_sm);
 	double busy = each * k * size * size /
 		      (rate_of(gpu, p, sizes[i].size) * sizes[i].rate);
 	double wait = waits(gpu, p, sizes[i].size, each, k * p->bytes / STEP);
