@@ -8,6 +8,7 @@
  *	calls memory N		one such call, and another with N = 2 behind it
  *	calls fall-back		on the GPU when there is one, else on the CPU
  *	calls wrong		arguments that are refused
+ *	calls side-file FILE	without the weights, then with those of FILE
  *
  * The model is y[N,24] = x[N,40] * w + b, w[i][j] = (7 i + 3 j) % 11 - 5 and
  * b[j] = j: all sums are whole numbers.
@@ -17,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "apart.h"
 #include "cpu.h"
 #include "gpu.h"
 
@@ -87,6 +89,35 @@ static void call_host(struct dlrt_gpu *gpu, int64_t n)
 		printf("%lld wrong\n", (long long)wrong(x, y, n));
 	free(x);
 	free(y);
+}
+
+/* A call of the object whose weights are in a file. */
+static void call_apart(struct dlrt_gpu *gpu)
+{
+	float *x = make_input(3), y[3 * COLUMNS] = { 0 };
+	int32_t status = apart_run(3, x, y, gpu);
+
+	say(status, dlrt_gpu_message(gpu));
+	if (!status)
+		printf("%lld wrong\n", (long long)wrong(x, y, 3));
+	free(x);
+}
+
+static void side_file(const char *name)
+{
+	static char bytes[1 << 16];
+	struct dlrt_gpu *gpu = apart_open(0, NULL, NULL, 0);
+	FILE *f = fopen(name, "rb");
+
+	if (!gpu || !f || !fread(bytes, 1, sizeof(bytes), f)) {
+		printf("not opened\n");
+		exit(1);
+	}
+	fclose(f);
+	call_apart(gpu);
+	say(dlrt_gpu_weights(gpu, bytes), dlrt_gpu_message(gpu));
+	call_apart(gpu);
+	dlrt_gpu_close(gpu);
 }
 
 /* ---- memory of the GPU ---------------------------------------------- */
@@ -222,6 +253,10 @@ int main(int argc, char **argv)
 		return !open_it(atoi(argv[2]));
 	if (!strcmp(what, "fall-back")) {
 		fall_back();
+		return 0;
+	}
+	if (!strcmp(what, "side-file") && argc == 3) {
+		side_file(argv[2]);
 		return 0;
 	}
 	struct dlrt_gpu *gpu = must_open();

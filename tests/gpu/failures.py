@@ -50,8 +50,11 @@ class Program:
     def make(self, folder, arch):
         os.makedirs(folder, exist_ok=True)
         path = self.rig.saved(model(), os.path.join(folder, "model"))
-        gpu, cpu = (os.path.join(folder, n) for n in ("gpu", "cpu"))
-        for stem, options in ((gpu, [GPU, "-march=" + arch]), (cpu, [])):
+        gpu, cpu, apart = (os.path.join(folder, n)
+                           for n in ("gpu", "cpu", "apart"))
+        for stem, options in (
+                (gpu, [GPU, "-march=" + arch]), (cpu, []),
+                (apart, [GPU, "-march=" + arch, f"--weights={apart}.bin"])):
             code, said = objects.dlcc_compile(
                 self.rig.dlcc, path, stem + ".o", os.path.basename(stem),
                 options)
@@ -61,8 +64,8 @@ class Program:
                     f"-I{objects.ROOT}/runtime/include", "-o",
                     os.path.join(folder, "calls"),
                     os.path.join(objects.ROOT, "tests", "gpu", "calls.c"),
-                    gpu + ".o", cpu + ".o", self.rig.runtime(), "-lpthread",
-                    "-ldl")
+                    gpu + ".o", cpu + ".o", apart + ".o",
+                    self.rig.runtime(), "-lpthread", "-ldl")
 
     def run(self, *args, arch="sm_80", driver=None, **env):
         """What it prints, and what is on stderr."""
@@ -78,6 +81,11 @@ def says(got, wanted):
     out, err = got
     expect(out == wanted, f"{out!r}, not {wanted!r}; {err[-300:]}")
     expect(not err, "stderr: " + err[-300:])
+
+
+def side_file(p):
+    weights = os.path.join(os.path.dirname(p.path("sm_80")), "apart.bin")
+    says(p.run("side-file", weights), "1 \n0 \n" + FINE)
 
 
 def no_driver(rig):
@@ -208,6 +216,7 @@ def cases(rig, full):
     yield "arguments", lambda: says(
         p.run("wrong"), "1 \n1 \n1 \n8 \n1 \n1 \n7 the object is for a CPU\n")
     yield "host", lambda: says(p.run("host"), FINE * 3)
+    yield "side-file", lambda: side_file(p)
     yield "device", lambda: says(p.run("device"), FINE * 3)
     yield "libraries", lambda: no_library(p)
     yield "fall-back", lambda: falls_back(rig, p)
