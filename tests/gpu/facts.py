@@ -7,7 +7,6 @@ import re
 import signal
 import struct
 import subprocess
-import sys
 import time
 
 import numpy as np
@@ -400,27 +399,14 @@ def ended(rig):
     expect(not os.listdir(out), f"left: {os.listdir(out)}")
 
 
-# A process begins with the pages of the one that makes it, which count: a
-# small one lies between.
-MOST_PAGES = """
-import resource, subprocess, sys
-code = subprocess.call(sys.argv[1:], stdin=subprocess.DEVNULL)
-print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-"""
-
-
 def large(rig):
     """ResNet-50 of full size takes less than a GB."""
     path = networks.stored("resnet50", "newer", "full")[0]
     start = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-c", MOST_PAGES, rig.dlcc, path, GPU,
-         "-march=sm_90", "-o", rig.path("large.o")],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    status, kib = map(int, done.stdout.split())
-    expect(status == 0, f"exit status {status}: {done.stderr}")
-    expect(kib << 10 < MOST_BYTES, f"{kib} KiB")
-    return f"{kib >> 10} MiB, {time.monotonic() - start:.0f} s"
+    most = objects.peak_memory(rig.dlcc, path, GPU, "-march=sm_90", "-o",
+                               rig.path("large.o"))
+    expect(most < MOST_BYTES, f"{most >> 10} KiB")
+    return f"{most >> 20} MiB, {time.monotonic() - start:.0f} s"
 
 
 def cases(rig, full):
