@@ -232,6 +232,7 @@ SUBJECTS = {s.name: s for s in (
     Subject("gather", gather(9)),
     Subject("outside", gather(10), status=INDEX),
     Subject("narrow", narrow()),
+    Subject("narrow75", narrow(), "sm_75"),
     Subject("attend", attend("f32")),
     Subject("attend16", attend("f16")),
     Subject("causal", causal("f32")),
@@ -555,11 +556,13 @@ MUTANTS = [
       ""),
     m("outside", "one index too many", r"\(u64\)x < \(u64\)extent",
       "(u64)x <= (u64)extent"),
-    m("narrow", "halves go up", r"bits \+ 0x7fff \+ \(bits >> 16 & 1\)",
+    m("narrow", "numbers are cut", r"cvt\.rn\.bf16\.f32", "cvt.rz.bf16.f32"),
+    m("narrow75", "halves go up", r"bits \+ 0x7fff \+ \(bits >> 16 & 1\)",
       "bits + 0x8000"),
-    m("narrow", "numbers are cut", r"bits \+ 0x7fff \+ \(bits >> 16 & 1\)",
+    m("narrow75", "numbers are cut", r"bits \+ 0x7fff \+ \(bits >> 16 & 1\)",
       "bits"),
-    m("narrow", "NaN of few bits", r"bits >> 16 \| 0x40", "bits >> 16"),
+    m("narrow75", "NaN of few bits", "return 0x7fff;",
+      "return (u16)(bits >> 16);"),
 ]
 
 

@@ -97,6 +97,13 @@ DL_FN float dl_exp2(float x)
 	return y;
 }
 #if DL_SM80
+DL_FN u16 dl_bf16_bits(float x)
+{
+	u16 bits;
+
+	asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+	return bits;
+}
 // Two in a word, the first one in its lower half.
 DL_FN u32 dl_pack_f16(float x, float y)
 {
@@ -120,6 +127,14 @@ DL_FN float dl_tf32(float x)
 	return __uint_as_float(bits);
 }
 #else
+DL_FN u16 dl_bf16_bits(float x)
+{
+	const u32 bits = dl_bits(x);
+
+	if ((bits & 0x7fffffffu) > 0x7f800000u)
+		return 0x7fff;
+	return (u16)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
 DL_FN u32 dl_pack_f16(float x, float y)
 {
 	return dl_f16_bits(x) | (u32)dl_f16_bits(y) << 16;

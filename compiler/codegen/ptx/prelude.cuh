@@ -181,14 +181,8 @@ DL_FN float dl_bf16_value(u16 bits)
 {
 	return dl_f32((u32)bits << 16);
 }
-DL_FN u16 dl_bf16_bits(float x)
-{
-	u32 bits = dl_bits(x);
-
-	if ((bits & 0x7fffffffu) > 0x7f800000u)
-		return (u16)(bits >> 16 | 0x40);
-	return (u16)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
+// Of a number that is rounded already.
+DL_FN u16 dl_bf16_exact(float x) { return (u16)(dl_bits(x) >> 16); }
 
 // exp(x), for what is rounded to half floats.
 DL_FN float dl_exp_half(float x) { return dl_exp2(x * 1.44269504f); }

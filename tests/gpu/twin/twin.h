@@ -174,7 +174,7 @@ DL_FN u32 dl_pack_f16(float x, float y)
 {
 	return dl_f16_bits(x) | (u32)dl_f16_bits(y) << 16;
 }
-DL_FN u16 twin_bf16_bits(float x)
+DL_FN u16 dl_bf16_bits(float x)
 {
 	const u32 u = dl_bits(x);
 
@@ -182,7 +182,7 @@ DL_FN u16 twin_bf16_bits(float x)
 }
 DL_FN u32 dl_pack_bf16(float x, float y)
 {
-	return twin_bf16_bits(x) | (u32)twin_bf16_bits(y) << 16;
+	return dl_bf16_bits(x) | (u32)dl_bf16_bits(y) << 16;
 }
 
 // ---- tensor cores ----------------------------------------------------
