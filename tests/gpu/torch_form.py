@@ -20,6 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 FEW = 4096              # floats up to which a constant counts as an argument
+ATTENTION = F.scaled_dot_product_attention
 DTYPES = {TensorProto.INT64: torch.int64, TensorProto.INT32: torch.int32,
           TensorProto.BOOL: torch.bool, TensorProto.UINT8: torch.uint8}
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
@@ -329,7 +330,7 @@ def matmul(b, n, attrs, x, y):
     if isinstance(mask, np.ndarray):
         mask = b.tensor(mask)
     k = b.call(torch.transpose, k, 2, 3)
-    return b.call(F.scaled_dot_product_attention, q, k, y, attn_mask=mask,
+    return b.call(ATTENTION, q, k, y, attn_mask=mask,
                   scale=scale)
 
 
