@@ -96,7 +96,7 @@ def networks(smoke):
 def cases(smoke):
     """Rows {name, make, options, work, unit, peer, forms}: peer is the model
     that PyTorch takes, in which forms, and of which floats; neighbours may
-    have the same."""
+    have the same.  Networks come first: time may run out."""
     def row(name, make, options=(), work=0, unit="calls/s", floats="f32",
             tf32=False, of=None):
         return {"name": name, "make": make, "options": list(options),
@@ -106,6 +106,17 @@ def cases(smoke):
                 "peer": {"make": of or make, "floats": floats,
                          "tf32": tf32}}
 
+    for name, dims, batch in networks(smoke):
+        plain = ["network", name, smoke, dims, False]
+        half = ["network", name, smoke, dims, True]
+        stem = f"{name}-{batch}"
+        yield row(stem + "-f32", plain)
+        # Operands of products are half floats, or all floats are; a past
+        # of floats is what decoding reads most of.
+        if name != "gpt2_decode":
+            yield row(stem + "-fp16", plain, ["--precision=fp16"],
+                      floats="f16")
+        yield row(stem + "-half", half, floats="f16", of=plain)
     sizes = (64,) if smoke else (1024, 2048, 4096, 8192)
     for kind in ("f16", "bf16", "f32"):
         for n in sizes:
@@ -121,17 +132,6 @@ def cases(smoke):
                                        width])):
         work = 8 * (n * 4096 if name == "copy" else n * width)
         yield row(name, make, work=work, unit="TB/s")
-    for name, dims, batch in networks(smoke):
-        plain = ["network", name, smoke, dims, False]
-        half = ["network", name, smoke, dims, True]
-        stem = f"{name}-{batch}"
-        yield row(stem + "-f32", plain)
-        # Operands of products are half floats, or all floats are; a past
-        # of floats is what decoding reads most of.
-        if name != "gpt2_decode":
-            yield row(stem + "-fp16", plain, ["--precision=fp16"],
-                      floats="f16")
-        yield row(stem + "-half", half, floats="f16", of=plain)
 
 
 def array(shape, dtype, rng):

@@ -3,6 +3,8 @@
 half floats where the model's are, images channels-last, cuDNN's choice of its
 fastest convolutions, in a CUDA graph that is replayed, as dlcc's calls are.
 Without a GPU it runs on the CPU, to see that it works."""
+import functools
+import json
 import os
 import sys
 
@@ -33,10 +35,15 @@ def settings(tf32):
     torch.backends.cuda.matmul.allow_tf32 = tf32
 
 
+@functools.lru_cache(1)
+def onnx_model(make):
+    return subjects.made({"make": json.loads(make)})
+
+
 def module(key, make, floats):
     """The model as a module on the GPU, and its inputs."""
     if key not in made:
-        model, dtype = subjects.made({"make": make}), FLOATS[floats]
+        model, dtype = onnx_model(json.dumps(make)), FLOATS[floats]
         rng, sizes, args = subjects.generator(), {}, []
         for v in model.graph.input:
             t = v.type.tensor_type
@@ -77,7 +84,8 @@ def captured(function, args):
     torch.cuda.synchronize()
     try:
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph,
+                              capture_error_mode="thread_local"):
             results = function(*args)
         call = graph.replay
     except RuntimeError as e:

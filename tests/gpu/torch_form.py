@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-FEW = 4096              # floats up to which a constant counts as an argument
+FEW = 4096              # floats; a constant of more of them is a weight
+HIDDEN = -1e4           # what a score that does not count is added at most
 ATTENTION = F.scaled_dot_product_attention
 DTYPES = {TensorProto.INT64: torch.int64, TensorProto.INT32: torch.int32,
           TensorProto.BOOL: torch.bool, TensorProto.UINT8: torch.uint8}
@@ -49,6 +50,9 @@ class Builder:
         self.nodes = model.graph.node
         for t in model.graph.initializer:
             self.values[t.name] = numpy_helper.to_array(t)
+        self.large = {t.name for t in model.graph.initializer
+                      if t.data_type in FLOATS and
+                      self.values[t.name].size > FEW}
         for v in model.graph.input:
             kind = v.type.tensor_type.elem_type
             like = torch.empty(tuple(sizes[v.name]), device="meta",
@@ -127,9 +131,8 @@ class Builder:
         """Do its outputs depend on nothing but sizes and small constants?"""
         if n.op_type == "Shape":
             return True
-        arrays = [self.values[name] for name in n.input if name]
-        return all(isinstance(a, np.ndarray) and
-                   (a.dtype.kind != "f" or a.size <= FEW) for a in arrays)
+        return all(isinstance(self.values[name], np.ndarray) and
+                   name not in self.large for name in n.input if name)
 
     def fold(self, n):
         feeds = {}
@@ -321,17 +324,28 @@ def attention(b, n):
     return q, k, mask, scale
 
 
+def causal(mask):
+    """Does it hide from each query the keys behind its own, and no others?"""
+    if not isinstance(mask, np.ndarray) or mask.ndim < 2 or \
+            mask.shape[-1] != mask.shape[-2]:
+        return False
+    seen = np.tril(np.ones(mask.shape[-2:], bool))
+    return bool(np.all(mask[..., seen] == 0) and
+                np.all(mask[..., ~seen] <= HIDDEN))
+
+
 @op("MatMul")
 def matmul(b, n, attrs, x, y):
     found = isinstance(x, Value) and isinstance(y, Value) and attention(b, n)
     if not found:
         return b.call(torch.matmul, x, y)
     q, k, mask, scale = found
+    k = b.call(torch.transpose, k, 2, 3)
+    if causal(mask):
+        return b.call(ATTENTION, q, k, y, is_causal=True, scale=scale)
     if isinstance(mask, np.ndarray):
         mask = b.tensor(mask)
-    k = b.call(torch.transpose, k, 2, 3)
-    return b.call(ATTENTION, q, k, y, attn_mask=mask,
-                  scale=scale)
+    return b.call(ATTENTION, q, k, y, attn_mask=mask, scale=scale)
 
 
 def windows(attrs, rank):
