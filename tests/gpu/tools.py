@@ -64,25 +64,26 @@ def drawn(rig):
     expect(not bars([]), "bars of nothing")
 
 
-def bench_run(rig, *options):
+def bench_run(rig, stem, *options):
     """tests/gpu/bench on the stand-in driver; what it prints, and the rows
-    of its JSON."""
+    of STEM.json, if it wrote that."""
     done = subprocess.run(
         [sys.executable, os.path.join(HERE, "bench"), "--smoke",
-         "--dlcc=" + rig.dlcc, "--out=" + rig.path("bench"),
+         "--dlcc=" + rig.dlcc, "--out=" + rig.path(stem),
          f"--driver={rig.driver}", *options],
         stdin=subprocess.DEVNULL, capture_output=True, text=True)
     expect(done.returncode == 0, done.stdout[-300:] + done.stderr[-500:])
-    if not os.path.exists(rig.path("bench.json")):
+    path = rig.path(stem + ".json")
+    if not os.path.exists(path):
         return done.stdout, []
-    with open(rig.path("bench.json")) as f:
+    with open(path) as f:
         return done.stdout, json.load(f)
 
 
 def bench(rig):
     """--smoke: a small product, a copy and a network on the stand-in."""
     names = ["gpt2_decode-1-half", "product-f16-64", "copy"]
-    said, rows = bench_run(rig, "--arch=sm_80",
+    said, rows = bench_run(rig, "bench", "--arch=sm_80",
                            f"--filter=^({'|'.join(names)})$")
     expect([r["name"] for r in rows] == names and
            all(r["seconds"] > 0 for r in rows), str(rows))
@@ -96,11 +97,13 @@ def bench(rig):
 def prepared(rig):
     """Weights that are left out are replaced by numbers like them."""
     folder, name = rig.path("prepared"), "--filter=^bert_base-2-fp16$"
-    bench_run(rig, "--prepare=" + folder, "--light", "--arch=sm_80", name)
+    bench_run(rig, "none", "--prepare=" + folder, "--light", "--arch=sm_80",
+              name)
     names = sorted(os.listdir(folder))
     expect(names == ["mbert_base_2_fp16.npz", "mbert_base_2_fp16.so",
                      "prepared.json"], str(names))
-    _, rows = bench_run(rig, "--prepared=" + folder, "--dlcc=/nothing", name)
+    _, rows = bench_run(rig, "timed", "--prepared=" + folder,
+                        "--dlcc=/nothing", name)
     expect(len(rows) == 1 and rows[0]["seconds"] > 0, str(rows))
 
 
