@@ -64,7 +64,7 @@ def product(kind, n, k):
 def chosen(rig, kind, n=100, k=132, arch="sm_80"):
     """Few rows have a kernel of their own, and the weights stand once."""
     d = product(kind, n, k)
-    name = f"chosen_{kind}_{n}_{k}"
+    name = f"chosen_{kind}_{n}_{k}_{arch}"
     options = ["--fp32=" + kind] if kind.startswith("tf32") else []
     lib = rig.library(d.model(), name, arch, options)
     rig.all_ways(lib, d.sets, d.look, ("forward", "random:5"))
@@ -92,10 +92,10 @@ def weights_once(rig, kind):
     expect(held < size < 1.5 * held, f"{size} bytes for {held}")
 
 
-def batches(rig, kind):
+def batches(rig, kind, arch="sm_80", k=96, size=24):
     """A batch of sequences is as many rows as all of them: how they are split
     is no matter.  What is added is, and so is where the results lie."""
-    k, heads, size = 96, 3, 24
+    heads = 3
     n = heads * size
     d = Calls(kind, 22)
     dtype = FLOATS[kind]
@@ -129,7 +129,7 @@ def batches(rig, kind):
         ["h"]))
     d.node("Transpose", ["h"], turned(y).astype(dtype), None, "",
            ("B", heads, "S", size), perm=[0, 2, 1, 3])
-    lib = rig.library(d.model(), "batches_" + kind)
+    lib = rig.library(d.model(), f"batches_{kind}_{arch}", arch)
     rig.all_ways(lib, d.sets, lambda i, w, g: differs(
         w, g, d.all[i], [f"{SPLITS[i]} sums", f"{SPLITS[i]} heads"]),
         ("forward", "random:5"))
@@ -254,6 +254,9 @@ def cases(rig, full):
     yield "chosen-parts", lambda: chosen(rig, "f32", 66, 1096)
     yield "chosen-odd", lambda: chosen(rig, "f16", 33, 77)
     yield "chosen-sm_75", lambda: chosen(rig, "f16", 40, 64, "sm_75")
+    # Where tiles have a form of their own besides.
+    yield "chosen-boxes", lambda: chosen(rig, "f16", 256, 256, "sm_90a")
+    yield "batches-boxes", lambda: batches(rig, "f16", "sm_90a", 256, 128)
     yield "weights", lambda: weights_once(rig, "f32")
     yield "bytes", lambda: bytes_of(rig)
     yield "decoded", lambda: decoded(rig)
