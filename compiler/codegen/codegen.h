@@ -122,6 +122,8 @@ struct gpu_launch {
 		unsigned row, boxes;
 	} wide, narrow;
 	const struct expr *bound, *points;
+	const struct expr *when;	/* a call starts it unless negative;
+					 * NULL: each does */
 	unsigned n_map;
 	struct gpu_map map[MAX_MAPS];
 };

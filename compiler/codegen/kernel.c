@@ -104,6 +104,18 @@ const struct expr *kernel_points(struct ctx *c, const struct op *kernel)
 	return points;
 }
 
+const struct expr *kernel_call_points(struct ctx *c, const struct op *kernel)
+{
+	const struct expr *points = kernel_points(c, kernel);
+	size_t n;
+	const struct expr *const *when = op_exprs(kernel, A_when, &n);
+
+	for (size_t i = 0; i < n; i++)
+		points = expr_mul(c, points,
+				  expr_is_pos(c, expr_addc(c, when[i], 1)));
+	return points;
+}
+
 uint32_t kernel_node(const struct op *op)
 {
 	return op->loc && op->loc->node >= 0 && op->loc->node < 0x7ffffe

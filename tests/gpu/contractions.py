@@ -354,27 +354,35 @@ def boxes(rig, name, decks):
 
 def wide(rig, kind):
     """The kernels with indices of 64 bits, in the place of those of 32 bits
-    that small tensors get."""
+    that small tensors get: those of many rows and of few."""
     d = Deck(kind, 8)
-    shapes = ("M", "K"), ("K", "N")
-    held = [d.rng.standard_normal(s).astype(FLOATS[kind])
-            for s in ((65, 33), (33, 100))]
-    want, bound = reference("MatMul", held, kind)
-    for a, s in zip(held, shapes):
+    sets, bounds = [], []
+    for m in (65, 3):
+        held = [d.rng.standard_normal(s).astype(FLOATS[kind])
+                for s in ((m, 33), (33, 100))]
+        want, bound = reference("MatMul", held, kind)
+        bounds.append(bound)
+        sets.append((dict(zip(("x0", "x1"), held)), [want]))
+    for a, s in zip(held, (("M", "K"), ("K", "N"))):
         d.give(a, shape=s)
     d.node("MatMul", list(d.feeds), want, bound, "MatMul", ("M", "N"))
     lib = rig.library(d.model(), "wide_" + kind)
     head, found = kernels(rig.cuda(d.model(), "wide_" + kind))
-    expect(len(found) == 2 and ("i64 p =" in found["k0"]) !=
-           ("i64 p =" in found["k1"]), f"kernels {sorted(found)}")
-    text = head + found["k0"].replace("\nk0(", "\nk1(") + \
-        found["k1"].replace("\nk1(", "\nk0(")
+    expect(sorted(found) == ["k0", "k1", "k2", "k3"],
+           f"kernels {sorted(found)}")
+    text = head
+    for a, b in (("k0", "k1"), ("k2", "k3")):
+        expect(("i64 p =" in found[a]) != ("i64 p =" in found[b]),
+               f"{a} and {b} are no pair")
+        text += found[a].replace(f"\n{a}(", f"\n{b}(") + \
+            found[b].replace(f"\n{b}(", f"\n{a}(")
     path = rig.path(f"wide_{kind}.ptx")
     with open(path, "wb") as f:
         f.write(nvrtc.compile(nvrtc.load(), text, "compute_80",
                               ("--std=c++17", "--fmad=false")).rstrip(b"\0"))
-    rig.all_ways(lib, [(d.feeds, d.wanted)], d.check,
-                 ("forward", "random:3"), DLCC_EMU_PTX=path)
+    rig.all_ways(lib, sets, lambda i, w, g: differs(
+        w, g, [bounds[i]], [f"set {i}"]), ("forward", "random:3"),
+        DLCC_EMU_PTX=path)
 
 
 def symbolic(rig, kind, full):

@@ -482,6 +482,17 @@ static struct gpu_rows add_forms(struct cuda_kernels *all, struct op *op,
 	return r;
 }
 
+static const struct expr *when_of(struct ctx *c, const struct op *kernel)
+{
+	size_t n;
+	const struct expr *const *when = op_exprs(kernel, A_when, &n);
+	const struct expr *least = n ? when[0] : NULL;
+
+	for (size_t i = 1; i < n; i++)
+		least = expr_min(c, least, when[i]);
+	return least;
+}
+
 static void add_kernel(void *arg, struct op *op)
 {
 	struct cuda_kernels *all = arg;
@@ -506,6 +517,7 @@ static void add_kernel(void *arg, struct op *op)
 						  &args);
 	}
 	launch.points = kernel_points(all->c, op);
+	launch.when = when_of(all->c, op);
 	vec_push(&all->launch, launch);
 	kernel_args_free(&args);
 }

@@ -77,12 +77,89 @@ const char *cu_expr(struct cu *k, const struct op *op, const struct expr *e)
 
 /* ---- 32 bits -------------------------------------------------------- */
 
+struct bound {
+	struct ctx *c;
+	const struct expr *most;	/* NULL: none */
+	/* A product of symbols is `few` at most, and so is each of them, as
+	 * the kernel does not run in other calls; NULL: there is no such. */
+	const struct expr *product;
+	int64_t few;
+};
+
+/* Are the product's factors above 0 where the kernel has points: a variable
+ * counts groups of so many? */
+static bool is_counted(struct ctx *c, const struct op *kernel,
+		       const struct expr *product)
+{
+	const struct block *body = op_body(kernel);
+	const struct term *t = &product->term[0];
+
+	if (product->n != 1 || t->coef != 1)
+		return false;
+	for (uint32_t j = 0; j < t->n; j++)
+		if (!expr_ge0(c, expr_of_atom(c, t->atom[j])))
+			return false;
+	for (unsigned i = 0; i < body->n_iv; i++) {
+		const struct expr *n = expr_atom(body->iv[i])->a;
+		const struct atom *d = expr_atom(n);
+		int64_t k;
+
+		if (n == product ||
+		    (d && d->kind == ATOM_DIV && expr_is_const(d->b, &k) &&
+		     expr_addc(c, d->a, 1 - k) == product))
+			return true;
+	}
+	return false;
+}
+
+/* k where the kernel runs in calls with k - product >= 0 alone. */
+static void find_few(struct bound *b, const struct op *kernel)
+{
+	struct ctx *c = b->c;
+	size_t n;
+	const struct expr *const *when = op_exprs(kernel, A_when, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		const struct expr *few = expr_const(c, 0), *product;
+
+		for (uint32_t j = 0; j < when[i]->n; j++)
+			if (!when[i]->term[j].n)
+				few = expr_const(c, when[i]->term[j].coef);
+		product = expr_sub(c, few, when[i]);
+		if (is_counted(c, kernel, product) &&
+		    expr_is_const(few, &b->few))
+			b->product = product;
+	}
+}
+
+static bool is_factor(const struct bound *b, const struct atom *a)
+{
+	const struct term *t = b->product ? &b->product->term[0] : NULL;
+
+	for (uint32_t j = 0; t && j < t->n; j++)
+		if (t->atom[j] == a)
+			return true;
+	return false;
+}
+
+/* How many atoms of the product are among those of the term: none or all. */
+static uint32_t product_in(const struct bound *b, const struct term *t)
+{
+	const struct term *p = b->product ? &b->product->term[0] : NULL;
+	uint32_t n = 0;
+
+	for (uint32_t j = 0; p && j < t->n && n < p->n; j++)
+		n += t->atom[j] == p->atom[n];
+	return p && n == p->n ? n : 0;
+}
+
 /*
  * The most that any step of computing e comes to, as an expression over symbols
  * and the variables around the kernel; NULL when nothing bounds it.
  */
-static const struct expr *most(struct ctx *c, const struct expr *e)
+static const struct expr *most(const struct bound *b, const struct expr *e)
 {
+	struct ctx *c = b->c;
 	const struct expr *sum = expr_const(c, 0);
 
 	for (uint32_t i = 0; i < e->n; i++) {
@@ -92,21 +169,33 @@ static const struct expr *most(struct ctx *c, const struct expr *e)
 		if (t->coef == INT64_MIN)
 			return NULL;
 		p = expr_const(c, t->coef < 0 ? -t->coef : t->coef);
+		uint32_t left = product_in(b, t), n = 0;
+
+		if (left)
+			p = expr_scale(c, p, b->few);
 		for (uint32_t j = 0; j < t->n; j++) {
 			const struct atom *a = t->atom[j];
 			const struct expr *x = NULL, *y;
 
+			if (n < left && a == b->product->term[0].atom[n]) {
+				n++;
+				continue;
+			}
+			if (is_factor(b, a)) {
+				p = expr_scale(c, p, b->few);
+				continue;
+			}
 			switch (a->kind) {
 			case ATOM_SYM:
 				x = a->id == 1 ? NULL : expr_of_atom(c, a);
 				break;
 			case ATOM_DIM: x = expr_of_atom(c, a); break;
-			case ATOM_IV: x = most(c, a->a); break;
-			case ATOM_ARG: x = a->a ? most(c, a->a) : NULL; break;
+			case ATOM_IV: x = most(b, a->a); break;
+			case ATOM_ARG: x = a->a ? most(b, a->a) : NULL; break;
 			case ATOM_DIV: case ATOM_MOD: case ATOM_MIN:
 			case ATOM_MAX:
-				x = most(c, a->a);
-				y = most(c, a->b);
+				x = most(b, a->a);
+				y = most(b, a->b);
 				x = x && y ? expr_max(c, x, y) : NULL;
 				break;
 			default: break;
@@ -120,14 +209,9 @@ static const struct expr *most(struct ctx *c, const struct expr *e)
 	return sum;
 }
 
-struct bound {
-	struct ctx *c;
-	const struct expr *most;	/* NULL: none */
-};
-
 static void bound_add(struct bound *b, const struct expr *e)
 {
-	const struct expr *m = b->most && e ? most(b->c, e) : NULL;
+	const struct expr *m = b->most && e ? most(b, e) : NULL;
 
 	b->most = m ? expr_max(b->c, b->most, m) : NULL;
 }
@@ -155,8 +239,9 @@ const struct expr *cu_int_bound(struct ctx *c, struct op *kernel,
 				const struct kernel_args *args)
 {
 	enum { BEYOND = 8 };
-	struct bound b = { c, expr_const(c, 0) };
+	struct bound b = { .c = c, .most = expr_const(c, 0) };
 
+	find_few(&b, kernel);
 	/* Threads count beyond the last point; rows are padded. */
 	bound_add(&b, expr_scale(c, kernel_points(c, kernel), BEYOND));
 	for (size_t i = 0; i < args->bufs.n; i++)

@@ -117,7 +117,7 @@ static void put_grid(FILE *f, struct ctx *c, const struct cuda_kernels *all,
 		     const struct usage *u)
 {
 	const struct gpu_kernel *kernel = &all->kernel.v[u->kernel].row;
-	const struct expr *seen[GRIDS + 1];
+	const struct expr *seen[GRIDS + 1], *when[GRIDS + 1];
 	int64_t least = INT64_MAX, most = 0, n;
 	unsigned n_seen = 0;
 
@@ -129,23 +129,28 @@ static void put_grid(FILE *f, struct ctx *c, const struct cuda_kernels *all,
 		if (!launches(l, u->kernel))
 			continue;
 		e = blocks(c, l, kernel, u->gpu);
-		if (expr_is_const(e, &n)) {
+		if (!l->when && expr_is_const(e, &n)) {
 			least = n < least ? n : least;
 			most = n > most ? n : most;
 			continue;
 		}
-		while (k < n_seen && seen[k] != e)
+		while (k < n_seen && (seen[k] != e || when[k] != l->when))
 			k++;
-		if (k == n_seen && n_seen <= GRIDS)
-			seen[n_seen++] = e;
+		if (k < n_seen || n_seen > GRIDS)
+			continue;
+		seen[n_seen] = e;
+		when[n_seen++] = l->when;
 	}
 	if (least < most)
 		fprintf(f, "%lld..%lld", (long long)least, (long long)most);
 	else if (least == most)
 		fprintf(f, "%lld", (long long)most);
-	for (unsigned k = 0; k < n_seen; k++)
+	for (unsigned k = 0; k < n_seen; k++) {
 		fprintf(f, "%s%s", k || least <= most ? ", " : "",
 			k < GRIDS ? expr_str(c, seen[k]) : "...");
+		if (k < GRIDS && when[k])
+			fprintf(f, " where %s >= 0", expr_str(c, when[k]));
+	}
 }
 
 static void put_nodes(FILE *f, const struct cuda_kernel *k)

@@ -29,6 +29,14 @@ int64_t tile_parts(struct ctx *c, struct op *op);
  */
 bool lower_lanes(struct ctx *c, struct op *op, struct value *into);
 /*
+ * The same beside another kernel, for the calls in which `when` is not negative
+ * and the variables `few`, counted as one, have no more than MOST_FEW points.
+ * The statement stays, with constants turned.  False when there is no such
+ * form.
+ */
+bool lanes_beside(struct ctx *c, struct op *op, struct value *into,
+		  uint32_t few, const struct expr *when);
+/*
  * In how many parts one of a statement's folds, over the variables that it
  * depends on, should be for the GPU to be busy; *lanes where these lie along
  * its variables, counted as one.
@@ -40,6 +48,11 @@ int64_t lanes_parts(struct ctx *c, struct op *op, struct op *fold,
 bool lower_attend(struct ctx *c, struct op *op);
 /* Is op one of those statements, of which that is the last? */
 bool attend_holds(struct ctx *c, struct op *last, const struct op *op);
+enum {
+	MOST_FEW = 11,		/* rows or columns that are not worth a tile */
+	FEW_ROWS = 4,		/* in lanes at once, where their number is not
+				 * known */
+};
 /* What lower_tile() will multiply: loads that go to shared memory as they are,
  * or NULL, and how many rows and columns there are, about. */
 struct tile_form {
@@ -75,6 +88,12 @@ struct tile_choice {
 struct tile_choice tile_choose(const struct gpu *gpu,
 			       const struct tile_problem *p,
 			       int64_t most_parts);
+/*
+ * Up to how many rows take less time in lanes, FEW_ROWS at once, than as one
+ * row of such tiles; the problem's own number of them does not count.
+ */
+int64_t tile_few_rows(const struct gpu *gpu, const struct tile_problem *p,
+		      struct tile_choice tile);
 
 /* ---- turn.c --------------------------------------------------------- */
 

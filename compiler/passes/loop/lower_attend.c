@@ -137,7 +137,6 @@ static bool choose_sides(struct attend *a)
 
 static int64_t walks(const struct attend *a, int64_t mr)
 {
-	enum { BATCH = 8 };
 	const struct block *body = op_body(a->y.compute);
 	int64_t n = (a->y.rows.guess + mr - 1) / mr;
 

@@ -29,7 +29,6 @@
 
 enum {
 	WARP = 32,		/* lanes */
-	FEW = 11,		/* points of a variable, all taken together */
 	MOST_ROWS = 8,		/* of them at once */
 	MOST_COLUMNS = 4,	/* of any other variable */
 	MOST_SUMS = 32,		/* that a thread carries */
@@ -46,6 +45,11 @@ struct lanes {
 	unsigned width;			/* of its loop; 1: a thread's own */
 	bool cut;			/* there will be as many parts as
 					 * keep the GPU busy */
+	/* Variables that are counted as one, by the number of the innermost:
+	 * of their points there are MOST_FEW at most, in calls that come
+	 * here. */
+	uint32_t few;
+	unsigned last;			/* that one; MAX_RANK: there is none */
 	uint8_t order[MAX_RANK];	/* the statement's variables in memory */
 	int64_t jam[MAX_RANK];		/* points of each, together */
 	unsigned n_place;
@@ -176,12 +180,37 @@ static bool goes_along(struct lanes *l)
 /* Elements that a step loads for all points of a variable. */
 static unsigned shared_loads(const struct lanes *l, unsigned iv)
 {
+	uint32_t bits = iv == l->last ? l->few : 1u << iv;
 	unsigned n = 0;
 
 	for (const struct op *op = op_body(l->fold)->first; op; op = op->next)
 		n += op->code == OP_nest_load &&
-		     !(op_uses_ivs(op, op_body(l->compute)) >> iv & 1);
+		     !(op_uses_ivs(op, op_body(l->compute)) & bits);
 	return n;
+}
+
+/* Points of a variable, or of all that are counted by it: then the others have
+ * one. */
+static const struct expr *points(const struct lanes *l, unsigned iv)
+{
+	const struct block *b = op_body(l->compute);
+	const struct expr *n = expr_const(l->ctx, 1);
+
+	if (!(l->few >> iv & 1))
+		return expr_atom(b->iv[iv])->a;
+	for (unsigned i = 0; i < b->n_iv && iv == l->last; i++)
+		if (l->few >> i & 1)
+			n = expr_mul(l->ctx, n, expr_atom(b->iv[i])->a);
+	return n;
+}
+
+static int64_t points_or(const struct lanes *l, unsigned iv, int64_t unknown)
+{
+	int64_t n;
+
+	if (expr_is_const(points(l, iv), &n))
+		return n;
+	return iv == l->last ? MOST_FEW : unknown;
 }
 
 static int64_t kernel_groups(const struct lanes *l)
@@ -190,8 +219,8 @@ static int64_t kernel_groups(const struct lanes *l)
 	int64_t n = 1;
 
 	for (unsigned i = 0; i < b->n_iv; i++)
-		n = work_times(n, (extent_or(b->iv[i], LONG_FOLD) +
-				   l->jam[i] - 1) / l->jam[i]);
+		n = work_times(n, (points_or(l, i, LONG_FOLD) + l->jam[i] - 1) /
+					  l->jam[i]);
 	return n;
 }
 
@@ -203,9 +232,9 @@ static void jam_rows(struct lanes *l)
 	unsigned at = 0;
 
 	for (unsigned i = 0; i < b->n_iv; i++) {
-		int64_t n = extent_or(b->iv[i], FEW + 1);
+		int64_t n = points_or(l, i, MOST_FEW + 1);
 
-		if (n <= FEW && n > best && shared_loads(l, i)) {
+		if (n <= MOST_FEW && n > best && shared_loads(l, i)) {
 			best = n;
 			at = i;
 		}
@@ -214,7 +243,7 @@ static void jam_rows(struct lanes *l)
 		return;
 	int64_t parts = (best + MOST_ROWS - 1) / MOST_ROWS;
 
-	l->jam[at] = (best + parts - 1) / parts;
+	l->jam[at] = at == l->last ? FEW_ROWS : (best + parts - 1) / parts;
 }
 
 /* Some of the one with most points, while there are enough. */
@@ -230,7 +259,7 @@ static void jam_columns(struct lanes *l)
 
 		rows *= l->jam[i];
 		if (l->jam[i] == 1 && shared_loads(l, i) &&
-		    expr_is_const(expr_atom(b->iv[i])->a, &n) && n > most) {
+		    expr_is_const(points(l, i), &n) && n > most) {
 			most = n;
 			at = i;
 		}
@@ -326,13 +355,15 @@ static unsigned first_like(const struct lanes *l, unsigned place,
 	const struct block *b = op_body(l->compute);
 	unsigned first = 0;
 
+	if (bits & l->few)
+		bits |= 1u << l->last;
 	for (unsigned i = 0; i < b->n_iv; i++)
 		first = first * (unsigned)l->jam[i] +
 			(bits >> i & 1 ? (unsigned)digit(l, place, i) : 0);
 	return first;
 }
 
-/* The point that a place is, along a variable. */
+/* The point that a place is, along a variable or those that it counts. */
 static const struct expr *point_of(struct lanes *l, unsigned place,
 				   unsigned i)
 {
@@ -348,8 +379,32 @@ static bool is_cut(const struct lanes *l, unsigned i)
 	int64_t n;
 
 	return l->jam[i] > 1 &&
-	       (!expr_is_const(expr_atom(op_body(l->compute)->iv[i])->a, &n) ||
-		n % l->jam[i]);
+	       (!expr_is_const(points(l, i), &n) || n % l->jam[i]);
+}
+
+/* A variable, and what it counts, at a point. */
+static void bind_point(struct lanes *l, struct cloner *cl, unsigned iv,
+		       const struct expr *at)
+{
+	struct ctx *c = l->ctx;
+	const struct block *b = op_body(l->compute);
+	uint32_t left = l->few;
+
+	if (iv != l->last) {
+		if (!(l->few >> iv & 1))
+			clone_iv(cl, b->iv[iv], at);
+		return;
+	}
+	for (unsigned k = b->n_iv; k-- > 0;) {
+		unsigned i = l->order[k];
+		const struct expr *n = expr_atom(b->iv[i])->a;
+
+		if (!(left >> i & 1))
+			continue;
+		left &= ~(1u << i);
+		clone_iv(cl, b->iv[i], left ? expr_mod(c, at, n) : at);
+		at = left ? expr_div(c, at, n) : at;
+	}
 }
 
 /* Places beyond the last point compute that once more; they do not store. */
@@ -362,11 +417,11 @@ static void bind_places(struct lanes *l)
 		l->place[p] = (struct cloner){ .ctx = c };
 		for (unsigned i = 0; i < b->n_iv; i++) {
 			const struct expr *at = point_of(l, p, i);
-			const struct expr *n = expr_atom(b->iv[i])->a;
 
 			if (is_cut(l, i))
-				at = expr_min(c, at, expr_addc(c, n, -1));
-			clone_iv(&l->place[p], b->iv[i], at);
+				at = expr_min(c, at, expr_addc(c, points(l, i),
+							       -1));
+			bind_point(l, &l->place[p], i, at);
 		}
 	}
 }
@@ -475,11 +530,10 @@ static void emit_store(struct lanes *l, unsigned place)
 	for (unsigned i = 0; i < b->n_iv; i++) {
 		const struct expr *at = point_of(l, place, i);
 
-		clone_iv(&cl, b->iv[i], at);
+		bind_point(l, &cl, i, at);
 		if (is_cut(l, i))
 			guard[n++] = expr_addc(
-				c, expr_sub(c, expr_atom(b->iv[i])->a, at),
-				-1);
+				c, expr_sub(c, points(l, i), at), -1);
 	}
 	for (unsigned i = 0; i < rank; i++)
 		idx[i] = clone_expr(&cl, point_index(l->compute)[i]);
@@ -492,7 +546,7 @@ static void emit_store(struct lanes *l, unsigned place)
 	cloner_free(&cl);
 }
 
-static void emit_kernel(struct lanes *l)
+static struct op *emit_kernel(struct lanes *l)
 {
 	struct ctx *c = l->ctx;
 	const struct block *body = op_body(l->compute);
@@ -503,8 +557,7 @@ static void emit_kernel(struct lanes *l)
 	for (unsigned i = 0; i < body->n_iv; i++) {
 		unsigned at = l->order[i];
 		const struct expr *n = expr_ceildiv(
-			c, expr_atom(body->iv[at])->a,
-			expr_const(c, l->jam[at]));
+			c, points(l, at), expr_const(c, l->jam[at]));
 
 		l->group[at] = expr_is(n, 1)
 				       ? expr_const(c, 0)
@@ -522,6 +575,7 @@ static void emit_kernel(struct lanes *l)
 		emit_store(l, p);
 		cloner_free(&l->place[p]);
 	}
+	return k;
 }
 
 /* ---- the statement -------------------------------------------------- */
@@ -554,6 +608,10 @@ static bool begin(struct lanes *l)
 		l->steps = work_times(l->steps,
 				      extent_or(b->iv[i], LONG_FOLD));
 	memory_order(l->ctx, l->compute, &l->compute->out[0], l->order);
+	l->last = MAX_RANK;
+	for (unsigned i = 0; i < op_body(l->compute)->n_iv; i++)
+		if (l->few >> l->order[i] & 1)
+			l->last = l->order[i];
 	return true;
 }
 
@@ -576,6 +634,7 @@ int64_t lanes_parts(struct ctx *c, struct op *op, struct op *fold,
 		PART = 2048,		/* steps of a part in lanes */
 		SHORT = 32,		/* of one that is a thread's own */
 		MOST_PARTS = 32,	/* that a thread folds */
+		LONG_SYMBOL = 1 << 18,	/* for an extent that is a symbol */
 	};
 	struct lanes l = { .ctx = c, .compute = op, .fold = fold,
 			   .cut = true };
@@ -588,7 +647,11 @@ int64_t lanes_parts(struct ctx *c, struct op *op, struct op *fold,
 	choose_places(&l);
 	groups = own_groups(&l);
 	busy *= *lanes ? WARPS : 4 * THREADS;
-	most = l.steps / (*lanes ? PART : SHORT);
+	most = 1;
+	for (unsigned i = 0; i < op_body(fold)->n_iv; i++)
+		most = work_times(most, extent_or(op_body(fold)->iv[i],
+						  LONG_SYMBOL));
+	most /= *lanes ? PART : SHORT;
 	if (!*lanes && most > MOST_PARTS)
 		most = MOST_PARTS;
 	if (groups * 4 > busy || most < 4)
@@ -597,25 +660,46 @@ int64_t lanes_parts(struct ctx *c, struct op *op, struct op *fold,
 	return parts < most ? parts : most;
 }
 
+/* Chooses the form; false when there is none. */
+static bool choose_form(struct lanes *l)
+{
+	struct op *op = l->compute;
+
+	if (!l->ctx->target->gpu[0] || op->n_out != 1 ||
+	    no_points(op_body(op)) ||
+	    dtype_is_packed(op->out[0].type->dtype))
+		return false;
+	l->fold = body_fold(op_body(op));
+	if (!l->fold || !begin(l))
+		return false;
+	if (!fold_in_lanes(l->ctx, l->fold) || !goes_along(l))
+		return goes_down(l);
+	l->width = WARP;
+	turn_constants(l);
+	choose_places(l);
+	choose_width(l);
+	return true;
+}
+
+bool lanes_beside(struct ctx *c, struct op *op, struct value *into,
+		  uint32_t few, const struct expr *when)
+{
+	struct lanes l = { .ctx = c, .compute = op, .few = few, .out = into,
+			   .b = { c, op->parent, op, op->loc } };
+
+	if (!choose_form(&l))
+		return false;
+	op_set_exprs(c, emit_kernel(&l), A_when, 1, &when);
+	return true;
+}
+
 bool lower_lanes(struct ctx *c, struct op *op, struct value *into)
 {
 	struct lanes l = { .ctx = c, .compute = op,
 			   .b = { c, op->parent, op, op->loc } };
 
-	if (!c->target->gpu[0] || op->n_out != 1 || no_points(op_body(op)) ||
-	    dtype_is_packed(op->out[0].type->dtype))
+	if (!choose_form(&l))
 		return false;
-	l.fold = body_fold(op_body(op));
-	if (!l.fold || !begin(&l))
-		return false;
-	if (fold_in_lanes(c, l.fold) && goes_along(&l)) {
-		l.width = WARP;
-		turn_constants(&l);
-		choose_places(&l);
-		choose_width(&l);
-	} else if (!goes_down(&l)) {
-		return false;
-	}
 	l.out = into ? into : new_buffer(&l.b, &op->out[0]);
 	emit_kernel(&l);
 	value_replace(&op->out[0], l.out);

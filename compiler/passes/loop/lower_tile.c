@@ -30,8 +30,6 @@
 #include "passes/nest/quantized.h"
 
 enum {
-	BATCH = 8,		/* such a one around the tiles */
-	MIN_SIDE = 12,		/* rows and columns that are worth a tile */
 	MIN_SUM = 8,
 };
 
@@ -93,41 +91,6 @@ bool gemm_match(struct gemm *t)
 
 /* ---- sides ---------------------------------------------------------- */
 
-static void side_add(struct gemm *t, struct side *s, const struct expr *iv)
-{
-	const struct expr *n = expr_atom(iv)->a;
-
-	s->iv[s->n++] = iv;
-	s->extent = s->n == 1 ? n : expr_mul(t->ctx, s->extent, n);
-	s->guess = work_times(s->guess ? s->guess : 1, extent_or(iv, UNKNOWN));
-}
-
-/* Those of known extent together, or the innermost symbol, where that is alone
- * larger: a batch of one is common, a sequence of one element is not. */
-void gemm_side(struct gemm *t, struct side *s, uint32_t own,
-	       const uint8_t *order, unsigned n)
-{
-	const struct block *body = op_body(t->compute);
-	const struct expr *symbol = NULL;
-	int64_t k;
-
-	*s = (struct side){ 0 };
-	for (unsigned i = 0; i < n; i++) {
-		const struct expr *iv = body->iv[order[i]];
-
-		if (!(own >> order[i] & 1))
-			continue;
-		if (expr_is_const(expr_atom(iv)->a, &k))
-			side_add(t, s, iv);
-		else
-			symbol = iv;
-	}
-	if (!symbol || s->guess >= UNKNOWN)
-		return;
-	*s = (struct side){ 0 };
-	side_add(t, s, symbol);
-}
-
 static bool choose_sum(struct gemm *t)
 {
 	const struct block *b = op_body(t->fold);
@@ -136,20 +99,8 @@ static bool choose_sum(struct gemm *t)
 		return false;
 	t->sum = (struct side){ 0 };
 	for (unsigned i = 0; i < b->n_iv; i++)
-		side_add(t, &t->sum, b->iv[i]);
+		gemm_side_add(t, &t->sum, b->iv[i]);
 	return t->sum.n && t->sum.guess >= MIN_SUM;
-}
-
-uint32_t gemm_side_bits(const struct gemm *t, const struct side *s)
-{
-	const struct block *body = op_body(t->compute);
-	uint32_t bits = 0;
-
-	for (unsigned i = 0; i < body->n_iv; i++)
-		for (unsigned k = 0; k < s->n; k++)
-			if (body->iv[i] == s->iv[k])
-				bits |= 1u << i;
-	return bits;
 }
 
 static bool choose_sides(struct gemm *t)
@@ -179,8 +130,8 @@ static bool choose_sides(struct gemm *t)
 			break;
 		}
 	}
-	gemm_side(t, &t->rows, a & ~b, order, n);
-	gemm_side(t, &t->cols, b & ~a, order, n);
+	gemm_whole_side(t, &t->rows, a & ~b, order, n);
+	gemm_whole_side(t, &t->cols, b & ~a, order, n);
 	t->tiled = gemm_side_bits(t, &t->rows) | gemm_side_bits(t, &t->cols);
 	return t->rows.guess >= MIN_SIDE && t->cols.guess >= MIN_SIDE &&
 	       choose_sum(t);
@@ -557,7 +508,7 @@ static int64_t steps(struct gemm *t)
 
 /* ---- the kernel ----------------------------------------------------- */
 
-static void emit_kernel(struct gemm *t)
+static struct op *emit_kernel(struct gemm *t)
 {
 	struct ctx *c = t->ctx;
 	const struct block *body = op_body(t->compute);
@@ -601,6 +552,44 @@ static void emit_kernel(struct gemm *t)
 	emit_result(t, op, &a);
 	t->b = after;
 	t->b.before = k->next;
+	return k;
+}
+
+/* ---- few rows or columns -------------------------------------------- */
+
+/* How many are few: rows, or columns where these are the few ones. */
+static int64_t most_few(struct gemm *t, const struct side *few)
+{
+	struct tile_problem p = problem(t);
+	const struct gpu *gpu = t->ctx->target->gpu[0];
+
+	if (few == &t->cols)
+		p.cols = p.rows;
+	return tile_few_rows(gpu, &p, tile_choose(gpu, &p, 1));
+}
+
+/*
+ * Which calls have sides that are worth a tile, where that is not known: those
+ * in which the expression is not negative.  The others have a kernel of lanes,
+ * which comes first.  NULL: all calls take the tile.
+ */
+static const struct expr *split_calls(struct gemm *t)
+{
+	const struct side *few = gemm_never_few(&t->rows) ? &t->cols : &t->rows;
+	struct ctx *c = t->ctx;
+	const struct expr *n = few->extent;
+	int64_t most;
+
+	if (gemm_never_few(few))
+		return NULL;
+	/* Few columns are right, too, where the rows are what is jammed. */
+	if (few == &t->rows && !gemm_never_few(&t->cols))
+		n = expr_min(c, n, t->cols.extent);
+	most = most_few(t, few);
+	if (!lanes_beside(c, t->compute, t->out, gemm_side_bits(t, few),
+			  expr_sub(c, expr_const(c, most), n)))
+		return NULL;
+	return expr_addc(c, n, -most - 1);
 }
 
 /* Recognises the statement; false when it is no tile. */
@@ -650,14 +639,19 @@ bool lower_tile(struct ctx *c, struct op *op, struct value *into)
 
 	if (!match(&t))
 		return false;
+	t.out = into ? into : new_buffer(&t.b, &op->out[0]);
+	const struct expr *when = split_calls(&t);
+
 	/* Tensor cores read rows of k; others read 16 bytes either way. */
 	for (unsigned i = 0; i < 2; i++)
 		if (multiplies_narrow(&t) || t.fp32 || vector(&t, i) == 1)
 			turn_factor(&t, i);
 	choose_sizes(&t);
 	t.kr = steps(&t);
-	t.out = into ? into : new_buffer(&t.b, &op->out[0]);
-	emit_kernel(&t);
+	struct op *kernel = emit_kernel(&t);
+
+	if (when)
+		op_set_exprs(c, kernel, A_when, 1, &when);
 	value_replace(&op->out[0], t.out);
 	cloner_free(&t.cl);
 	op_erase(op);

@@ -13,8 +13,16 @@
  * Both have one order, so that results stay the same from call to call.  A fold
  * that all points of a row need becomes a statement of its own; the points then
  * are independent.  How many parts pay is for those to say that lower the
- * statement (lower_tile.c, lower_lanes.c).  Only folds of known extents are
- * cut, and those that may be folded in lanes.
+ * statement (lower_tile.c, lower_lanes.c).  Only folds that may be folded in
+ * lanes are cut.
+ *
+ * Of a symbolic extent there is a fixed number of parts, whose size the call
+ * computes; where it is short the last ones are empty:
+ *
+ *	sum k < max(0, min(64*#0, N - 64*#0*s))		#0 = ceil(N / 64 / 16)
+ *
+ * A fold that only part of the points need stays whole, then: the kernels that
+ * this takes would cost more than they save where the extent is small.
  */
 #include "ir/layout.h"
 #include "ir/op.h"
@@ -37,21 +45,46 @@ struct cut {
 	bool lanes;			/* it goes along memory */
 	bool flat;			/* parts of all its variables */
 	unsigned at;			/* else of this one */
-	int64_t extent, parts, size;	/* of what is cut */
+	int64_t parts;
+	const struct expr *extent, *size;	/* of what is cut, of a part */
+	bool ragged;			/* not all parts have that size */
 };
+
+/* The outermost symbol is cut. */
+static bool choose_symbolic_cut(struct cut *k)
+{
+	const struct block *body = op_body(k->compute), *b = op_body(k->fold);
+	struct ctx *c = k->ctx;
+	int64_t unit = 1;
+
+	if (k->own != block_real_ivs(body) || body_fold(body) != k->fold)
+		return false;
+	k->at = 0;
+	while (extent_or(b->iv[k->at], 0))
+		k->at++;
+	if (k->at + 1 == b->n_iv)
+		unit = k->lanes ? MULTIPLE : FEW;
+	k->flat = false;
+	k->ragged = true;
+	k->extent = expr_atom(b->iv[k->at])->a;
+	k->size = expr_scale(c, expr_ceildiv(c, k->extent,
+					     expr_const(c, unit * k->parts)),
+			     unit);
+	return true;
+}
 
 /* What is cut, and where: parts of equal size when there are such.  These begin
  * at multiples, for loads of many elements. */
 static bool choose_cut(struct cut *k)
 {
 	const struct block *b = op_body(k->fold);
-	int64_t most = 0, all = 1, unit;
+	int64_t most = 0, all = 1, unit, extent, size;
 
 	for (unsigned i = 0; i < b->n_iv; i++) {
 		int64_t n;
 
 		if (!expr_is_const(expr_atom(b->iv[i])->a, &n))
-			return false;
+			return choose_symbolic_cut(k);
 		all = work_times(all, n);
 		/* The outermost that has enough. */
 		if (n > most && most < k->parts) {
@@ -61,20 +94,23 @@ static bool choose_cut(struct cut *k)
 	}
 	if (b->n_iv == 1)
 		k->flat = false;
-	k->extent = k->flat ? all : most;
-	if (k->parts > k->extent)
-		k->parts = k->extent;
-	unit = k->extent / k->parts;
+	extent = k->flat ? all : most;
+	if (k->parts > extent)
+		k->parts = extent;
+	unit = extent / k->parts;
 	unit = unit >= MULTIPLE ? MULTIPLE : unit >= FEW ? FEW : 1;
 	for (int64_t n = k->parts; n > k->parts / 2 && n > 1; n--)
-		if (k->extent % (n * unit) == 0) {
+		if (extent % (n * unit) == 0) {
 			k->parts = n;
 			break;
 		}
-	k->size = (k->extent + k->parts - 1) / k->parts;
-	if (k->extent % (k->parts * unit) && k->size > unit)
-		k->size = (k->size + unit - 1) / unit * unit;
-	k->parts = (k->extent + k->size - 1) / k->size;
+	size = (extent + k->parts - 1) / k->parts;
+	if (extent % (k->parts * unit) && size > unit)
+		size = (size + unit - 1) / unit * unit;
+	k->parts = (extent + size - 1) / size;
+	k->ragged = extent % size;
+	k->extent = expr_const(k->ctx, extent);
+	k->size = expr_const(k->ctx, size);
 	return k->parts > 1;
 }
 
@@ -115,15 +151,15 @@ static struct value *fold_part(struct cut *k, struct lower *lo,
 {
 	struct ctx *c = k->ctx;
 	const struct block *b = op_body(k->fold);
-	const struct expr *first = expr_scale(c, s, k->size);
-	const struct expr *size = expr_const(c, k->size), *extent[MAX_RANK];
+	const struct expr *first = expr_mul(c, s, k->size);
+	const struct expr *size = k->size, *extent[MAX_RANK];
 	struct value *init = start(k, lo, cl), *v;
 	unsigned n = k->flat ? 1 : b->n_iv, at = k->flat ? 0 : k->at;
 
-	if (k->extent % k->size)
-		size = expr_min(c, size,
-				expr_addc(c, expr_scale(c, first, -1),
-					  k->extent));
+	if (k->ragged)
+		size = expr_max(c, expr_const(c, 0),
+				expr_min(c, size,
+					 expr_sub(c, k->extent, first)));
 	for (unsigned i = 0; i < n; i++)
 		extent[i] = i == at ? size : expr_atom(b->iv[i])->a;
 	struct reduce r = nest_reduce_begin(lo, n, extent, 1, &init);

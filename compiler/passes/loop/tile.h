@@ -7,7 +7,11 @@
 #include "ir/target.h"
 #include "passes/loop/lower.h"
 
-enum { UNKNOWN = 128 };		/* for an extent that is a symbol */
+enum {
+	UNKNOWN = 128,		/* for an extent that is a symbol */
+	BATCH = 8,		/* for one around the tiles */
+	MIN_SIDE = MOST_FEW + 1,	/* that are worth a tile */
+};
 
 /* Variables counted as one: their product, or one symbol. */
 struct side {
@@ -49,6 +53,12 @@ bool gemm_match(struct gemm *t);
  * that is alone larger; `order` is that of the result's memory. */
 void gemm_side(struct gemm *t, struct side *s, uint32_t own,
 	       const uint8_t *order, unsigned n);
+/* The same, or all of them together where that is as cheap. */
+void gemm_whole_side(struct gemm *t, struct side *s, uint32_t own,
+		     const uint8_t *order, unsigned n);
+void gemm_side_add(struct gemm *t, struct side *s, const struct expr *iv);
+/* Are known extents of the side MIN_SIDE, or is there no symbol? */
+bool gemm_never_few(const struct side *s);
 uint32_t gemm_side_bits(const struct gemm *t, const struct side *s);
 
 /* ---- emission ------------------------------------------------------- */

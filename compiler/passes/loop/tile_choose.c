@@ -23,6 +23,9 @@ enum {
 	RING_START = 2,		/* steps that it takes to begin that */
 };
 
+/* Of the products that threads could do, in lanes. */
+#define LANES_RATE 0.3
+
 /* Parts have to be that much better, by so rough an estimate. */
 #define MARGIN 1.25
 
@@ -70,6 +73,40 @@ static double cycles(const struct gpu *gpu, const struct tile_problem *p,
 	double time = busy > wait ? busy + wait / 4 : wait + busy / 4;
 
 	return parts == 1 ? time : time + LAUNCH + sums / gpu->dram_bytes;
+}
+
+/* To read the second factor so many times. */
+static double reads(const struct gpu *gpu, const struct tile_problem *p,
+		    double times)
+{
+	return times * (double)p->cols * (double)p->sum * (double)p->batch *
+	       p->bytes / gpu->dram_bytes;
+}
+
+/* Of rows in lanes: all that are taken together are computed. */
+static double lanes_cycles(const struct gpu *gpu, const struct tile_problem *p)
+{
+	double times = ceil((double)p->rows / FEW_ROWS);
+	double busy = times * FEW_ROWS * (double)p->cols * (double)p->sum *
+		      (double)p->batch /
+		      ((double)gpu->n_sm * gpu->products * LANES_RATE);
+
+	return fmax(busy, reads(gpu, p, times));
+}
+
+int64_t tile_few_rows(const struct gpu *gpu, const struct tile_problem *p,
+		      struct tile_choice tile)
+{
+	struct tile_problem q = *p;
+	size_t i = 0;
+
+	while (i + 1 < ARRAY_SIZE(sizes) && sizes[i].size > tile.mr)
+		i++;
+	for (q.rows = MOST_FEW; q.rows > FEW_ROWS; q.rows--)
+		if (lanes_cycles(gpu, &q) <=
+		    fmax(cycles(gpu, &q, i, 1), reads(gpu, &q, 1)))
+			break;
+	return q.rows;
 }
 
 struct tile_choice tile_choose(const struct gpu *gpu,

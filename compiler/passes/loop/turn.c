@@ -8,13 +8,35 @@
 #include "ir/op.h"
 #include "passes/loop/lower.h"
 
+/* n elements side by side, from those that are so many apart. */
+static void copy_row(enum dtype t, char *to, size_t at, const char *from,
+		     size_t first, size_t step, size_t n)
+{
+	switch (dtype_is_packed(t) ? 0 : dtype_size(t)) {
+	case 2:
+		for (size_t i = 0; i < n; i++)
+			memcpy(to + 2 * (at + i), from + 2 * (first + i * step),
+			       2);
+		break;
+	case 4:
+		for (size_t i = 0; i < n; i++)
+			memcpy(to + 4 * (at + i), from + 4 * (first + i * step),
+			       4);
+		break;
+	default:
+		for (size_t i = 0; i < n; i++)
+			element_copy(t, to, at + i, from, first + i * step);
+		break;
+	}
+}
+
 /* The elements of a tensor with its dims in another order. */
 static struct blob permuted(struct ctx *c, const struct type *t,
 			    struct blob data, const unsigned *order)
 {
 	int64_t n[MAX_RANK], step[MAX_RANK], at[MAX_RANK] = { 0 };
 	char *to = arena_alloc(&c->perm, data.size ? data.size : 1);
-	size_t from = 0, i = 0, count = 1;
+	size_t from = 0, i = 0, count = 1, row;
 
 	for (unsigned d = 0; d < t->rank; d++) {
 		step[d] = 1;
@@ -28,10 +50,13 @@ static struct blob permuted(struct ctx *c, const struct type *t,
 		count *= (size_t)n[d];
 	}
 	memset(to, 0, data.size);
+	row = (size_t)n[t->rank - 1];
 	while (i < count) {
-		unsigned d = t->rank;
+		unsigned d = t->rank - 1;
 
-		element_copy(t->dtype, to, i++, data.data, from);
+		copy_row(t->dtype, to, i, data.data, from,
+			 (size_t)step[t->rank - 1], row);
+		i += row;
 		while (d-- > 0) {
 			from += (size_t)step[d];
 			if (++at[d] < n[d])
@@ -103,6 +128,22 @@ bool can_turn_constant(const struct op *fold, const struct op *load)
 	       new_order(load, op_body(fold), order);
 }
 
+/* A constant of these elements ahead of the op: another statement may have
+ * turned the same.  NULL: there is none. */
+static struct value *same_const(struct op *op, const struct type *t,
+				struct blob data)
+{
+	struct blob other;
+
+	while ((op = op->prev))
+		if (op->code == OP_core_const && op->out[0].type == t &&
+		    value_const(&op->out[0], &other) &&
+		    other.size == data.size &&
+		    !memcmp(other.data, data.data, data.size))
+			return &op->out[0];
+	return NULL;
+}
+
 bool turn_constant(struct ctx *c, struct op *compute, struct op *fold,
 		   struct op *load)
 {
@@ -123,11 +164,14 @@ bool turn_constant(struct ctx *c, struct op *compute, struct op *fold,
 		idx[d] = at[order[d]];
 	}
 	struct builder b = { c, compute->parent, compute, compute->loc };
-	struct value *v = build_const(&b, type_tensor(c, type->dtype,
-						      type->rank, dim),
-				      permuted(c, type, data, order));
+	struct blob turned = permuted(c, type, data, order);
+	const struct type *to = type_tensor(c, type->dtype, type->rank, dim);
+	struct value *v = same_const(compute, to, turned);
 
-	v->name = old->name;
+	if (!v) {
+		v = build_const(&b, to, turned);
+		v->name = old->name;
+	}
 	op_set_in(load, 0, v);
 	op_set_exprs(c, load, A_idx, type->rank, idx);
 	return true;

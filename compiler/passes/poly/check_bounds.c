@@ -30,6 +30,18 @@ struct checker {
 
 /* ---- claims --------------------------------------------------------- */
 
+/* What is above 0 when a variable is below the extent: that of a loop over
+ * groups of k counts ceil(x / k) of them, where x is. */
+static const struct expr *what_runs(struct ctx *c, const struct expr *extent)
+{
+	const struct atom *d = expr_atom(extent);
+	int64_t k;
+
+	return d && d->kind == ATOM_DIV && expr_is_const(d->b, &k)
+		       ? expr_addc(c, d->a, 1 - k)
+		       : extent;
+}
+
 /*
  * Is a multiple of b above 0, since a variable is below it?  Or below all of
  * the extents around, which is a multiple of b by what a call checked: the
@@ -45,7 +57,7 @@ static bool some_loop_runs(const struct prover *p, const struct expr *b)
 
 		if (!a || uses_loose(p, expr_of_atom(c, a)))
 			continue;
-		if (expr_exact_div(c, a->a, b))
+		if (expr_exact_div(c, what_runs(c, a->a), b))
 			return true;
 		all = expr_mul(c, all, a->a);
 	}
