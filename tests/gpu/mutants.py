@@ -354,8 +354,8 @@ def attends(subject):
             r"int d = \1 / 2; d; d /= 2")
     yield m(subject, "a part of the total", r"int d = (8|2); d; d /= 2",
             r"int d = \1 / 2; d; d /= 2", -1)
-    yield m(subject, "steps left out", r"n0 \+= (64|32)",
-            lambda x: f"n0 += {int(x[1]) + 32}")
+    yield m(subject, "steps left out", r"key0 \+= (64|32)",
+            lambda x: f"key0 += {int(x[1]) + 32}")
     yield m(subject, "heads of another row", r"q /= \(u32\)2",
             "q /= (u32)3")
 
@@ -364,24 +364,24 @@ MUTANTS = [
     *attends("attend"), *attends("attend16"), *attends("attend32"),
     m("causal", "too few keys", r"(limit = .*i\d \* 32 \+) 32", r"\1 0"),
     m("causal16", "too few keys", r"(limit = .*i\d \* 32 \+) 32", r"\1 0"),
-    m("causal16", "keys that nobody waits for", r"if \(n0 \+ 32 < limit\)",
-      "if (n0 + 32 < 150)"),
+    m("causal16", "keys that nobody waits for", r"if \(key0 \+ 32 < limit\)",
+      "if (key0 + 32 < 150)"),
     m("attend", "no barrier before the keys",
       BARRIER + r"(?=#pragma unroll\s*for \(int e = 0)"),
     m("attend", "no barrier behind the keys", BARRIER + r"(?=if \(d0)"),
     m("attend", "no barrier before the values",
       BARRIER + r"(?=#pragma unroll\s*for \(int e = 0)", "", 1),
     m("attend", "no barrier behind the values", BARRIER + r"(?=if \(j0)"),
-    m("attend", "the first columns twice", r"load_k\(n0, d0 \+ 32\)",
-      "load_k(n0, 0)"),
-    m("attend", "the same keys again", r"load_k\(n0 \+ 64, 0\)",
-      "load_k(n0, 0)"),
+    m("attend", "the first columns twice", r"load_k\(key0, d0 \+ 32\)",
+      "load_k(key0, 0)"),
+    m("attend", "the same keys again", r"load_k\(key0 \+ 64, 0\)",
+      "load_k(key0, 0)"),
     m("attend16", "keys are not waited for", r"dl_copy_wait<0>\(\);",
       "", -2),
     m("attend16", "values are not waited for", r"dl_copy_wait<0>\(\);",
       "", -1),
     m("attend16", "no barrier behind the keys", BARRIER + r"(?=load_v)"),
-    m("attend16", "no barrier behind the values", BARRIER + r"(?=if \(n0)"),
+    m("attend16", "no barrier behind the values", BARRIER + r"(?=if \(key0)"),
     m("attend16", "no barrier behind the queries", BARRIER + r"(?=u32 x)"),
     m("attend16", "columns of values beyond the last",
       r"&& col < 24", "&& col < 28"),
