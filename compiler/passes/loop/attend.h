@@ -22,7 +22,7 @@ struct attend {
 	struct value *score;		/* at its point */
 	struct value *exp, *prob;	/* prob: before it is rounded */
 	unsigned p_key, s_key;		/* variables that count keys */
-	bool half;		/* all factors are the same half float */
+	bool half;			/* all factors are the same half float */
 	/* Of the keys, each walked over by a block of its own. */
 	int64_t parts;
 	const struct expr *size;	/* keys of a part */
@@ -39,10 +39,15 @@ bool attend_match(struct attend *a);
  * the cloner knows the variables. */
 void attend_bind_scores(struct attend *a);
 
+/* ---- lower_attend.c ------------------------------------------------- */
+
+/* Is the statement the last of three that are worth a kernel?  Sets *a. */
+bool attend_find(struct attend *a, struct ctx *c, struct op *op);
+
 /* ---- attend_choose.c ------------------------------------------------ */
 
-enum { FEW_QUERIES = 11 };	/* for which lanes share keys */
-
+/* Are there so few queries, of a number that is known, that lanes share keys? */
+bool attend_few(const struct attend *a);
 /* Sets rows, columns, sizes and parts; false when one kernel, or two, would be
  * no faster than three. */
 bool attend_choose(struct attend *a);

@@ -18,7 +18,8 @@ enum {
 	MAX_DEPTH = 256,	/* of heads, for which registers last */
 	MAX_MMA = 128,		/* of those on tensor cores */
 	MAX_THRICE = 64,	/* as three products of halves */
-	MIN_QUERIES = FEW_QUERIES + 1,	/* that are worth a tile */
+	FEW_QUERIES = 11,	/* for which lanes share keys */
+	MIN_QUERIES = 12,	/* that are worth a tile */
 	MOST_ROWS = 8,		/* of few queries, at a time */
 	FEW_KEYS = 16,
 	SHORT_WALK = 128,
@@ -157,18 +158,21 @@ static void choose_form(struct attend *a)
 		y->fp32 = y->ctx->fp32;
 }
 
-/* Few queries: how many there are is known. */
-static bool choose_few(struct attend *a)
+bool attend_few(const struct attend *a)
+{
+	int64_t n;
+
+	return expr_is_const(a->y.rows.extent, &n) && n <= FEW_QUERIES;
+}
+
+/* Tiles of about the same size. */
+static void choose_few(struct attend *a)
 {
 	struct gemm *y = &a->y;
-	int64_t n, tiles;
+	int64_t n = y->rows.guess, tiles = (n + MOST_ROWS - 1) / MOST_ROWS;
 
-	if (!expr_is_const(y->rows.extent, &n) || n > FEW_QUERIES)
-		return false;
-	tiles = (n + MOST_ROWS - 1) / MOST_ROWS;
 	y->mr = (n + tiles - 1) / tiles;
 	y->nr = y->mr > MOST_ROWS / 2 ? 2 : 4;
-	return true;
 }
 
 static void choose_tile(struct attend *a)
@@ -191,7 +195,7 @@ static void choose_parts(struct attend *a)
 	struct gemm *y = &a->y;
 	struct ctx *c = y->ctx;
 	int64_t keys, queries, most, parts;
-	int64_t busy = c->target->gpu[0]->n_sm * (y->mr <= MOST_ROWS ? 2 : 1);
+	int64_t busy = c->target->gpu[0]->n_sm * (attend_few(a) ? 2 : 1);
 	bool known = expr_is_const(y->sum.extent, &keys);
 
 	a->parts = 1;
@@ -222,17 +226,17 @@ static void choose_parts(struct attend *a)
 bool attend_choose(struct attend *a)
 {
 	struct gemm *y = &a->y;
-	bool few;
 
 	if (!choose_sides(a))
 		return false;
-	few = choose_few(a);
-	if (!few)
+	if (attend_few(a))
+		choose_few(a);
+	else
 		choose_tile(a);
 	choose_parts(a);
 	if (y->sum.guess <= SHORT_WALK &&
 	    walks(a, y->mr) <= y->ctx->target->gpu[0]->n_sm)
 		return true;
-	return (few || y->rows.guess >= MIN_QUERIES) &&
+	return (attend_few(a) || y->rows.guess >= MIN_QUERIES) &&
 	       y->sum.guess >= FEW_KEYS;
 }

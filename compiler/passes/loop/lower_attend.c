@@ -308,7 +308,7 @@ static bool empty(const struct op *compute)
 	return no_points(op_body(compute)) || no_points(op_body(fold));
 }
 
-static bool find_attend(struct attend *a, struct ctx *c, struct op *op)
+bool attend_find(struct attend *a, struct ctx *c, struct op *op)
 {
 	*a = (struct attend){
 		.y = { .ctx = c, .compute = op,
@@ -325,7 +325,7 @@ bool attend_holds(struct ctx *c, struct op *last, const struct op *op)
 {
 	struct attend a;
 
-	return find_attend(&a, c, last) &&
+	return attend_find(&a, c, last) &&
 	       (op == last || op == a.probs || op == a.s.compute);
 }
 
@@ -333,7 +333,7 @@ bool lower_attend(struct ctx *c, struct op *op)
 {
 	struct attend a;
 
-	if (!find_attend(&a, c, op))
+	if (!attend_find(&a, c, op))
 		return false;
 	if (a.parts > 1)
 		attend_buffers(&a);
