@@ -266,12 +266,12 @@ KEYS = 600, 1, 0, 64, 65, 1153, 17, 4099
 def symbolic(rig, kind, name="symbolic", sizes=SIZES,
              dims=("B", 3, "M", "N", 24, 40)):
     d = Deck(kind, 12)
-    b = 2 if dims[0] == "B" else dims[0]
-    all_held = [d.held(b, *dims[1:2], m, n, 24, 40) for m, n in sizes]
-    d.ops(b, 3, *sizes[0], 24, 40, dims=dims, held=all_held[0])
+    b, h = 2 if dims[0] == "B" else dims[0], dims[1]
+    all_held = [d.held(b, h, m, n, 24, 40) for m, n in sizes]
+    d.ops(b, h, *sizes[0], 24, 40, dims=dims, held=all_held[0])
     sets, bounds = [], []
     for held in all_held:
-        want, bound = d.rows_reference(held, 3)
+        want, bound = d.rows_reference(held, h)
         sets.append((dict(zip(d.feeds, held)), [want.astype(FLOATS[kind])]))
         bounds.append((bound, want))
     name = f"attention_{name}_{kind}"
@@ -286,7 +286,7 @@ def decoding(rig, kind, queries):
     """Keys alone are symbolic."""
     return symbolic(rig, kind, f"decoding{queries}",
                     [(queries, n) for n in KEYS],
-                    (1, 3, queries, "N", 24, 40))
+                    (1, 5, queries, "N", 24, 40))
 
 
 def nothing_seen(rig, kind):

@@ -257,8 +257,10 @@ void attend_rescale(struct attend_code *a, const char *most, unsigned lanes)
 {
 	struct cu *k = a->k;
 
-	cu_line(k, "for (int d = %u; d; d /= 2)", lanes / 2);
-	cu_line(k, "\tnext = dl_max(next, dl_shuffle_xor(next, d));");
+	if (lanes > 1) {
+		cu_line(k, "for (int d = %u; d; d /= 2)", lanes / 2);
+		cu_line(k, "\tnext = dl_max(next, dl_shuffle_xor(next, d));");
+	}
 	cu_line(k, "const float base = next == dl_f32(0xff800000) ? 0.0f "
 		": next;");
 	cu_line(k, "const float scale = expf(%s - base);", most);

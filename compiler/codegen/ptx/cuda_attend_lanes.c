@@ -144,8 +144,10 @@ static void put_scores(struct attend_code *a)
 
 	attend_loop(k, "u", a->nr, false);
 	attend_loop(k, "r", a->mr, true);
-	cu_line(k, "for (int d = %u; d; d /= 2)", a->lanes / 2);
-	cu_line(k, "\ts[u][r] += dl_shuffle_xor(s[u][r], d);");
+	if (a->lanes > 1)
+		cu_line(k, "for (int d = %u; d; d /= 2)", a->lanes / 2);
+	if (a->lanes > 1)
+		cu_line(k, "\ts[u][r] += dl_shuffle_xor(s[u][r], d);");
 	cu_line(k, "const int m = r;");
 	cu_line(k, "const %s n = key0 + u * %u + group;", a->index, groups(a));
 	attend_score(a, "s[u][r]");
@@ -307,6 +309,7 @@ void attend_lanes(struct attend_code *a)
 	attend_loop(k, "r", rows, false);
 	cu_line(k, "most[r] = dl_f32(0xff800000);");
 	k->depth--;
+	cu_line(k, "#pragma unroll 1");
 	cu_line(k, "for (%s key0 = %s; key0 < %s; key0 += %lld) {", a->index,
 		a->first, a->limit, (long long)a->f[K].rows);
 	k->depth++;

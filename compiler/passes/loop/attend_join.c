@@ -5,8 +5,8 @@
  *
  *	%y = nest.compute [i < M, e < E] {
  *	  top = max p < P: %tops[p, i]
- *	  sum = sum p < P: exp(%tops[p, i] - top) * %sums[p, i, e]
- *	  total = sum p < P: exp(%tops[p, i] - top) * %totals[p, i]
+ *	  sum, total = sum p < P: exp(%tops[p, i] - top) *
+ *	                          (%sums[p, i, e], %totals[p, i])
  *	  f(sum / total)
  *	}
  *
@@ -103,24 +103,38 @@ static struct value *load_part(struct attend *a, struct lower *lo,
 	return nest_load(lo, from, idx);
 }
 
-/* The largest of the maxima; with `top`, that: the sum of what is `from`, each
- * times the exponential. */
-static struct value *fold_parts(struct attend *a, struct lower *lo,
-				struct value *from, struct value *top)
+/* The largest of the maxima. */
+static struct value *fold_tops(struct attend *a, struct lower *lo)
 {
 	const struct expr *extent = expr_const(a->y.ctx, a->parts);
-	struct value *init = s_const(lo, DT_F32, top ? 0 : -(double)INFINITY);
-	struct reduce r = nest_reduce_begin(lo, 1, &extent, 1, &init);
-	struct value *most = load_part(a, lo, a->tops, r.iv[0]), *v;
+	struct value *v = s_const(lo, DT_F32, -(double)INFINITY);
+	struct reduce r = nest_reduce_begin(lo, 1, &extent, 1, &v);
 
-	if (top)
-		v = s_add(lo, r.acc[0],
-			  s_mul(lo, s_op(lo, OP_math_exp, s_sub(lo, most, top)),
-				load_part(a, lo, from, r.iv[0])));
-	else
-		v = s_op2(lo, OP_arith_max, r.acc[0], most);
+	v = s_op2(lo, OP_arith_max, r.acc[0],
+		  load_part(a, lo, a->tops, r.iv[0]));
 	nest_reduce_end(lo, &r, &v, &v);
 	return v;
+}
+
+/* Sum and total, each part's times the exponential.  They are one fold: a
+ * thread for each point takes less time than one for each row, which would
+ * have the total to itself. */
+static void fold_sums(struct attend *a, struct lower *lo, struct value *top,
+		      struct value *v[2])
+{
+	struct value *const from[] = { a->sums, a->totals };
+	const struct expr *extent = expr_const(a->y.ctx, a->parts);
+	struct value *e;
+
+	v[0] = v[1] = s_const(lo, DT_F32, 0);
+	struct reduce r = nest_reduce_begin(lo, 1, &extent, 2, v);
+
+	e = s_op(lo, OP_math_exp,
+		 s_sub(lo, load_part(a, lo, a->tops, r.iv[0]), top));
+	for (unsigned i = 0; i < 2; i++)
+		v[i] = s_add(lo, r.acc[i],
+			     s_mul(lo, e, load_part(a, lo, from[i], r.iv[0])));
+	nest_reduce_end(lo, &r, v, v);
 }
 
 void attend_join(struct attend *a)
@@ -128,15 +142,13 @@ void attend_join(struct attend *a)
 	struct op *fold = a->y.fold;
 	struct lower lo = { .b = { a->y.ctx, fold->parent, fold, fold->loc } };
 	struct cloner *cl = &a->y.cl;
-	struct value *top, *sum, *v;
+	struct value *sums[2], *v;
 
 	*cl = (struct cloner){ .ctx = a->y.ctx };
-	top = fold_parts(a, &lo, NULL, NULL);
-	sum = fold_parts(a, &lo, a->sums, top);
+	fold_sums(a, &lo, fold_tops(a, &lo), sums);
 	attend_bind_scores(a);
-	clone_value(cl, &a->total->out[0],
-		    fold_parts(a, &lo, a->totals, top));
-	clone_value(cl, a->exp, sum);
+	clone_value(cl, a->exp, sums[0]);
+	clone_value(cl, &a->total->out[0], sums[1]);
 	v = attend_unless_empty(a, &lo.b, clone_scalar(cl, &lo.b, a->prob));
 	value_replace(&fold->out[0], v);
 	cloner_free(cl);
