@@ -318,7 +318,8 @@ def cases(rig, full):
         if kind == "f64":
             continue
         for part in PARTS:
-            if full or kind in ("f32", "f16") or part is shapes:
+            if full or kind in ("f32", "f16") or part is shapes or \
+                    (kind == "bf16" and part is few):
                 yield f"{part.__name__}-{kind}", \
                     lambda k=kind, p=part: static(rig, k, p)
     for kind in ("f32", "f16"):
@@ -329,3 +330,4 @@ def cases(rig, full):
             yield f"decoding-{kind}-{m}", \
                 lambda k=kind, n=m: decoding(rig, k, n)
     yield "shapes-f16-sm_75", lambda: static(rig, "f16", shapes, "sm_75")
+    yield "few-bf16-sm_75", lambda: static(rig, "bf16", few, "sm_75")
