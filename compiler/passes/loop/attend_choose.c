@@ -22,6 +22,7 @@ enum {
 	MIN_QUERIES = 12,	/* that are worth a tile */
 	MOST_ROWS = 8,		/* of few queries, at a time */
 	FEW_KEYS = 16,
+	BATCH = 8,		/* such a one around, when it is a symbol */
 	SHORT_WALK = 128,
 	LONG_WALK = 512,	/* that is worth a second kernel */
 	STEP = 64,		/* keys, of which parts are multiples */
@@ -130,15 +131,15 @@ static bool choose_sides(struct attend *a)
 
 /* ---- sizes ---------------------------------------------------------- */
 
-static int64_t walks(const struct attend *a, int64_t mr)
+/* Blocks that walk over keys, when a symbol around them is so many. */
+static int64_t walks(const struct attend *a, int64_t mr, int64_t batch)
 {
-	enum { BATCH = 8 };
 	const struct block *body = op_body(a->y.compute);
 	int64_t n = (a->y.rows.guess + mr - 1) / mr;
 
 	for (unsigned i = 0; i < body->n_iv; i++)
 		if (!(a->y.tiled >> i & 1))
-			n = work_times(n, extent_or(body->iv[i], BATCH));
+			n = work_times(n, extent_or(body->iv[i], batch));
 	return n;
 }
 
@@ -182,14 +183,16 @@ static void choose_tile(struct attend *a)
 	choose_form(a);
 	y->mr = 64;
 	if (y->rows.guess <= 32 ||
-	    walks(a, y->mr) < y->ctx->target->gpu[0]->n_sm ||
+	    walks(a, y->mr, BATCH) < y->ctx->target->gpu[0]->n_sm ||
 	    y->cols.guess > 128 || a->s.sum.guess > 128)
 		y->mr = 32;
 	y->nr = y->fp32 ? 32 : a->half ? y->mr : 64;
 }
 
-/* Of a symbol there may be many keys; of queries there are as many then that
- * nothing needs to be cut. */
+/*
+ * A symbol may be many keys, a batch of one is common, but of queries a symbol
+ * may be so many that cutting keys costs more than it gains.
+ */
 static void choose_parts(struct attend *a)
 {
 	struct gemm *y = &a->y;
@@ -203,7 +206,7 @@ static void choose_parts(struct attend *a)
 	    (known && keys < LONG_WALK))
 		return;
 	most = known ? (keys + STEP - 1) / STEP : MOST_PARTS;
-	parts = busy / walks(a, y->mr);
+	parts = busy / walks(a, y->mr, 1);
 	if (parts > most)
 		parts = most;
 	if (parts > MOST_PARTS)
@@ -235,7 +238,7 @@ bool attend_choose(struct attend *a)
 		choose_tile(a);
 	choose_parts(a);
 	if (y->sum.guess <= SHORT_WALK &&
-	    walks(a, y->mr) <= y->ctx->target->gpu[0]->n_sm)
+	    walks(a, y->mr, BATCH) <= y->ctx->target->gpu[0]->n_sm)
 		return true;
 	return (attend_few(a) || y->rows.guess >= MIN_QUERIES) &&
 	       y->sum.guess >= FEW_KEYS;
