@@ -104,6 +104,19 @@ const struct expr *kernel_points(struct ctx *c, const struct op *kernel)
 	return points;
 }
 
+const struct expr *kernel_runs(struct ctx *c, const struct op *kernel)
+{
+	size_t n;
+	const struct expr *const *when = op_exprs(kernel, A_when, &n), *once;
+	const struct expr *points = kernel_points(c, kernel);
+
+	if (!n)
+		return points;
+	once = expr_max(c, expr_const(c, 0),
+			expr_min(c, expr_const(c, 1), when[0]));
+	return expr_mul(c, points, once);
+}
+
 uint32_t kernel_node(const struct op *op)
 {
 	return op->loc && op->loc->node >= 0 && op->loc->node < 0x7ffffe

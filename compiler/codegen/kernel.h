@@ -17,6 +17,8 @@ void kernel_args(struct op *kernel, struct kernel_args *args);
 void kernel_args_free(struct kernel_args *args);
 /* How many points its variables count. */
 const struct expr *kernel_points(struct ctx *c, const struct op *kernel);
+/* For how many it runs in a call. */
+const struct expr *kernel_runs(struct ctx *c, const struct op *kernel);
 /* The number by which a status names the op's node; 0: none. */
 uint32_t kernel_node(const struct op *op);
 /* Is the addition, or subtraction, the next value of what a loop carries, which

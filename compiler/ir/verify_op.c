@@ -369,7 +369,11 @@ static bool in_kernel(const struct op *op)
 static bool kernel(struct verifier *v, const struct op *op)
 {
 	const struct op *parent = op_parent(op);
+	size_t n_when;
 
+	op_exprs(op, A_when, &n_when);
+	if (n_when > 1)
+		return E("runs on %zu conditions", n_when);
 	if (parent != v->m->func && parent->code != OP_loop_seq)
 		return E("stands inside of %s",
 			 op_name(v->m->ctx, parent->code));

@@ -240,7 +240,7 @@ static void launch_kernel(struct entry *e, struct kernel *k)
 		l->n_map ? kernel_row(g, fits, l->narrow.boxes, l->wide.boxes)
 			 : LLVMConstNull(g->ptr),
 		e->args, cg_int(g, n),
-		cg_expr(g, k->op, kernel_points(g->c, k->op), 0),
+		cg_expr(g, k->op, kernel_runs(g->c, k->op), 0),
 	};
 
 	call_device(e, 0, g->void_, ARRAY_SIZE(arg), arg, NULL);
@@ -262,7 +262,7 @@ static void run_kernel(struct entry *e, struct op *op)
 	e->n_kernels++;
 	put_args(e, &k.args);
 
-	const struct expr *points = kernel_points(g->c, op);
+	const struct expr *points = kernel_runs(g->c, op);
 	int64_t grain = op_int(op, A_grain), total;
 	bool small = expr_is_const(points, &total) && total <= grain;
 	LLVMValueRef count = cg_expr(g, op, points, 0);

@@ -505,7 +505,7 @@ static void add_kernel(void *arg, struct op *op)
 			launch.narrow = add_forms(all, op, false, &launch,
 						  &args);
 	}
-	launch.points = kernel_points(all->c, op);
+	launch.points = kernel_runs(all->c, op);
 	vec_push(&all->launch, launch);
 	kernel_args_free(&args);
 }

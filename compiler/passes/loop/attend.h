@@ -22,7 +22,12 @@ struct attend {
 	struct value *score;		/* at its point */
 	struct value *exp, *prob;	/* prob: before it is rounded */
 	unsigned p_key, s_key;		/* variables that count keys */
-	bool half;			/* all factors are the same half float */
+	bool halves;			/* all factors are the same half float,
+					 * and */
+	bool half;			/* multiplied as such */
+	/* Of a symbolic number of queries at most so many, for calls that have
+	 * no more; 0: all. */
+	int64_t some;
 	/* Of the keys, each walked over by a block of its own. */
 	int64_t parts;
 	const struct expr *size;	/* keys of a part */
@@ -51,6 +56,9 @@ bool attend_few(const struct attend *a);
 /* Sets rows, columns, sizes and parts; false when one kernel, or two, would be
  * no faster than three. */
 bool attend_choose(struct attend *a);
+/* Of a symbolic number of queries: should calls with few of them have kernels
+ * of their own?  Sets their sizes. */
+bool attend_choose_some(struct attend *a);
 
 /* ---- attend_join.c -------------------------------------------------- */
 

@@ -21,6 +21,7 @@ enum {
 	FEW_QUERIES = 11,	/* for which lanes share keys */
 	MIN_QUERIES = 12,	/* that are worth a tile */
 	MOST_ROWS = 8,		/* of few queries, at a time */
+	SOME = 4,		/* of a symbol, in case it is so few */
 	FEW_KEYS = 16,
 	BATCH = 8,		/* such a one around, when it is a symbol */
 	SHORT_WALK = 128,
@@ -135,7 +136,7 @@ static bool choose_sides(struct attend *a)
 static int64_t walks(const struct attend *a, int64_t mr, int64_t batch)
 {
 	const struct block *body = op_body(a->y.compute);
-	int64_t n = (a->y.rows.guess + mr - 1) / mr;
+	int64_t n = a->some ? 1 : (a->y.rows.guess + mr - 1) / mr;
 
 	for (unsigned i = 0; i < body->n_iv; i++)
 		if (!(a->y.tiled >> i & 1))
@@ -147,7 +148,7 @@ static int64_t walks(const struct attend *a, int64_t mr, int64_t batch)
 static void choose_form(struct attend *a)
 {
 	struct gemm *y = &a->y;
-	enum dtype t = a->half ? y->factor[a->v]->def->in[0].val->type->dtype
+	enum dtype t = a->halves ? y->factor[a->v]->def->in[0].val->type->dtype
 			       : DT_F32;
 	bool mma = y->ctx->target->gpu[0]->mma;
 	int64_t most = y->cols.guess > a->s.sum.guess ? y->cols.guess
@@ -174,6 +175,7 @@ static void choose_few(struct attend *a)
 
 	y->mr = (n + tiles - 1) / tiles;
 	y->nr = y->mr > MOST_ROWS / 2 ? 2 : 4;
+	a->half = a->halves;
 }
 
 static void choose_tile(struct attend *a)
@@ -189,22 +191,19 @@ static void choose_tile(struct attend *a)
 	y->nr = y->fp32 ? 32 : a->half ? y->mr : 64;
 }
 
-/*
- * A symbol may be many keys, a batch of one is common, but of queries a symbol
- * may be so many that cutting keys costs more than it gains.
- */
+/* A symbol may be many keys, and a batch of one is common. */
 static void choose_parts(struct attend *a)
 {
 	struct gemm *y = &a->y;
 	struct ctx *c = y->ctx;
-	int64_t keys, queries, most, parts;
-	int64_t busy = c->target->gpu[0]->n_sm * (attend_few(a) ? 2 : 1);
+	int64_t keys, most, parts, busy = c->target->gpu[0]->n_sm;
 	bool known = expr_is_const(y->sum.extent, &keys);
 
 	a->parts = 1;
-	if (!expr_is_const(y->rows.extent, &queries) ||
-	    (known && keys < LONG_WALK))
+	if (known && keys < LONG_WALK)
 		return;
+	if (y->mr <= MOST_ROWS)
+		busy *= 2;
 	most = known ? (keys + STEP - 1) / STEP : MOST_PARTS;
 	parts = busy / walks(a, y->mr, 1);
 	if (parts > most)
@@ -229,6 +228,7 @@ static void choose_parts(struct attend *a)
 bool attend_choose(struct attend *a)
 {
 	struct gemm *y = &a->y;
+	int64_t queries;
 
 	if (!choose_sides(a))
 		return false;
@@ -236,10 +236,29 @@ bool attend_choose(struct attend *a)
 		choose_few(a);
 	else
 		choose_tile(a);
-	choose_parts(a);
+	a->parts = 1;
+	/* A symbol may be so many that parts cost more than they gain. */
+	if (expr_is_const(y->rows.extent, &queries))
+		choose_parts(a);
 	if (y->sum.guess <= SHORT_WALK &&
 	    walks(a, y->mr, BATCH) <= y->ctx->target->gpu[0]->n_sm)
 		return true;
 	return (attend_few(a) || y->rows.guess >= MIN_QUERIES) &&
 	       y->sum.guess >= FEW_KEYS;
+}
+
+/* There are as many keys as queries, or keys enough for parts. */
+bool attend_choose_some(struct attend *a)
+{
+	struct gemm *y = &a->y;
+	int64_t n;
+
+	if (expr_is_const(y->rows.extent, &n) ||
+	    y->rows.extent == y->sum.extent)
+		return false;
+	a->some = y->mr = y->nr = SOME;
+	a->half = a->halves;
+	y->fp32 = FP32_IEEE;
+	choose_parts(a);
+	return a->parts > 1;
 }

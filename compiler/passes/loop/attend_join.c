@@ -33,7 +33,9 @@ static struct value *buffer(struct attend *a, bool columns)
 
 	for (unsigned i = 0; i < y->n_iv; i++)
 		if (columns || !(column_bits(a) >> i & 1))
-			dim[rank++] = expr_atom(y->iv[i])->a;
+			dim[rank++] = a->some && y->iv[i] == a->y.rows.iv[0]
+					      ? expr_const(a->y.ctx, a->some)
+					      : expr_atom(y->iv[i])->a;
 	const struct type *t = type_tensor(a->y.ctx, DT_F32, rank, dim);
 
 	return &build(&a->y.b, &(struct op_spec){ .code = OP_mem_alloc,
@@ -145,7 +147,14 @@ void attend_join(struct attend *a)
 	struct value *sums[2], *v;
 
 	*cl = (struct cloner){ .ctx = a->y.ctx };
+	/* Others are not there, nor asked for. */
+	if (a->some)
+		clone_iv(cl, a->y.rows.iv[0],
+			 expr_min(a->y.ctx, a->y.rows.iv[0],
+				  expr_const(a->y.ctx, a->some - 1)));
 	fold_sums(a, &lo, fold_tops(a, &lo), sums);
+	cloner_free(cl);
+	*cl = (struct cloner){ .ctx = a->y.ctx };
 	attend_bind_scores(a);
 	clone_value(cl, a->exp, sums[0]);
 	clone_value(cl, &a->total->out[0], sums[1]);

@@ -361,7 +361,7 @@ bool attend_match(struct attend *a)
 	if (!match_y(a) || !match_softmax(a) || !match_scores(a))
 		return false;
 	t = narrow(a->y.factor[a->v]);
-	a->half = dtype_is_half(t) && t == narrow(a->s.factor[a->q]) &&
-		  t == narrow(a->s.factor[a->k]);
+	a->halves = dtype_is_half(t) && t == narrow(a->s.factor[a->q]) &&
+		    t == narrow(a->s.factor[a->k]);
 	return true;
 }

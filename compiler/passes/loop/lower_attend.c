@@ -258,9 +258,11 @@ static void set_loads(struct ctx *c, struct op *op)
 
 /* ---- together ------------------------------------------------------- */
 
-static void emit_kernel(struct attend *a)
+/* The kernel, at the builder. */
+static struct op *emit_kernel(struct attend *a)
 {
 	struct gemm *y = &a->y;
+	struct builder after = y->b;
 	struct ctx *c = y->ctx;
 	const struct block *body = op_body(y->compute);
 	struct around around = { .n = 0 };
@@ -275,9 +277,11 @@ static void emit_kernel(struct attend *a)
 		around.to[around.n++] =
 			block_add_iv(c, kb, expr_atom(body->iv[i])->a);
 	}
-	y->row = expr_scale(c, block_add_iv(c, kb, expr_ceildiv(
-					c, y->rows.extent,
-					expr_const(c, y->mr))), y->mr);
+	y->row = expr_const(c, 0);
+	if (!a->some)
+		y->row = expr_scale(c, block_add_iv(c, kb, expr_ceildiv(
+						c, y->rows.extent,
+						expr_const(c, y->mr))), y->mr);
 	if (a->parts > 1)
 		a->part = block_add_iv(c, kb, expr_const(c, a->parts));
 	y->b.block = kb;
@@ -299,6 +303,9 @@ static void emit_kernel(struct attend *a)
 	if (a->part)
 		emit_part(a, op, &around);
 	set_loads(c, op);
+	cloner_free(&y->cl);
+	y->b = after;
+	return k;
 }
 
 static bool empty(const struct op *compute)
@@ -329,23 +336,53 @@ bool attend_holds(struct ctx *c, struct op *last, const struct op *op)
 	       (op == last || op == a.probs || op == a.s.compute);
 }
 
+/* The kernel runs only in calls where that is positive. */
+static void set_when(struct ctx *c, struct op *kernel, const struct expr *when)
+{
+	op_set_exprs(c, kernel, A_when, 1, &when);
+}
+
+/*
+ * Beside the kernel for many queries those for some: a walk over parts of the
+ * keys, and y as a statement that joins them, which becomes the next kernel.
+ * The number of queries tells in each call which of them run.
+ */
+static void emit_some(struct attend *a, struct op *many)
+{
+	struct ctx *c = a->y.ctx;
+	struct op *op = a->y.compute, *next = op->next;
+	const struct expr *n = a->y.rows.extent;
+	const struct expr *some = expr_addc(c, expr_scale(c, n, -1),
+					    a->some + 1);
+
+	set_when(c, many, expr_addc(c, n, -a->some));
+	attend_buffers(a);
+	set_when(c, emit_kernel(a), some);
+	attend_join(a);
+	lower_statement(c, op, a->y.out);
+	set_when(c, next->prev, some);
+}
+
 bool lower_attend(struct ctx *c, struct op *op)
 {
+	struct op *kernel;
 	struct attend a;
 
 	if (!attend_find(&a, c, op))
 		return false;
-	if (a.parts > 1)
-		attend_buffers(&a);
-	else
-		a.y.out = new_buffer(&a.y.b, &op->out[0]);
-	emit_kernel(&a);
-	cloner_free(&a.y.cl);
 	if (a.parts > 1) {
+		attend_buffers(&a);
+		emit_kernel(&a);
 		attend_join(&a);
 	} else {
-		value_replace(&op->out[0], a.y.out);
-		op_erase(op);
+		a.y.out = new_buffer(&a.y.b, &op->out[0]);
+		kernel = emit_kernel(&a);
+		if (attend_choose_some(&a)) {
+			emit_some(&a, kernel);
+		} else {
+			value_replace(&op->out[0], a.y.out);
+			op_erase(op);
+		}
 	}
 	op_erase(a.probs);
 	op_erase(a.s.compute);

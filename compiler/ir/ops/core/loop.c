@@ -14,10 +14,12 @@ OP(mem_alloc, .level = LEVEL_LOOP,
 	});
 
 /* A region that runs for every point of its block's iteration variables, in
- * any order and on any threads; `grain` points at least per task. */
+ * any order and on any threads; `grain` points at least per task.  With `when`
+ * it runs only where that is positive. */
 OP(loop_kernel, .level = LEVEL_LOOP, .impure = true,
 	.attr = {
 		ATTR(grain, AT_INT, .i = 1),
+		ATTR(when, AT_EXPRS),
 	});
 
 /* Runs its body in order of its one iteration variable, on the caller's
