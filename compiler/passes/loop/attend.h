@@ -51,7 +51,7 @@ bool attend_find(struct attend *a, struct ctx *c, struct op *op);
 
 /* ---- attend_choose.c ------------------------------------------------ */
 
-/* Are there so few queries, of a number that is known, that lanes share keys? */
+/* Are queries so few, and known to be, that lanes share keys? */
 bool attend_few(const struct attend *a);
 /* Sets rows, columns, sizes and parts; false when one kernel, or two, would be
  * no faster than three. */

@@ -247,7 +247,7 @@ bool attend_choose(struct attend *a)
 	       y->sum.guess >= FEW_KEYS;
 }
 
-/* There are as many keys as queries, or keys enough for parts. */
+/* Where there are as many keys as queries, few of these have few keys. */
 bool attend_choose_some(struct attend *a)
 {
 	struct gemm *y = &a->y;
