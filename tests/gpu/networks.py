@@ -186,6 +186,26 @@ def symbolic(rig):
     return f"N = {', '.join(map(str, BATCHES))}: error {worst:.1e}"
 
 
+def backwards(rig):
+    """Every other column from the third one down: where that begins is a
+    number that an int does not hold."""
+    numbers = ([2], [-1 << 40], [1], [-2])
+    names = ["first", "last", "axis", "step"]
+    model = make_model(
+        [helper.make_node("Slice", ["x", *names], ["y"])],
+        [tensor("x", np.float32, ["M", "N"])],
+        [tensor("y", np.float32, ["M", "K"])],
+        [numpy_helper.from_array(np.array(v, np.int64), n)
+         for n, v in zip(names, numbers)])
+    lib = rig.library(model, "backwards")
+    sets = []
+    for shape in (3, 0), (1, 1), (2, 2), (0, 3), (7, 40):
+        x = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+        sets.append(({"x": x}, [x[:, 2::-2]]))
+    rig.all_ways(lib, sets, lambda _, w, g: w[0].tobytes() != g[0].tobytes())
+    return f"{len(sets)} sizes"
+
+
 def chosen(full):
     """(name, style, form, architecture, orders of threads): each network as
     floats and as products of half floats, for each architecture; in the short
@@ -217,6 +237,7 @@ def cases(rig, full):
             continue
         yield "-".join(row[:4]), lambda r=row: network(rig, *r)
     yield "symbolic", lambda: symbolic(rig)
+    yield "backwards", lambda: backwards(rig)
     for arch in ARCHS if full else ():
         for name in LIGHT:
             yield f"light-{name}-{arch}", \
