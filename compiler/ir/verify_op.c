@@ -492,10 +492,12 @@ static bool same_extent(const struct block *a, unsigned i,
 /* Sizes that a block of threads has room for. */
 static bool attend_fits(struct verifier *v, const struct op *op)
 {
-	enum { MAX_DEPTH = 256 };
+	enum { MAX_DEPTH = 256, FEW = 8, AT_ONCE = 4 };
 	int64_t mr = op_int(op, A_mr), nr = op_int(op, A_nr), m, d, e;
+	bool few = mr >= 1 && mr <= FEW && nr >= 1 && nr <= AT_ONCE &&
+		   op_int(op, A_fp32) == 0;
 
-	return ((mr == 32 || mr == 64) && (nr == 32 || nr == 64) &&
+	return ((few || ((mr == 32 || mr == 64) && (nr == 32 || nr == 64))) &&
 		expr_is_const(expr_atom(op->region[0].block->iv[0])->a, &m) &&
 		expr_is_const(expr_atom(op->region[0].block->iv[1])->a, &d) &&
 		expr_is_const(expr_atom(op->region[3].block->iv[1])->a, &e) &&
@@ -504,14 +506,37 @@ static bool attend_fits(struct verifier *v, const struct op *op)
 	       E("has a tile that no block of threads computes");
 }
 
+/* A part of the keys has a beginning, an end and a region for its maximum. */
+static bool attend_part(struct verifier *v, const struct op *op)
+{
+	const struct block *b, *m = op->region[0].block;
+	size_t n_first, n_seen;
+
+	op_exprs(op, A_first, &n_first);
+	op_exprs(op, A_seen, &n_seen);
+	if (n_first > 1 || n_seen > 1 || n_first > n_seen)
+		return E("begins at %zu numbers and sees %zu", n_first,
+			 n_seen);
+	if (op->n_region != 5 + n_first)
+		return E("has %u regions", op->n_region);
+	if (!n_first)
+		return true;
+	b = op->region[5].block;
+	return (b->n_iv == 1 && same_extent(m, 0, b, 0) && b->n_arg == 2 &&
+		is_scalar(b->arg[0]->type, DT_F32) &&
+		is_scalar(b->arg[1]->type, DT_F32) && b->last &&
+		b->last->code == OP_loop_yield && !b->last->n_in) ||
+	       E("has no region for the maximum and the total");
+}
+
 static bool attend(struct verifier *v, const struct op *op)
 {
 	static const unsigned char args[] = { 0, 0, 1, 0, 2 };
 	const struct block *b[5];
 	const struct type *t;
-	size_t n_along, n_vector, n_seen;
+	size_t n_along, n_vector;
 
-	if (op->n_in || op->n_out || op->n_region != ARRAY_SIZE(b))
+	if (op->n_in || op->n_out || op->n_region < ARRAY_SIZE(b))
 		return E("needs five regions");
 	for (unsigned i = 0; i < ARRAY_SIZE(b); i++) {
 		b[i] = tile_region(op, i, args[i], i != 4);
@@ -534,8 +559,7 @@ static bool attend(struct verifier *v, const struct op *op)
 		return E("multiplies %s", type_str(v->m->ctx, t));
 	op_ints(op, A_along, &n_along);
 	op_ints(op, A_vector, &n_vector);
-	op_exprs(op, A_seen, &n_seen);
-	return attend_fits(v, op) && (n_seen <= 1 || E("sees two numbers")) &&
+	return attend_fits(v, op) && attend_part(v, op) &&
 	       ((n_along == 3 && n_vector == 3) ||
 		E("does not say how its three factors lie in memory"));
 }

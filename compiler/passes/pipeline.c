@@ -73,6 +73,7 @@ static const char pipeline_gpu[] =
 	/* Follows the layouts that tiles chose. */
 	"layout,"
 	"best,"
+	"share,"
 	/* Fusion would undo it; goes by where neighbours lie. */
 	"parts,"
 	"lower_loops,"

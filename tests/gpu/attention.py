@@ -201,17 +201,46 @@ def large(d):
     d.op(1, 2, 40, 70, 200, 136)
 
 
-PARTS = shapes, masks, networks, large
+def few(d):
+    """Few queries: by lanes, of as many keys as one walk or parts have."""
+    d.op(1, 3, 1, 1000, 64, 64)
+    d.op(1, 2, 1, 997, 40, 24, mask="some")
+    d.op(2, 1, 5, 150, 36, 100, mask="bool")
+    d.op(1, 1, 1, 70, 7, 13)
+    d.op(1, 2, 8, 520, 160, 200, softcap=2.0)
+    d.op(1, 1, 11, 601, 24, 33, mask="some")
+    d.op(1, 2, 4, 40, 256, 8)
+    d.op(3, 50, 2, 65, 16, 16, causal=1)
+    d.ops(1, 3, 1, 700, 32, 32)
 
 
-def one_kernel_each(rig, d, name, arch, options):
+def groups(d):
+    """Query heads that share keys are rows of one tile."""
+    d.op(1, 8, 1, 600, 64, 64, heads=2, mask="some")
+    d.op(2, 6, 3, 90, 24, 40, heads=2, causal=1)
+    d.op(1, 12, 1, 530, 128, 128, heads=1)
+    d.op(1, 9, 2, 70, 17, 24, heads=3, mask="bool", softcap=1.5)
+
+
+def parts(d):
+    """Tiles of a part of the keys."""
+    d.op(1, 1, 40, 1000, 24, 40, mask="some")
+    d.op(1, 2, 64, 577, 64, 64, causal=1)
+    d.op(1, 1, 13, 640, 136, 200, mask="some")
+
+
+PARTS = shapes, masks, networks, large, few, groups, parts
+
+
+def one_kernel_each(rig, d, name, arch, options, forms=1):
+    """No more than `forms` of them, for calls with few queries and others."""
     text = rig.cuda(d.model(), name, arch, options)
     found = [k for k, body in kernels(text)[1].items() if "most[" in body]
     code, loops, said = rig.dlcc_run(
         rig.saved(d.model(), name), "--emit=loop", GPU, "-march=" + arch,
         *options, "-o", "-")
     n = loops.decode().count("kern.attend")
-    expect(code == 0 and n == len(d.results) and found,
+    expect(code == 0 and n == forms * len(d.results) and found,
            f"{n} of {len(d.results)} are one kernel {said}")
 
 
@@ -228,24 +257,38 @@ def static(rig, kind, part, arch="sm_80"):
 
 
 # Queries and keys of the calls of one session.
-SIZES = ((33, 65), (1, 1), (64, 64), (130, 7), (5, 200), (3, 0), (0, 5))
+SIZES = ((33, 65), (1, 1), (64, 64), (130, 7), (5, 200), (3, 0), (0, 5),
+         (1, 1100), (4, 600), (5, 600))
 
 
-def symbolic(rig, kind):
+# Keys of the calls, of queries of a known number.
+KEYS = 600, 1, 0, 64, 65, 1153, 17, 4099
+
+
+def symbolic(rig, kind, name="symbolic", sizes=SIZES,
+             dims=("B", 3, "M", "N", 24, 40)):
     d = Deck(kind, 12)
-    all_held = [d.held(2, 3, m, n, 24, 40) for m, n in SIZES]
-    d.ops(2, 3, *SIZES[0], 24, 40, dims=("B", 3, "M", "N", 24, 40),
-          held=all_held[0])
+    b, h = 2 if dims[0] == "B" else dims[0], dims[1]
+    all_held = [d.held(b, h, m, n, 24, 40) for m, n in sizes]
+    d.ops(b, h, *sizes[0], 24, 40, dims=dims, held=all_held[0])
     sets, bounds = [], []
     for held in all_held:
-        want, bound = d.rows_reference(held, 3)
+        want, bound = d.rows_reference(held, h)
         sets.append((dict(zip(d.feeds, held)), [want.astype(FLOATS[kind])]))
         bounds.append((bound, want))
-    one_kernel_each(rig, d, "attention_symbolic_" + kind, "sm_80", [])
-    lib = rig.library(d.model(), "attention_symbolic_" + kind)
+    name = f"attention_{name}_{kind}"
+    one_kernel_each(rig, d, name, "sm_80", [], 1 + (dims[2] == "M"))
+    lib = rig.library(d.model(), name)
     rig.all_ways(lib, sets, lambda i, w, g: differs(
-        w, g, [bounds[i]], [f"{SIZES[i]}"]), ("random:5",))
-    return f"{len(SIZES)} sets of dims"
+        w, g, [bounds[i]], [f"{sizes[i]}"]), ("random:5",))
+    return f"{len(sizes)} sets of dims"
+
+
+def decoding(rig, kind, queries):
+    """Keys alone are symbolic."""
+    return symbolic(rig, kind, f"decoding{queries}",
+                    [(queries, n) for n in KEYS],
+                    (1, 5, queries, "N", 24, 40))
 
 
 def nothing_seen(rig, kind):
@@ -259,15 +302,34 @@ def nothing_seen(rig, kind):
     rig.all_ways(lib, [(d.feeds, d.wanted)], d.check, ("forward",))
 
 
+def nothing_in_parts(rig, kind):
+    """The same of parts; one row sees the last part alone."""
+    d = Deck(kind, 14)
+    for m in (3, 20):
+        held = d.held(1, 2, m, 700, 16, 24)
+        held[3][1], held[3][2, :690] = -np.inf, -np.inf
+        d.ops(1, 2, m, 700, 16, 24, held=held)
+    expect([np.isnan(w).sum() for w in d.wanted] == [2 * 24] * 2,
+           "no NaN is wanted")
+    lib = rig.library(d.model(), "attention_nothing_parts_" + kind)
+    rig.all_ways(lib, [(d.feeds, d.wanted)], d.check, ("forward",))
+
+
 def cases(rig, full):
     for kind in FLOATS:
         if kind == "f64":
             continue
         for part in PARTS:
-            if full or kind in ("f32", "f16") or part is shapes:
+            if full or kind in ("f32", "f16") or part is shapes or \
+                    (kind == "bf16" and part is few):
                 yield f"{part.__name__}-{kind}", \
                     lambda k=kind, p=part: static(rig, k, p)
     for kind in ("f32", "f16"):
         yield f"symbolic-{kind}", lambda k=kind: symbolic(rig, k)
         yield f"nothing-{kind}", lambda k=kind: nothing_seen(rig, k)
+        yield f"nothing-parts-{kind}", lambda k=kind: nothing_in_parts(rig, k)
+        for m in (1, 33):
+            yield f"decoding-{kind}-{m}", \
+                lambda k=kind, n=m: decoding(rig, k, n)
     yield "shapes-f16-sm_75", lambda: static(rig, "f16", shapes, "sm_75")
+    yield "few-bf16-sm_75", lambda: static(rig, "bf16", few, "sm_75")

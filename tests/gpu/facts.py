@@ -202,6 +202,33 @@ def heads(rig, arch, kind, form=()):
     return f"{len(found)} kernels"
 
 
+def decoders(rig, arch, kind):
+    """Attention of few queries, with heads of any size: no kernel spills, keys
+    and values come in 16 bytes, products are off tensor cores."""
+    fixed, longer = attention.Deck(kind, 3), attention.Deck(kind, 4)
+    for m, d, e in ((1, 256, 256), (8, 256, 256), (8, 64, 128), (4, 128, 128)):
+        fixed.op(1, 2, m, 1100, d, e, mask="some", softcap=2.0)
+        longer.ops(1, 4, m, 70, d, e, dims=(1, 4, m, "N", d, e))
+    fixed.op(1, 8, 2, 100, 64, 64, heads=2)
+    n = 0
+    for name, d in (("decode", fixed), ("decode_any", longer)):
+        text = rig.cuda(d.model(), f"{name}_{kind}_{arch}", arch)
+        elf, log = cubin(text, arch)
+        clean(log, len(kernels(text)[1]))
+        for k, count in opcodes(elf).items():
+            expect(HMMA not in count, f"{k} is on tensor cores")
+        ptx = nvrtc.compile(nvrtc.load(), text, arch.replace("sm", "compute"),
+                            ("--std=c++17",)).decode()
+        for k, body in zip(re.findall(r"\.entry (k\d+)", ptx),
+                           re.split(r"\.entry k\d+", ptx)[1:]):
+            wide = re.findall(r"ld\.global(?:\.nc)?\.v4", body)
+            lanes = "reg_k" in kernels(text)[1][k]
+            expect(lanes == bool(wide), f"{len(wide)} wide loads of {k}")
+            n += lanes
+    expect(n == len(fixed.nodes) + 8, f"{n} kernels of few queries")
+    return f"{n} kernels"
+
+
 def plain(rig):
     """Products of f32 stay off tensor cores: the count can fail."""
     text = rig.cuda(products("f32")[0], "plain")
@@ -473,6 +500,11 @@ def cases(rig, full):
             if full or arch == "sm_80" or kind == "f16":
                 yield f"heads-{kind}-{arch}", \
                     lambda a=arch, k=kind, f=form: heads(rig, a, k, f)
+    for arch in ARCHS:
+        for kind in ("f32", "f16", "bf16") if full or arch == "sm_80" \
+                else ("f16",):
+            yield f"decoders-{kind}-{arch}", \
+                lambda a=arch, k=kind: decoders(rig, a, k)
     for name in networks.models.NAMES if full else SHORT:
         for style in ("older", "newer") if full else ("newer",):
             for arch in ARCHS:

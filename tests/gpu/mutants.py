@@ -206,6 +206,21 @@ def causal(kind):
     return d
 
 
+def decode(kind):
+    """Few queries of keys in parts, of which some see the last ones alone;
+    two heads share keys."""
+    d = attention.Deck(kind, 10)
+    d.op(1, 4, 3, 700, 40, 24, heads=2, mask="some")
+    return d
+
+
+def parts(kind):
+    """Tiles of parts of the keys."""
+    d = attention.Deck(kind, 10)
+    d.op(1, 2, 40, 700, 40, 24, mask="some")
+    return d
+
+
 SUBJECTS = {s.name: s for s in (
     Subject("f16", product("f16", 50, 70, 100)),
     Subject("bf16", product("bf16", 50, 70, 100)),
@@ -237,6 +252,10 @@ SUBJECTS = {s.name: s for s in (
     Subject("attend16", attend("f16")),
     Subject("causal", causal("f32")),
     Subject("causal16", causal("f16")),
+    Subject("decode", decode("f32")),
+    Subject("decode16", decode("f16")),
+    Subject("parts", parts("f32")),
+    Subject("parts16", parts("f16")),
     Subject("attend32", attend("tf32"), options=["--fp32=tf32"]),
 )}
 
@@ -367,34 +386,123 @@ def attends(subject):
             r"int d = \1 / 2; d; d /= 2")
     yield m(subject, "a part of the total", r"int d = (8|2); d; d /= 2",
             r"int d = \1 / 2; d; d /= 2", -1)
-    yield m(subject, "steps left out", r"n0 \+= (64|32)",
-            lambda x: f"n0 += {int(x[1]) + 32}")
+    yield m(subject, "steps left out", r"key0 \+= (64|32)",
+            lambda x: f"key0 += {int(x[1]) + 32}")
     yield m(subject, "heads of another row", r"q /= \(u32\)2",
             "q /= (u32)3")
 
 
+def joins(subject):
+    """Keys in parts, and the kernel that joins these."""
+    yield m(subject, "parts overlap", r"first = \(i\d+ \* 64",
+            "first = (i0 * 60")
+    yield m(subject, "parts with gaps", r"first = \(i\d+ \* 64",
+            "first = (i0 * 66")
+    yield m(subject, "keys of the next part", r"(limit = .*\* 64 \+) 64",
+            r"\1 96")
+    yield m(subject, "a part too short", r"(limit = .*\* 64 \+) 64",
+            r"\1 63")
+    yield m(subject, "keys beyond the last", r"dl_imin\(int\(700\)",
+            "dl_imin(int(704)")
+    yield m(subject, "a part is left out", r"< 11; (i\d)", r"< 10; \1",
+            1)
+    yield m(subject, "a maximum is left out", r"i\d = 0; (i\d) < 11",
+            r"\1 = 10; \1 < 11")
+    yield m(subject, "parts are not scaled", r"= expf\((v\d+)\)", "= 1.0f",
+            -1)
+    yield m(subject, "totals are not scaled", r"fmaf\(v\d+, (v\d+), v4\)",
+            r"(\1 + v4)")
+    yield m(subject, "maxima of other rows", r"(= b0\[\(i\d+ \*) \d+",
+            r"\1 11", -1)
+
+
+def lanes(subject):
+    yield m(subject, "sums are not scaled", r"acc\[r\]\[j\] \*= scale;")
+    yield m(subject, "a group's sums are not scaled",
+            r"acc\[r\]\[j\] \*= scale;", "", 1)
+    yield m(subject, "the total is not scaled", r"total\[r\] \*= scale;")
+    yield m(subject, "a group's total is not scaled",
+            r"total\[r\] \*= scale;", "", 1)
+    yield m(subject, "the maximum of a step", r"float next = most\[r\]",
+            "float next = dl_f32(0xff800000)")
+    yield m(subject, "the maximum stays", r"most\[r\] = next;")
+    yield m(subject, "a group's maximum stays", r"most\[r\] = next;", "", 1)
+    yield m(subject, "-inf without -inf", r"\? 0\.0f : next", "? next : next")
+    yield m(subject, "a warp's -inf without -inf", r"\? 0\.0f : top",
+            "? top : top")
+    yield m(subject, "no key guard of scores", r"if \(n < limit\)",
+            "if (true)")
+    yield m(subject, "no key guard of keys", r"row < limit", "true")
+    yield m(subject, "no key guard of values", r"row < limit", "true", 1)
+    yield m(subject, "no column guard of keys", r"&& col < 40", "")
+    yield m(subject, "no column guard of values", r"&& col < 24", "")
+    yield m(subject, "no column guard of sums", r"if \(col < 24\)",
+            "if (true)")
+    yield m(subject, "a column of queries too few", r"if \(col < 40\)",
+            "if (col < 39)")
+    yield m(subject, "a part of the product", r"int d = (8|4); d; d /= 2",
+            r"int d = \1 / 2; d; d /= 2")
+    yield m(subject, "a part of the maximum", r"int d = 16; d; d /= 2",
+            "int d = 8; d; d /= 2")
+    yield m(subject, "a part of the sums", r"int d = 16; d >=",
+            "int d = 8; d >=")
+    yield m(subject, "the same key for all", r"(row = .*) \+ group", r"\1")
+    yield m(subject, "the same value for all", r"(row = .*) \+ group", r"\1",
+            1)
+    yield m(subject, "the score of another key", r"(n = key0 .*) \+ group",
+            r"\1")
+    yield m(subject, "steps left out", r"key0 \+= \d+", "key0 += 64")
+    yield m(subject, "no barrier before the warps' sums",
+            BARRIER + r"(?=if \(dl_thread\(\) % 32)")
+    yield m(subject, "no barrier behind the warps' sums",
+            BARRIER + r"(?=for \(int at)")
+    yield m(subject, "a warp's maximum is left out", r"w < 4", "w < 3")
+    yield m(subject, "a warp's sums are left out", r"w < 4", "w < 3", 1)
+    yield m(subject, "a warp's total is left out", r"w < 4", "w < 3", 3)
+    yield m(subject, "warps are not scaled", r"weight = .*;", "weight = 1.0f;",
+            0)
+    yield m(subject, "warps' totals are not scaled", r"weight = .*;",
+            "weight = 1.0f;", 1)
+    yield m(subject, "a column of another query", r"m = at / 24", "m = at / 25")
+    yield m(subject, "a query too few", r"dl_thread\(\) < 6", "dl_thread() < 5")
+    yield m(subject, "the total for the maximum", r"= top;", "= all;")
+    yield m(subject, "the next element twice", r"\[j % (4|8)\]",
+            r"[j / 2 * 2 % \1]")
+
+
 MUTANTS = [
+    *lanes("decode"), *lanes("decode16"), *joins("decode"), *joins("decode16"),
+    *joins("parts"), *joins("parts16"),
+    m("parts", "the maximum of another row", r"if \(tx == 0\)",
+      "if (tx == 0 && ty)"),
+    m("parts16", "the maximum of some rows", r"if \(lane % 4 == 0\)",
+      "if (lane % 8 == 0)"),
+    m("parts16", "NaN of parts", r"if \(e < 24\) \{",
+      "if (e < 24) { acc[c][i] += most[i / 2] - most[i / 2];"),
+    m("parts", "the first keys of all", r"load_k\(first, 0\)", "load_k(0, 0)"),
+    m("parts16", "the first keys of all", r"load_k\(first, 0\)",
+      "load_k(0, 0)"),
     *attends("attend"), *attends("attend16"), *attends("attend32"),
     m("causal", "too few keys", r"(limit = .*i\d \* 32 \+) 32", r"\1 0"),
     m("causal16", "too few keys", r"(limit = .*i\d \* 32 \+) 32", r"\1 0"),
-    m("causal16", "keys that nobody waits for", r"if \(n0 \+ 32 < limit\)",
-      "if (n0 + 32 < 150)"),
+    m("causal16", "keys that nobody waits for", r"if \(key0 \+ 32 < limit\)",
+      "if (key0 + 32 < 150)"),
     m("attend", "no barrier before the keys",
       BARRIER + r"(?=#pragma unroll\s*for \(int e = 0)"),
     m("attend", "no barrier behind the keys", BARRIER + r"(?=if \(d0)"),
     m("attend", "no barrier before the values",
       BARRIER + r"(?=#pragma unroll\s*for \(int e = 0)", "", 1),
     m("attend", "no barrier behind the values", BARRIER + r"(?=if \(j0)"),
-    m("attend", "the first columns twice", r"load_k\(n0, d0 \+ 32\)",
-      "load_k(n0, 0)"),
-    m("attend", "the same keys again", r"load_k\(n0 \+ 64, 0\)",
-      "load_k(n0, 0)"),
+    m("attend", "the first columns twice", r"load_k\(key0, d0 \+ 32\)",
+      "load_k(key0, 0)"),
+    m("attend", "the same keys again", r"load_k\(key0 \+ 64, 0\)",
+      "load_k(key0, 0)"),
     m("attend16", "keys are not waited for", r"dl_copy_wait<0>\(\);",
       "", -2),
     m("attend16", "values are not waited for", r"dl_copy_wait<0>\(\);",
       "", -1),
     m("attend16", "no barrier behind the keys", BARRIER + r"(?=load_v)"),
-    m("attend16", "no barrier behind the values", BARRIER + r"(?=if \(n0)"),
+    m("attend16", "no barrier behind the values", BARRIER + r"(?=if \(key0)"),
     m("attend16", "no barrier behind the queries", BARRIER + r"(?=u32 x)"),
     m("attend16", "columns of values beyond the last",
       r"&& col < 24", "&& col < 28"),

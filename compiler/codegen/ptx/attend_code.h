@@ -26,9 +26,13 @@ struct attend_code {
 	int64_t mr, nr, depth, width;	/* width: columns of the result */
 	enum fp32_form fp32;
 	bool mma;
+	bool few;		/* queries, for which lanes share keys */
+	unsigned lanes;
+	bool part;		/* of the keys alone, from `first` on */
 	struct factor f[N_FACTORS];
-	/* Type of an index; how many keys, and how many are walked over. */
-	const char *index, *keys, *limit;
+	/* Type of an index; how many keys; the first one that is walked over,
+	 * and the one behind the last. */
+	const char *index, *keys, *first, *limit;
 	/* By the thread: rows, and runs of columns side by side. */
 	int64_t rows, run, runs;
 };
@@ -40,6 +44,12 @@ void attend_loop(struct cu *k, const char *var, int64_t n, bool brace);
 void attend_end(struct cu *k);
 /* load_k(row0, col0): to registers, or to shared memory on the side. */
 void attend_load(struct attend_code *a, const struct factor *f);
+/* reg[e] = the element, or the vector of them, at row and col; zeros where
+ * there is none. */
+void attend_element(struct attend_code *a, const struct factor *f);
+/* The ops of a region, its variables named so; NULL: it has but one. */
+void attend_region(struct attend_code *a, unsigned i, const char *first,
+		   const char *second);
 /* The registers to shared memory, from column `first` (" + d0") on. */
 void attend_share(struct attend_code *a, const struct factor *f,
 		  const char *first);
@@ -52,12 +62,18 @@ void attend_rescale(struct attend_code *a, const char *most, unsigned lanes);
 /* What the region makes of the sums at m and e, where that is a column. */
 void attend_result(struct attend_code *a, const char *sum, const char *total,
 		   const char *most);
+/* Of a part of the keys: its maximum and total at m, stored by the threads for
+ * which `own` is true. */
+void attend_part(struct attend_code *a, const char *own, const char *total,
+		 const char *most);
 
-/* ---- on tensor cores, and thread by thread -------------------------- */
+/* ---- on tensor cores, thread by thread, and by lanes ---------------- */
 
 void attend_mma_describe(struct attend_code *a);
 void attend_mma(struct attend_code *a);
 void attend_squares_describe(struct attend_code *a);
 void attend_squares(struct attend_code *a);
+void attend_lanes_describe(struct attend_code *a);
+void attend_lanes(struct attend_code *a);
 
 #endif

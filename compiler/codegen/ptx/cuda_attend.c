@@ -13,6 +13,8 @@
  */
 #include "codegen/ptx/attend_code.h"
 
+enum { FEWEST = 32 };		/* queries of a tile */
+
 static int64_t extent(const struct op *op, unsigned region, unsigned i)
 {
 	int64_t n = 0;
@@ -48,8 +50,12 @@ static struct attend_code describe(struct cu *k, struct op *op)
 	a.fp32 = (enum fp32_form)op_int(op, A_fp32);
 	for (unsigned i = 0; i < N_FACTORS; i++)
 		describe_factor(&a, i);
-	a.mma = a.fp32 != FP32_IEEE || a.f[Q].type != DT_F32;
-	if (a.mma)
+	a.few = a.mr < FEWEST;
+	a.part = op_has(op, A_first);
+	a.mma = !a.few && (a.fp32 != FP32_IEEE || a.f[Q].type != DT_F32);
+	if (a.few)
+		attend_lanes_describe(&a);
+	else if (a.mma)
 		attend_mma_describe(&a);
 	else
 		attend_squares_describe(&a);
@@ -61,9 +67,8 @@ unsigned cu_attend_threads(struct cu *k, struct op *op)
 	return describe(k, op).threads;
 }
 
-/* The ops of a region, its variables named so. */
-static void put_region(struct attend_code *a, unsigned i, const char *first,
-		       const char *second)
+void attend_region(struct attend_code *a, unsigned i, const char *first,
+		   const char *second)
 {
 	struct tile_code t = { .k = a->k, .op = a->op };
 
@@ -114,8 +119,11 @@ static const char *inside(struct attend_code *a, const struct factor *f)
 	const struct block *b = a->op->region[f->region].block;
 	int64_t n;
 
-	if (f->region != Q && !(expr_is_const(expr_atom(b->iv[0])->a, &n) &&
-				n % a->nr == 0))
+	if (a->few)
+		rows = arena_fmt(temp, "row < %s", a->limit);
+	else if (f->region != Q &&
+		 !(expr_is_const(expr_atom(b->iv[0])->a, &n) &&
+		   n % a->nr == 0))
 		rows = arena_fmt(temp, "row < %s", a->keys);
 	if (f->depth % f->cols)
 		cols = arena_fmt(temp, "col < %lld", (long long)f->depth);
@@ -136,9 +144,7 @@ static const char *vector_address(struct attend_code *a,
 	return cu_address(a->k, b->last->in[0].val->def, cond);
 }
 
-/* reg[e] = the element, or the vector of them, at row and col; zeros where
- * there is none. */
-static void put_element(struct attend_code *a, const struct factor *f)
+void attend_element(struct attend_code *a, const struct factor *f)
 {
 	struct cu *k = a->k;
 	const struct value *v =
@@ -158,7 +164,7 @@ static void put_element(struct attend_code *a, const struct factor *f)
 		cu_line(k, "%sreg_%s[e] = *(const uint4 *)%s;",
 			cond ? "\t" : "", f->name, at);
 	} else {
-		put_region(a, f->region, "row", "col");
+		attend_region(a, f->region, "row", "col");
 		cu_line(k, "reg_%s[e] = %s;", f->name,
 			cu_to_mem(k, f->type, cu_val(k, v)));
 	}
@@ -198,7 +204,7 @@ void attend_load(struct attend_code *a, const struct factor *f)
 	if (f->copies)
 		put_copy(a, f);
 	else
-		put_element(a, f);
+		attend_element(a, f);
 	attend_end(k);
 	if (f->copies)
 		cu_line(k, "dl_copy_commit();");
@@ -237,10 +243,10 @@ void attend_score(struct attend_code *a, const char *sum)
 	struct block *b = a->op->region[2].block;
 
 	cu_line(k, "float score = dl_f32(0xff800000);");
-	cu_line(k, "if (n < %s) {", a->keys);
+	cu_line(k, "if (n < %s) {", a->part ? a->limit : a->keys);
 	k->depth++;
 	cu_line(k, "const float v%u = %s;", cu_number(k, b->arg[0]), sum);
-	put_region(a, 2, "m", "n");
+	attend_region(a, 2, "m", "n");
 	cu_line(k, "score = %s;", cu_val(k, b->last->in[0].val));
 	attend_end(k);
 }
@@ -251,8 +257,10 @@ void attend_rescale(struct attend_code *a, const char *most, unsigned lanes)
 {
 	struct cu *k = a->k;
 
-	cu_line(k, "for (int d = %u; d; d /= 2)", lanes / 2);
-	cu_line(k, "\tnext = dl_max(next, dl_shuffle_xor(next, d));");
+	if (lanes > 1) {
+		cu_line(k, "for (int d = %u; d; d /= 2)", lanes / 2);
+		cu_line(k, "\tnext = dl_max(next, dl_shuffle_xor(next, d));");
+	}
 	cu_line(k, "const float base = next == dl_f32(0xff800000) ? 0.0f "
 		": next;");
 	cu_line(k, "const float scale = expf(%s - base);", most);
@@ -264,37 +272,68 @@ void attend_result(struct attend_code *a, const char *sum, const char *total,
 {
 	struct cu *k = a->k;
 	struct block *b = a->op->region[4].block;
+	const char *none = a->part ? "" : " + none";
 
 	cu_line(k, "if (e < %lld) {", (long long)a->width);
 	k->depth++;
-	/* The difference of -inf and itself. */
-	cu_line(k, "const float none = %s == dl_f32(0xff800000) ? "
-		"dl_f32(0x7fc00000) : 0.0f;", most);
-	cu_line(k, "const float v%u = %s + none;", cu_number(k, b->arg[0]),
-		sum);
-	cu_line(k, "const float v%u = %s + none;", cu_number(k, b->arg[1]),
-		total);
-	put_region(a, 4, "m", "e");
+	if (!a->part)
+		/* The difference of -inf and itself. */
+		cu_line(k, "const float none = %s == dl_f32(0xff800000) ? "
+			"dl_f32(0x7fc00000) : 0.0f;", most);
+	cu_line(k, "const float v%u = %s%s;", cu_number(k, b->arg[0]), sum,
+		none);
+	cu_line(k, "const float v%u = %s%s;", cu_number(k, b->arg[1]), total,
+		none);
+	attend_region(a, 4, "m", "e");
 	attend_end(k);
+}
+
+void attend_part(struct attend_code *a, const char *own, const char *total,
+		 const char *most)
+{
+	struct cu *k = a->k;
+	struct block *b;
+
+	if (!a->part)
+		return;
+	b = a->op->region[5].block;
+	cu_line(k, "if (%s) {", own);
+	k->depth++;
+	cu_line(k, "const float v%u = %s;", cu_number(k, b->arg[0]), most);
+	cu_line(k, "const float v%u = %s;", cu_number(k, b->arg[1]), total);
+	attend_region(a, 5, "m", NULL);
+	attend_end(k);
+}
+
+/* Which keys are walked over: all, or those that are seen, of a part. */
+static void put_range(struct attend_code *a)
+{
+	struct cu *k = a->k;
+	struct op *op = a->op;
+	size_t n;
+	const struct expr *const *seen = op_exprs(op, A_seen, &n);
+
+	a->index = k->wide ? "i64" : "int";
+	a->keys = cu_expr(k, op, expr_atom(op->region[1].block->iv[0])->a);
+	a->first = a->part ? "first" : "0";
+	a->limit = n ? "limit" : a->keys;
+	if (a->part)
+		cu_line(k, "const %s first = %s;", a->index,
+			cu_expr(k, op, op_exprs(op, A_first, &n)[0]));
+	if (a->limit != a->keys)
+		cu_line(k, "const %s limit = dl_imin(%s(%s), %s(%s));",
+			a->index, a->index, a->keys, a->index,
+			cu_expr(k, op, seen[0]));
 }
 
 void cu_attend(struct cu *k, struct op *op)
 {
 	struct attend_code a = describe(k, op);
-	size_t n;
 
-	a.index = k->wide ? "i64" : "int";
-	a.keys = cu_expr(k, op, expr_atom(op->region[1].block->iv[0])->a);
-	a.limit = a.keys;
-	const struct expr *const *seen = op_exprs(op, A_seen, &n);
-
-	if (n) {
-		a.limit = "limit";
-		cu_line(k, "const %s limit = dl_imin(%s(%s), %s(%s));",
-			a.index, a.index, a.keys, a.index,
-			cu_expr(k, op, seen[0]));
-	}
-	if (a.mma)
+	put_range(&a);
+	if (a.few)
+		attend_lanes(&a);
+	else if (a.mma)
 		attend_mma(&a);
 	else
 		attend_squares(&a);

@@ -121,8 +121,8 @@ static void put_queries(struct attend_code *a)
 	cu_line(k, "dl_barrier();");
 	cu_line(k, "load_q(0, 0);");
 	attend_share(a, f, "");
-	cu_line(k, "if (0 < %s)", a->limit);
-	cu_line(k, "\tload_k(0, 0);");
+	cu_line(k, "if (%s < %s)", a->first, a->limit);
+	cu_line(k, "\tload_k(%s, 0);", a->first);
 	cu_line(k, "dl_barrier();");
 	if (!keeps_queries(a))
 		return;
@@ -180,7 +180,7 @@ static void put_scores(struct attend_code *a)
 	attend_loop(k, "c", a->nr / 8, false);
 	attend_loop(k, "i", 4, true);
 	cu_line(k, "const int m = warp * %d + lane / 4 + i / 2 * 8;", SIDE);
-	cu_line(k, "const %s n = n0 + c * 8 + lane %% 4 * 2 + i %% 2;",
+	cu_line(k, "const %s n = key0 + c * 8 + lane %% 4 * 2 + i %% 2;",
 		a->index);
 	attend_score(a, "s[c][i]");
 	cu_line(k, "s[c][i] = score;");
@@ -280,6 +280,12 @@ static void put_results(struct attend_code *a)
 	attend_result(a, "acc[c][i]", "total[i / 2]", "most[i / 2]");
 	attend_end(k);
 	k->depth--;
+	if (!a->part)
+		return;
+	attend_loop(k, "r", 2, true);
+	cu_line(k, "const int m = warp * %d + lane / 4 + r * 8;", SIDE);
+	attend_part(a, "lane % 4 == 0", "total[r]", "most[r]");
+	attend_end(k);
 }
 
 void attend_mma(struct attend_code *a)
@@ -288,17 +294,17 @@ void attend_mma(struct attend_code *a)
 
 	put_start(a);
 	put_queries(a);
-	cu_line(k, "for (%s n0 = 0; n0 < %s; n0 += %lld) {", a->index, a->limit,
-		(long long)a->nr);
+	cu_line(k, "for (%s key0 = %s; key0 < %s; key0 += %lld) {", a->index,
+		a->first, a->limit, (long long)a->nr);
 	k->depth++;
 	put_arrival(a, &a->f[K]);
-	cu_line(k, "load_v(n0, 0);");
+	cu_line(k, "load_v(key0, 0);");
 	put_products(a);
 	put_scores(a);
 	put_softmax(a);
 	put_arrival(a, &a->f[V]);
-	cu_line(k, "if (n0 + %lld < %s)", (long long)a->nr, a->limit);
-	cu_line(k, "\tload_k(n0 + %lld, 0);", (long long)a->nr);
+	cu_line(k, "if (key0 + %lld < %s)", (long long)a->nr, a->limit);
+	cu_line(k, "\tload_k(key0 + %lld, 0);", (long long)a->nr);
 	if (is_half(a))
 		put_half_sums(a);
 	else

@@ -86,7 +86,7 @@ static void put_scores(struct attend_code *a)
 	attend_loop(k, "r", a->rows, false);
 	attend_loop(k, "c", SQUARE, true);
 	cu_line(k, "const int m = ty * %lld + r;", (long long)a->rows);
-	cu_line(k, "const %s n = n0 + tx + c * %d;", a->index, ACROSS);
+	cu_line(k, "const %s n = key0 + tx + c * %d;", a->index, ACROSS);
 	attend_score(a, "s[r][c]");
 	cu_line(k, "s[r][c] = score;");
 	attend_end(k);
@@ -199,9 +199,9 @@ static void put_keys(struct attend_code *a)
 	cu_line(k, "dl_barrier();");
 	cu_line(k, "if (d0 + %lld < %lld)", (long long)f->cols,
 		(long long)a->depth);
-	cu_line(k, "\tload_k(n0, d0 + %lld);", (long long)f->cols);
+	cu_line(k, "\tload_k(key0, d0 + %lld);", (long long)f->cols);
 	cu_line(k, "else");
-	cu_line(k, "\tload_v(n0, 0);");
+	cu_line(k, "\tload_v(key0, 0);");
 	put_products(a);
 	attend_end(k);
 }
@@ -220,9 +220,9 @@ static void put_values(struct attend_code *a)
 	cu_line(k, "dl_barrier();");
 	cu_line(k, "if (j0 + %lld < %lld)", (long long)f->rows,
 		(long long)a->nr);
-	cu_line(k, "\tload_v(n0 + j0 + %lld, 0);", (long long)f->rows);
-	cu_line(k, "else if (n0 + %lld < %s)", (long long)a->nr, a->limit);
-	cu_line(k, "\tload_k(n0 + %lld, 0);", (long long)a->nr);
+	cu_line(k, "\tload_v(key0 + j0 + %lld, 0);", (long long)f->rows);
+	cu_line(k, "else if (key0 + %lld < %s)", (long long)a->nr, a->limit);
+	cu_line(k, "\tload_k(key0 + %lld, 0);", (long long)a->nr);
 	put_sums(a);
 	attend_end(k);
 }
@@ -241,6 +241,7 @@ static void put_results(struct attend_code *a)
 		run, run * ACROSS, run, run);
 	attend_result(a, "acc[r][c]", "total[r]", "most[r]");
 	attend_end(k);
+	attend_part(a, "tx == 0", "total[r]", "most[r]");
 	attend_end(k);
 }
 
@@ -250,9 +251,9 @@ void attend_squares(struct attend_code *a)
 
 	put_start(a);
 	put_queries(a);
-	cu_line(k, "load_k(0, 0);");
-	cu_line(k, "for (%s n0 = 0; n0 < %s; n0 += %lld) {", a->index, a->limit,
-		(long long)a->nr);
+	cu_line(k, "load_k(%s, 0);", a->first);
+	cu_line(k, "for (%s key0 = %s; key0 < %s; key0 += %lld) {", a->index,
+		a->first, a->limit, (long long)a->nr);
 	k->depth++;
 	put_keys(a);
 	put_scores(a);

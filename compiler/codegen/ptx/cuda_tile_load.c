@@ -21,8 +21,9 @@ void tile_region(struct tile_code *t, unsigned i, const char *first,
 
 	map_put(&k->atoms, expr_atom(b->iv[0])->serial,
 		(void *)(uintptr_t)first);
-	map_put(&k->atoms, expr_atom(b->iv[1])->serial,
-		(void *)(uintptr_t)second);
+	if (second)
+		map_put(&k->atoms, expr_atom(b->iv[1])->serial,
+			(void *)(uintptr_t)second);
 	k->in_lanes = true;
 	for (struct op *op = b->first; op; op = op->next)
 		cu_op(k, op);

@@ -57,7 +57,7 @@ const char *tile_factor(unsigned i);
 /* "0x80808080u", four of the bytes that are there where a guard fails; NULL:
  * zeros are. */
 const char *tile_border(struct tile_code *t, unsigned i);
-/* The ops of a region, with its two variables named. */
+/* The ops of a region, with its two variables named; NULL: it has but one. */
 void tile_region(struct tile_code *t, unsigned i, const char *first,
 		 const char *second);
 /* Elements and words from one row of k to the next, for tensor cores; of a

@@ -338,6 +338,22 @@ static enum dtype narrow(const struct value *v)
 	return (cast ? cast->in[0].val : v)->type->dtype;
 }
 
+void attend_bind_scores(struct attend *a)
+{
+	struct cloner *cl = &a->y.cl;
+	const struct op *load[] = { a->p_load, a->s_load };
+	size_t n;
+
+	for (unsigned i = 0; i < 2; i++) {
+		const struct block *b =
+			op_body(load[i]->in[0].val->def);
+		const struct expr *const *idx = op_exprs(load[i], A_idx, &n);
+
+		for (uint32_t k = 0; k < b->n_iv; k++)
+			clone_iv(cl, b->iv[k], clone_expr(cl, idx[k]));
+	}
+}
+
 bool attend_match(struct attend *a)
 {
 	enum dtype t;
@@ -345,7 +361,7 @@ bool attend_match(struct attend *a)
 	if (!match_y(a) || !match_softmax(a) || !match_scores(a))
 		return false;
 	t = narrow(a->y.factor[a->v]);
-	a->half = dtype_is_half(t) && t == narrow(a->s.factor[a->q]) &&
-		  t == narrow(a->s.factor[a->k]);
+	a->halves = dtype_is_half(t) && t == narrow(a->s.factor[a->q]) &&
+		    t == narrow(a->s.factor[a->k]);
 	return true;
 }

@@ -22,166 +22,13 @@
  * "Online normalizer calculation for softmax".
  */
 #include <math.h>
+#include <string.h>
 
 #include "ir/target.h"
 #include "passes/loop/attend.h"
 #include "passes/loop/schedule.h"
 #include "passes/nest/body.h"
 #include "passes/nest/quantized.h"
-
-enum {
-	MAX_DEPTH = 256,	/* of heads, for which registers last */
-	MAX_MMA = 128,		/* of those on tensor cores */
-	MAX_THRICE = 64,	/* as three products of halves */
-	MIN_QUERIES = 12,	/* that are worth a walk of their own */
-	FEW_KEYS = 16,
-	SHORT_WALK = 128,
-};
-
-/* ---- is it worth it? ------------------------------------------------ */
-
-/* The statement's variables that the indices of the load use. */
-static uint32_t index_uses(const struct op *load, const struct block *b)
-{
-	size_t n;
-	const struct expr *const *idx = op_exprs(load, A_idx, &n);
-	uint32_t bits = 0;
-
-	for (uint32_t i = 0; i < b->n_iv; i++)
-		for (size_t k = 0; k < n; k++)
-			if (expr_uses(idx[k], expr_atom(b->iv[i])))
-				bits |= 1u << i;
-	return bits;
-}
-
-/* Says what the variables of probs and scores are at a point of y, of which
- * the cloner knows the variables. */
-static void bind_scores(struct attend *a)
-{
-	struct cloner *cl = &a->y.cl;
-	const struct op *load[] = { a->p_load, a->s_load };
-	size_t n;
-
-	for (unsigned i = 0; i < 2; i++) {
-		const struct block *b =
-			op_body(load[i]->in[0].val->def);
-		const struct expr *const *idx = op_exprs(load[i], A_idx, &n);
-
-		for (uint32_t k = 0; k < b->n_iv; k++)
-			clone_iv(cl, b->iv[k], clone_expr(cl, idx[k]));
-	}
-}
-
-/* Bits of y's variables on which the keys of s depend. */
-static uint32_t key_uses(struct attend *a)
-{
-	const struct block *y = op_body(a->y.compute);
-	const struct block *s = op_body(a->s.compute);
-	uint32_t own = gemm_uses(&a->s, a->s.factor[a->k]), bits = 0;
-
-	a->y.cl = (struct cloner){ .ctx = a->y.ctx };
-	bind_scores(a);
-	for (uint32_t i = 0; i < s->n_iv; i++)
-		for (uint32_t k = 0; k < y->n_iv && own >> i & 1; k++)
-			if (expr_uses(clone_expr(&a->y.cl, s->iv[i]),
-				      expr_atom(y->iv[k])))
-				bits |= 1u << k;
-	cloner_free(&a->y.cl);
-	return bits;
-}
-
-static bool choose_depth(struct attend *a)
-{
-	const struct block *fold = op_body(a->s.fold);
-	uint8_t order[MAX_RANK];
-	int64_t n;
-
-	if (fold->n_iv > MAX_RANK)
-		return false;
-	a->s.sum = (struct side){ 0 };
-	for (unsigned i = 0; i < fold->n_iv; i++)
-		order[i] = (uint8_t)i;
-	struct gemm t = { .ctx = a->y.ctx, .compute = a->s.fold };
-
-	gemm_side(&t, &a->s.sum, (1u << fold->n_iv) - 1, order, fold->n_iv);
-	return a->s.sum.n == fold->n_iv &&
-	       expr_is_const(a->s.sum.extent, &n) && n > 0 && n <= MAX_DEPTH;
-}
-
-/* Queries are what neither key nor value knows of, columns what only the
- * value does. */
-static bool choose_sides(struct attend *a)
-{
-	struct gemm *y = &a->y;
-	const struct block *body = op_body(y->compute);
-	uint32_t real = block_real_ivs(body);
-	uint32_t p = index_uses(a->p_load, body) & real;
-	uint32_t v = gemm_uses(y, y->factor[a->v]) & real;
-	uint32_t k = key_uses(a) & real;
-	uint8_t order[MAX_RANK];
-	unsigned n = memory_order(y->ctx, y->compute, &y->compute->out[0],
-				  order);
-	int64_t e;
-
-	gemm_side(y, &y->rows, p & ~v & ~k, order, n);
-	gemm_side(y, &y->cols, v & ~p, order, n);
-	y->tiled = gemm_side_bits(y, &y->rows) | gemm_side_bits(y, &y->cols);
-	y->sum = (struct side){ .n = 1 };
-	y->sum.iv[0] = op_body(y->fold)->iv[0];
-	y->sum.extent = expr_atom(y->sum.iv[0])->a;
-	y->sum.guess = extent_or(y->sum.iv[0], UNKNOWN);
-	return y->rows.n && y->cols.n && choose_depth(a) &&
-	       gemm_side_bits(y, &y->cols) == (v & ~p) &&
-	       expr_is_const(y->cols.extent, &e) && e > 0 && e <= MAX_DEPTH;
-}
-
-static int64_t walks(const struct attend *a, int64_t mr)
-{
-	const struct block *body = op_body(a->y.compute);
-	int64_t n = (a->y.rows.guess + mr - 1) / mr;
-
-	for (unsigned i = 0; i < body->n_iv; i++)
-		if (!(a->y.tiled >> i & 1))
-			n = work_times(n, extent_or(body->iv[i], BATCH));
-	return n;
-}
-
-/* What products are of: half floats, tf32, or f32. */
-static void choose_form(struct attend *a)
-{
-	struct gemm *y = &a->y;
-	enum dtype t = a->half ? y->factor[a->v]->def->in[0].val->type->dtype
-			       : DT_F32;
-	bool mma = y->ctx->target->gpu[0]->mma;
-	int64_t most = y->cols.guess > a->s.sum.guess ? y->cols.guess
-						      : a->s.sum.guess;
-
-	a->half = most <= MAX_MMA && (t == DT_F16 || (t == DT_BF16 && mma));
-	if (mma && !a->half &&
-	    most <= (y->ctx->fp32 == FP32_TF32X3 ? MAX_THRICE : MAX_MMA))
-		y->fp32 = y->ctx->fp32;
-}
-
-/*
- * Few queries leave most of the GPU idle while blocks walk over many keys, and
- * few keys most of a tile empty; neither counts where all there is comes to no
- * more than the time of a launch.
- */
-static bool choose_sizes(struct attend *a)
-{
-	struct gemm *y = &a->y;
-	int64_t busy = y->ctx->target->gpu[0]->n_sm;
-
-	choose_form(a);
-	y->mr = 64;
-	if (y->rows.guess <= 32 || walks(a, y->mr) < busy ||
-	    y->cols.guess > 128 || a->s.sum.guess > 128)
-		y->mr = 32;
-	y->nr = y->fp32 ? 32 : a->half ? y->mr : 64;
-	if (y->sum.guess <= SHORT_WALK && walks(a, y->mr) <= busy)
-		return true;
-	return y->rows.guess >= MIN_QUERIES && y->sum.guess >= FEW_KEYS;
-}
 
 /* ---- emission ------------------------------------------------------- */
 
@@ -236,7 +83,7 @@ static void emit_score_factor(struct attend *a, struct op *op, unsigned i,
 		clone_iv(&y->cl, y->sum.iv[0], iv[0]);
 	else
 		bind_query(a, iv[0]);
-	bind_scores(a);
+	attend_bind_scores(a);
 	gemm_count(y, &a->s.sum, iv[1]);
 	yield_factor(a, a->s.factor[i ? a->k : a->q]);
 }
@@ -283,6 +130,19 @@ static const struct expr *seen(struct attend *a, const struct value *v,
 	return expr_addc(c, rest, k * (a->y.mr - 1) + 1);
 }
 
+/* The keys of the part: where it begins; where they, or those that are seen,
+ * end. */
+static const struct expr *put_part(struct attend *a, struct op *op,
+				   const struct expr *last)
+{
+	struct ctx *c = a->y.ctx;
+	const struct expr *first = expr_mul(c, a->part, a->size);
+	const struct expr *end = expr_add(c, first, a->size);
+
+	op_set_exprs(c, op, A_first, 1, &first);
+	return last ? expr_min(c, last, end) : end;
+}
+
 static void emit_score(struct attend *a, struct op *op,
 		       const struct around *around)
 {
@@ -297,12 +157,14 @@ static void emit_score(struct attend *a, struct op *op,
 
 	bind_query(a, iv[0]);
 	clone_iv(&y->cl, y->sum.iv[0], iv[1]);
-	bind_scores(a);
+	attend_bind_scores(a);
 	clone_value(&y->cl, &a->s.fold->out[0], sum);
 	clone_value(&y->cl, &a->s_load->out[0],
 		    gemm_emit(y, op_body(a->s.compute)->last->in[0].val));
 	score = gemm_emit(y, a->score);
 	last = seen(a, score, iv);
+	if (a->part)
+		last = put_part(a, op, last);
 	if (last)
 		op_set_exprs(y->ctx, op, A_seen, 1, &last);
 	yield(y, score);
@@ -321,25 +183,6 @@ static void emit_values(struct attend *a, struct op *op,
 	yield_factor(a, y->factor[a->v]);
 }
 
-/* The sum of the probabilities times values, from that of exponentials. */
-static struct value *normalized(struct attend *a, struct value *sum)
-{
-	struct gemm *y = &a->y;
-	struct lower lo = { .b = y->b };
-	const struct expr *n = y->sum.extent;
-	struct value *v, *none;
-
-	clone_value(&y->cl, a->exp, sum);
-	v = gemm_emit(y, a->prob);
-	if (expr_ge0(y->ctx, expr_addc(y->ctx, n, -1)))
-		return v;
-	/* Nothing is 0 then, not 0 by a total of 0. */
-	lo.b = y->b;
-	none = s_op2(&lo, OP_arith_eq, nest_value(&lo, n),
-		     s_int(&lo, DT_I64, 0));
-	return s_select(&lo, none, s_const(&lo, DT_F32, 0), v);
-}
-
 static void emit_result(struct attend *a, struct op *op,
 			const struct around *around)
 {
@@ -349,17 +192,44 @@ static void emit_result(struct attend *a, struct op *op,
 					y->cols.extent };
 	const struct expr *iv[2], *guard;
 	struct block *b = open(a, op, 4, around, extent, iv);
-	struct value *sum = block_add_arg(y->ctx, b, f32, NULL);
+	struct value *sum = block_add_arg(y->ctx, b, f32, NULL), *v;
 	struct value *total = block_add_arg(y->ctx, b, f32, NULL);
 
 	bind_query(a, iv[0]);
 	gemm_count(y, &y->cols, iv[1]);
-	bind_scores(a);
-	clone_value(&y->cl, &a->total->out[0], total);
-	clone_value(&y->cl, &y->fold->out[0], normalized(a, sum));
 	guard = y->left ? expr_addc(y->ctx, y->left, -1) : NULL;
-	gemm_store(y, gemm_emit(y, op_body(y->compute)->last->in[0].val),
-		   guard != NULL, &guard);
+	if (a->part) {
+		attend_store_part(a, sum, a->sums, true, guard);
+	} else {
+		attend_bind_scores(a);
+		clone_value(&y->cl, &a->total->out[0], total);
+		clone_value(&y->cl, a->exp, sum);
+		v = attend_unless_empty(a, &y->b, gemm_emit(y, a->prob));
+		clone_value(&y->cl, &y->fold->out[0], v);
+		v = op_body(y->compute)->last->in[0].val;
+		gemm_store(y, gemm_emit(y, v), guard != NULL, &guard);
+	}
+	build(&y->b, &(struct op_spec){ .code = OP_loop_yield });
+}
+
+/* The maximum and the total of a part. */
+static void emit_part(struct attend *a, struct op *op,
+		      const struct around *around)
+{
+	struct gemm *y = &a->y;
+	const struct type *f32 = type_scalar(y->ctx, DT_F32);
+	struct block *b = gemm_region(y, op, 5);
+	const struct expr *m = block_add_iv(y->ctx, b,
+					    expr_const(y->ctx, y->mr));
+	const struct expr *guard;
+	struct value *top = block_add_arg(y->ctx, b, f32, NULL);
+	struct value *total = block_add_arg(y->ctx, b, f32, NULL);
+
+	gemm_around(y, around);
+	bind_query(a, m);
+	guard = y->left ? expr_addc(y->ctx, y->left, -1) : NULL;
+	attend_store_part(a, top, a->tops, false, guard);
+	attend_store_part(a, total, a->totals, false, guard);
 	build(&y->b, &(struct op_spec){ .code = OP_loop_yield });
 }
 
@@ -389,9 +259,11 @@ static void set_loads(struct ctx *c, struct op *op)
 
 /* ---- together ------------------------------------------------------- */
 
-static void emit_kernel(struct attend *a)
+/* The kernel, at the builder. */
+static struct op *emit_kernel(struct attend *a)
 {
 	struct gemm *y = &a->y;
+	struct builder after = y->b;
 	struct ctx *c = y->ctx;
 	const struct block *body = op_body(y->compute);
 	struct around around = { .n = 0 };
@@ -406,9 +278,13 @@ static void emit_kernel(struct attend *a)
 		around.to[around.n++] =
 			block_add_iv(c, kb, expr_atom(body->iv[i])->a);
 	}
-	y->row = expr_scale(c, block_add_iv(c, kb, expr_ceildiv(
-					c, y->rows.extent,
-					expr_const(c, y->mr))), y->mr);
+	y->row = expr_const(c, 0);
+	if (!a->some)
+		y->row = expr_scale(c, block_add_iv(c, kb, expr_ceildiv(
+						c, y->rows.extent,
+						expr_const(c, y->mr))), y->mr);
+	if (a->parts > 1)
+		a->part = block_add_iv(c, kb, expr_const(c, a->parts));
 	y->b.block = kb;
 	y->b.before = NULL;
 	struct named_attr attr[] = { { A_mr, attr_int(c, y->mr) },
@@ -417,14 +293,20 @@ static void emit_kernel(struct attend *a)
 	struct op *op = build(&y->b, &(struct op_spec){
 					     .code = OP_kern_attend,
 					     .n_attr = ARRAY_SIZE(attr),
-					     .attr = attr, .n_region = 5 });
+					     .attr = attr,
+					     .n_region = a->part ? 6 : 5 });
 
 	emit_score_factor(a, op, 0, &around);
 	emit_score_factor(a, op, 1, &around);
 	emit_score(a, op, &around);
 	emit_values(a, op, &around);
 	emit_result(a, op, &around);
+	if (a->part)
+		emit_part(a, op, &around);
 	set_loads(c, op);
+	cloner_free(&y->cl);
+	y->b = after;
+	return k;
 }
 
 static bool empty(const struct op *compute)
@@ -434,7 +316,7 @@ static bool empty(const struct op *compute)
 	return no_points(op_body(compute)) || no_points(op_body(fold));
 }
 
-static bool find_attend(struct attend *a, struct ctx *c, struct op *op)
+bool attend_find(struct attend *a, struct ctx *c, struct op *op)
 {
 	*a = (struct attend){
 		.y = { .ctx = c, .compute = op,
@@ -443,7 +325,7 @@ static bool find_attend(struct attend *a, struct ctx *c, struct op *op)
 		.s = { .ctx = c },
 	};
 	return c->target->gpu[0] && attend_match(a) && !empty(op) &&
-	       !empty(a->s.compute) && choose_sides(a) && choose_sizes(a) &&
+	       !empty(a->s.compute) && attend_choose(a) &&
 	       op_body(op)->n_iv + 1 <= MAX_RANK;
 }
 
@@ -451,21 +333,69 @@ bool attend_holds(struct ctx *c, struct op *last, const struct op *op)
 {
 	struct attend a;
 
-	return find_attend(&a, c, last) &&
+	return attend_find(&a, c, last) &&
 	       (op == last || op == a.probs || op == a.s.compute);
+}
+
+/* The kernels from this op on, up to another one, run only in calls where that
+ * is not negative. */
+static void add_when(struct ctx *c, struct op *op, const struct op *end,
+		     const struct expr *when)
+{
+	for (; op != end; op = op->next) {
+		const struct expr *all[MAX_RANK];
+		size_t n;
+		const struct expr *const *own = op_exprs(op, A_when, &n);
+
+		if (op->code != OP_loop_kernel)
+			continue;
+		memcpy(all, own, n * sizeof(*all));
+		all[n] = when;
+		op_set_exprs(c, op, A_when, n + 1, all);
+	}
+}
+
+/*
+ * Beside the kernel for many queries those for some: a walk over parts of the
+ * keys, and y as a statement that joins them, which becomes the next kernel.
+ * The number of queries tells in each call which of them run.
+ */
+static void emit_some(struct attend *a, struct op *many)
+{
+	struct ctx *c = a->y.ctx;
+	struct op *op = a->y.compute, *next = op->next;
+	const struct expr *n = a->y.rows.extent;
+
+	add_when(c, many, many->next, expr_addc(c, n, -1 - a->some));
+	attend_buffers(a);
+	emit_kernel(a);
+	attend_join(a);
+	lower_statement(c, op, a->y.out);
+	add_when(c, many->next, next,
+		 expr_addc(c, expr_scale(c, n, -1), a->some));
 }
 
 bool lower_attend(struct ctx *c, struct op *op)
 {
+	struct op *kernel;
 	struct attend a;
 
-	if (!find_attend(&a, c, op))
+	if (!attend_find(&a, c, op))
 		return false;
-	a.y.out = new_buffer(&a.y.b, &op->out[0]);
-	emit_kernel(&a);
-	value_replace(&op->out[0], a.y.out);
-	cloner_free(&a.y.cl);
-	op_erase(op);
+	if (a.parts > 1) {
+		attend_buffers(&a);
+		emit_kernel(&a);
+		attend_join(&a);
+	} else {
+		a.y.out = new_buffer(&a.y.b, &op->out[0]);
+		kernel = emit_kernel(&a);
+		if (attend_choose_some(&a)) {
+			emit_some(&a, kernel);
+		} else {
+			value_replace(&op->out[0], a.y.out);
+			op_erase(op);
+		}
+	}
 	op_erase(a.probs);
 	op_erase(a.s.compute);
 	return true;

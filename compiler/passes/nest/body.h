@@ -45,6 +45,21 @@ struct op *fold_arrange(struct ctx *c, struct op *fold, const unsigned *order,
 /* The only fold of the body when it is such a product, else NULL. */
 struct op *body_product(const struct block *body);
 
+/* ---- split.c -------------------------------------------------------- */
+
+/* A divisor of one of the statement's variables. */
+struct digit {
+	const struct block *of;
+	unsigned iv;
+	int64_t by;		/* the smallest that was found, or 0 */
+};
+
+/* For expr_visit(); arg: the struct digit. */
+void find_divisor(void *arg, const struct atom *a);
+/* The statement with the variable as quotient and remainder, before it. */
+struct op *with_digits(struct ctx *c, struct op *compute,
+		       const struct digit *d);
+
 /* ---- body.c --------------------------------------------------------- */
 
 /* Calls fn for each statement of the block, those in recurrences too; it may

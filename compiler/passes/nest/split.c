@@ -18,14 +18,7 @@
 #include "passes/nest/body.h"
 #include "passes/nest/contraction.h"
 
-/* A divisor of one of the statement's variables. */
-struct digit {
-	const struct block *of;
-	unsigned iv;
-	int64_t by;		/* the smallest that was found, or 0 */
-};
-
-static void find_digit(void *arg, const struct atom *a)
+void find_divisor(void *arg, const struct atom *a)
 {
 	struct digit *d = arg;
 	const struct atom *x;
@@ -55,13 +48,12 @@ static struct digit digit_of(const struct op *compute, const struct op *fold)
 		const struct expr *const *idx = op_exprs(load[i], A_idx, &n);
 
 		for (size_t k = 0; k < n; k++)
-			expr_visit(idx[k], find_digit, &d);
+			expr_visit(idx[k], find_divisor, &d);
 	}
 	return d;
 }
 
-/* The statement with variable `iv` as quotient and remainder, before it. */
-static struct op *with_digits(struct ctx *c, struct op *op,
+struct op *with_digits(struct ctx *c, struct op *op,
 			      const struct digit *d)
 {
 	struct builder b = { c, op->parent, op, op->loc };

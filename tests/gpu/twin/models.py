@@ -434,10 +434,10 @@ def symbolic():
                                    "z": (F16, ("n", 100))}), feeds, ulp=4)
 
 
-def attention(dtype, depth, width, **more):
+def attention(dtype, depth, width, rows=40, keys=70, **more):
     """Two steps of keys and more; heads of sizes that nothing divides."""
-    ins = {"q": (dtype, (2, 40, depth)), "k": (dtype, (2, depth, 70)),
-           "v": (dtype, (2, 70, width)), "m": (dtype, (40, 70))}
+    ins = {"q": (dtype, (2, rows, depth)), "k": (dtype, (2, depth, keys)),
+           "v": (dtype, (2, keys, width)), "m": (dtype, (rows, keys))}
     nodes = [node("MatMul", "q k", "a"), node("Add", "a m", "b"),
              node("Softmax", "b", "c", axis=-1), node("MatMul", "c v", "y")]
 
@@ -445,8 +445,8 @@ def attention(dtype, depth, width, **more):
         # Sums of positive numbers, whose last bits say what exp's do.
         made = feeder(ins)(rng)
         return {**made, "v": np.abs(made["v"])}
-    return Case(model(nodes, ins, {"y": (dtype, (2, 40, width))}), feeds,
-                has=["most["], **more)
+    return Case(model(nodes, ins, {"y": (dtype, (2, rows, width))}), feeds,
+                **{"has": ["most["], **more})
 
 
 def attention_f32():
@@ -463,6 +463,19 @@ def attention_bf16():
 
 def attention_tf32():
     return attention(F32, 21, 40, ulp=16, options=["--fp32=tf32x3"])
+
+
+def attention_lanes():
+    return attention(F32, 21, 40, 3, 90, ulp=16, has=["group"])
+
+
+def attention_parts():
+    """Few queries, and keys in parts that are joined."""
+    return attention(F16, 24, 40, 5, 700, ulp=4, has=["group", "first"])
+
+
+def attention_tile_parts():
+    return attention(BF16, 24, 40, 33, 600, ulp=4, has=["dl_mma", "first"])
 
 
 def serial():
@@ -487,4 +500,5 @@ ALL = [chain_f32, chain_f64, chain_f16, chain_bf16, wide, integers, bools,
        turned_bf16, turned_hopper, turned_hopper_copies, hopper_f16,
        hopper_copies, hopper_bf16, hopper_i8, bytes_ragged, tf32, tf32x3,
        tf32_ragged, conv, gather, symbolic, attention_f32, attention_f16,
-       attention_bf16, attention_tf32, serial]
+       attention_bf16, attention_tf32, attention_lanes, attention_parts,
+       attention_tile_parts, serial]

@@ -127,10 +127,20 @@ OP(kern_tile, .level = LEVEL_LOOP, .impure = true,
  * comes of them.  Only those over m and n, and those over n, depend on n, of
  * which there are as many as keys.  Scores and sums are f32; q, k and v are
  * f32, or all the same half float, which go to tensor cores, as f32 does with
- * another `fp32` than 0; the exponentials are rounded as the others, then.  `along` says of q, k and v whether neighbours of
- * their second variable are neighbours in memory, `vector` how many elements
- * can be loaded at once, as of kern.tile.  With `seen` the scores of keys from
- * that number on are -inf for all queries of the tile.
+ * another `fp32` than 0; the exponentials are rounded as the others, then.
+ * `along` says of q, k and v whether neighbours of their second variable are
+ * neighbours in memory, `vector` how many elements can be loaded at once, as of
+ * kern.tile.  With `seen` the scores of keys from that number on are -inf for
+ * all queries of the tile.
+ *
+ * Of up to 8 queries no product goes to tensor cores: some lanes of a warp take
+ * a key together, nr of them at a time.
+ *
+ * With `first` it is a part of the keys that is walked over, from that number
+ * on and up to `seen`: maximum, sum and total are the part's.  A sixth region,
+ * over m, has the maximum and the total as its arguments and stores them.  Of
+ * no keys, or where all scores are -inf, the maximum is -inf and the sums are
+ * 0.
  */
 OP(kern_attend, .level = LEVEL_LOOP, .impure = true,
 	.attr = {
@@ -139,5 +149,6 @@ OP(kern_attend, .level = LEVEL_LOOP, .impure = true,
 		ATTR(along, AT_INTS),
 		ATTR(vector, AT_INTS),
 		ATTR(fp32, AT_INT),
+		ATTR(first, AT_EXPRS),
 		ATTR(seen, AT_EXPRS),
 	});
