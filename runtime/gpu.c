@@ -90,13 +90,15 @@ bool gpu_reserve(struct dlrt_gpu *g, struct pile *p, size_t bytes,
 
 bool gpu_load_weights(struct dlrt_gpu *g, const void *weights, size_t bytes)
 {
+	/* A side file may be empty; calls ask for an address all the same. */
 	if (!g->weights &&
-	    !gave_memory(g, g->d.alloc(&g->weights, bytes), bytes,
+	    !gave_memory(g, g->d.alloc(&g->weights, bytes ? bytes : 1), bytes,
 			 "for the weights"))
 		return false;
-	return gpu_ok(g, g->d.to_device(g->weights, weights, bytes, g->own),
-		      "copying the weights") &&
-	       gpu_ok(g, g->d.synchronize(g->own), "copying the weights");
+	return !bytes ||
+	       (gpu_ok(g, g->d.to_device(g->weights, weights, bytes, g->own),
+		       "copying the weights") &&
+		gpu_ok(g, g->d.synchronize(g->own), "copying the weights"));
 }
 
 /* ---- images --------------------------------------------------------- */

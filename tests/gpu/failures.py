@@ -10,7 +10,7 @@ from onnx import helper, numpy_helper
 
 import nvrtc
 import objects
-from rig import GPU, expect, make_model, tensor
+from rig import GPU, as_call, expect, make_model, outputs, tensor
 
 # Cases that need no NVRTC.
 WITHOUT = ("failures-no-nvrtc",)
@@ -86,6 +86,22 @@ def says(got, wanted):
 def side_file(p):
     weights = os.path.join(os.path.dirname(p.path("sm_80")), "apart.bin")
     says(p.run("side-file", weights), "1 \n0 \n" + FINE)
+
+
+def empty_side_file(rig):
+    """Of a model without weights."""
+    x = np.arange(6, dtype=np.float32)
+    model = make_model([helper.make_node("Neg", ["x"], ["y"])],
+                       [tensor("x", np.float32, [6])],
+                       [tensor("y", np.float32, [6])])
+    side = rig.path("empty.bin")
+    lib = rig.library(model, "without_weights", "sm_80", ["--weights=" + side])
+    with open(side, "rb") as f:
+        weights = f.read()
+    expect(not weights, f"{len(weights)} bytes")
+    answers, said = rig.calls(lib, [as_call({"x": x}, [x])], weights=weights)
+    got, = outputs(answers[0], [x], said)
+    expect(np.array_equal(got, -x), f"{got}")
 
 
 def no_driver(rig):
@@ -217,6 +233,7 @@ def cases(rig, full):
         p.run("wrong"), "1 \n1 \n1 \n8 \n1 \n1 \n7 the object is for a CPU\n")
     yield "host", lambda: says(p.run("host"), FINE * 3)
     yield "side-file", lambda: side_file(p)
+    yield "side-file-empty", lambda: empty_side_file(rig)
     yield "device", lambda: says(p.run("device"), FINE * 3)
     yield "libraries", lambda: no_library(p)
     yield "fall-back", lambda: falls_back(rig, p)

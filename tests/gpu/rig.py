@@ -122,10 +122,11 @@ class Rig:
         expect(code == 0, f"--emit=cuda: exit status {code}: {said}")
         return text.decode()
 
-    def calls(self, lib, calls, under=(), log=None, **env):
+    def calls(self, lib, calls, under=(), log=None, weights=None, **env):
         """Answers to calls in one session, and what was on stderr.  under: a
-        command that runs another one; log: a file that tells more."""
-        job = pickle.dumps({"lib": lib, "calls": calls})
+        command that runs another one; log: a file that tells more; weights:
+        the bytes of a side file."""
+        job = pickle.dumps({"lib": lib, "calls": calls, "weights": weights})
         done = subprocess.run(
             [*under, sys.executable, os.path.join(HERE, "worker.py")],
             input=job, capture_output=True, timeout=SECONDS,

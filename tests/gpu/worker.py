@@ -65,6 +65,12 @@ class Session:
         if not self.gpu:
             raise Failed(status.value, message.value.decode())
 
+    def load(self, weights):
+        """Of a side file."""
+        code = self.lib.dlrt_gpu_weights(self.gpu, weights)
+        if code:
+            raise Failed(code, self.lib.dlrt_gpu_message(self.gpu).decode())
+
     def close(self):
         self.lib.dlrt_gpu_close(self.gpu)
 
@@ -152,6 +158,8 @@ def main():
     answers = []
     try:
         session = Session(job["lib"])
+        if job["weights"] is not None:
+            session.load(job["weights"])
         for call in job["calls"]:
             answers.append(session.call(**call))
             if answers[-1][0]:
