@@ -9,6 +9,8 @@
 #include "codegen/kernel.h"
 #include "ir/target.h"
 
+struct cu_row;
+
 /* The kernel that is being printed. */
 struct cu {
 	struct ctx *c;
@@ -31,6 +33,7 @@ struct cu {
 					 * these, and done, likewise */
 	const struct op *pairs;		/* a store that keeps an even place for
 					 * the odd one behind it: cuda_tile.c */
+	struct cu_row *row;		/* loops over one row, or NULL */
 	bool wide;			/* indices have 64 bits */
 	bool boxes;			/* the form of cuda_boxes.c */
 	struct map vals;		/* value id -> its number + 1 */
@@ -91,6 +94,25 @@ void cu_wide_begin(struct cu *k, struct block *b, const struct atom *iv,
 void cu_wide_ops(struct cu *k, struct block *b);
 void cu_wide_end(struct cu *k, struct block *b, const struct atom *iv,
 		 const char *first);
+/* An array of v elements gets what the load is at, at v neighbours. */
+void cu_load_neighbours(struct cu *k, struct op *op, const struct atom *iv,
+			const char *to, const char *first, unsigned v);
+
+/* ---- cuda_row.c ----------------------------------------------------- */
+
+/* Sets k->row where loops of a kernel that a group shares have in common what
+ * its threads can keep. */
+void cu_row_find(struct cu *k);
+void cu_row_free(struct cu *k);
+/* The iterations of a thread's own; false when the loop is none of these. */
+bool cu_row_loop(struct cu *k, struct op *op);
+/* Is the op's result kept, or does it come from what was? */
+bool cu_row_keeps(const struct cu *k, const struct op *op);
+/* Where a load's element is then, or NULL. */
+const char *cu_row_element(struct cu *k, const struct op *op);
+/* Ahead of an op: true when nothing else is to be done for it. */
+bool cu_row_before(struct cu *k, struct op *op);
+void cu_row_behind(struct cu *k, struct op *op);
 
 /* ---- cuda_expr.c ---------------------------------------------------- */
 
@@ -120,6 +142,9 @@ void cu_scalar_op(struct cu *k, struct op *op);
 /* ---- cuda_loop.c ---------------------------------------------------- */
 
 void cu_for(struct cu *k, struct op *op);
+/* The body of a loop for v neighbours from `first` on, and what it carries. */
+void cu_loop_neighbours(struct cu *k, struct op *op, const char *first,
+			unsigned v);
 
 /* ---- cuda_tile.c ---------------------------------------------------- */
 

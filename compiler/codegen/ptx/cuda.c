@@ -138,7 +138,10 @@ static void load(struct cu *k, const struct op *op)
 	const char *cond = guards(k, op);
 
 	bool wide = map_get(&k->wide_ops, (uintptr_t)op);
-	const char *near = wide ? NULL : cu_near(k, op);
+	const char *near = wide ? NULL : cu_row_element(k, op);
+
+	if (!wide && !near)
+		near = cu_near(k, op);
 
 	if (dtype_is_packed(t))
 		x = arena_fmt(&k->c->temp, "dl_packed_load_%s(%s, %s, %u)",
@@ -208,6 +211,8 @@ static void store(struct cu *k, const struct op *op)
 void cu_op(struct cu *k, struct op *op)
 {
 	k->node = kernel_node(op);
+	if (cu_row_before(k, op))
+		return;
 	switch ((int)op->code) {
 	case OP_arith_const: case OP_loop_yield: break;
 	case OP_loop_for: cu_for(k, op); break;
@@ -217,6 +222,7 @@ void cu_op(struct cu *k, struct op *op)
 	case OP_kern_attend: cu_attend(k, op); break;
 	default: cu_scalar_op(k, op); break;
 	}
+	cu_row_behind(k, op);
 }
 
 /* ---- kernels -------------------------------------------------------- */
@@ -226,8 +232,12 @@ static void find_shared(void *arg, struct op *op)
 	struct cu *k = arg;
 
 	if (op->code == OP_loop_for && op_int(op, A_width) > 1) {
+		unsigned width = (unsigned)op_int(op, A_width);
+
 		k->threads = target_lanes(k->c->target, 32);
-		k->group = op_int(op, A_width) == WARP ? WARP : k->threads;
+		if (k->threads < width)
+			k->threads = width;
+		k->group = width == WARP ? WARP : k->threads;
 	}
 	if (op->code == OP_kern_tile)
 		k->group = k->threads = cu_tile_threads(k, op);
@@ -416,6 +426,8 @@ static char *kernel_text(struct ctx *c, struct op *op, struct form form,
 	k.vector = vector = k.threads ? 1 : cu_vector(&k);
 	if (!k.threads)
 		k.threads = FLAT_THREADS;
+	if (k.group > 1)
+		cu_row_find(&k);
 	put_params(&k, args);
 	put_body(&k, args);
 	fclose(k.f);
@@ -423,6 +435,7 @@ static char *kernel_text(struct ctx *c, struct op *op, struct form form,
 	row->shared_bytes = k.shared_bytes;
 	row->points = k.threads == 1 ? 0
 				     : k.threads / k.group * vector;
+	cu_row_free(&k);
 	map_free(&k.near_ops);
 	map_free(&k.vals);
 	map_free(&k.atoms);

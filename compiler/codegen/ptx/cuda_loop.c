@@ -109,12 +109,33 @@ static void share_iterations(struct cu *k, struct op *op, const char *from)
 	close_loop(k, op);
 }
 
+void cu_loop_neighbours(struct cu *k, struct op *op, const char *first,
+			unsigned v)
+{
+	struct block *body = op_body(op);
+	const struct atom *iv = expr_atom(body->iv[0]);
+	const char *name = arena_fmt(&k->c->temp, "i%u", k->n_iv++);
+
+	for (unsigned i = 0; i < op->n_in; i++)
+		map_put(&k->vals, body->arg[i]->id,
+			(void *)(uintptr_t)(carried(k, op, i) + 1));
+	cu_wide_begin(k, body, iv, first, v);
+	cu_line(k, "#pragma unroll");
+	cu_line(k, "for (int v = 0; v < %u; v++) {", v);
+	k->depth++;
+	cu_line(k, "const %s %s = %s + v;", k->wide ? "i64" : "int", name,
+		first);
+	map_put(&k->atoms, iv->serial, (void *)(uintptr_t)name);
+	cu_wide_ops(k, body);
+	close_loop(k, op);
+	cu_wide_end(k, body, iv, first);
+}
+
 /* Those that are v side by side; what is left behind the last such one at a
  * time. */
 static void share_vectors(struct cu *k, struct op *op, unsigned v)
 {
-	struct block *body = op_body(op);
-	const struct atom *iv = expr_atom(body->iv[0]);
+	const struct atom *iv = expr_atom(op_body(op)->iv[0]);
 	const char *t = k->wide ? "i64" : "int", *whole, *first, *name;
 	int64_t extent, unroll = op_int(op, A_unroll);
 	bool rest = !expr_is_const(iv->a, &extent) || extent % v;
@@ -127,24 +148,12 @@ static void share_vectors(struct cu *k, struct op *op, unsigned v)
 		whole = name;
 	}
 	first = arena_fmt(&k->c->temp, "i%u", k->n_iv++);
-	name = arena_fmt(&k->c->temp, "i%u", k->n_iv++);
-	for (unsigned i = 0; i < op->n_in; i++)
-		map_put(&k->vals, body->arg[i]->id,
-			(void *)(uintptr_t)(carried(k, op, i) + 1));
 	if (unroll > 1)
 		cu_line(k, "#pragma unroll %d", (int)unroll);
 	cu_line(k, "for (%s %s = %s * %u; %s < %s; %s += %u) {", t, first,
 		cu_own(k), v, first, whole, first, k->group * v);
 	k->depth++;
-	cu_wide_begin(k, body, iv, first, v);
-	cu_line(k, "#pragma unroll");
-	cu_line(k, "for (int v = 0; v < %u; v++) {", v);
-	k->depth++;
-	cu_line(k, "const %s %s = %s + v;", t, name, first);
-	map_put(&k->atoms, iv->serial, (void *)(uintptr_t)name);
-	cu_wide_ops(k, body);
-	close_loop(k, op);
-	cu_wide_end(k, body, iv, first);
+	cu_loop_neighbours(k, op, first, v);
 	k->depth--;
 	cu_line(k, "}");
 	if (rest)
@@ -155,7 +164,6 @@ static void share_vectors(struct cu *k, struct op *op, unsigned v)
 static void shared_loop(struct cu *k, struct op *op)
 {
 	enum opcode *code = NEW_ARRAY(&k->c->temp, op->n_in + 1u, enum opcode);
-	unsigned v = cu_loop_vector(k, op);
 
 	for (unsigned i = 0; i < op->n_in; i++) {
 		enum dtype t = op->out[i].type->dtype;
@@ -165,10 +173,14 @@ static void shared_loop(struct cu *k, struct op *op)
 			cu_identity(k, code[i], t));
 	}
 	k->in_lanes = true;
-	if (v > 1)
-		share_vectors(k, op, v);
-	else
-		share_iterations(k, op, cu_own(k));
+	if (!cu_row_loop(k, op)) {
+		unsigned v = cu_loop_vector(k, op);
+
+		if (v > 1)
+			share_vectors(k, op, v);
+		else
+			share_iterations(k, op, cu_own(k));
+	}
 	k->in_lanes = false;
 	fold_group(k, op, code);
 	for (unsigned i = 0; i < op->n_in; i++) {

@@ -121,7 +121,7 @@ static bool is_wide(const struct cu *k, const struct op *op,
 	bits = bits_of(op);
 	align = v * bits > WIDEST ? WIDEST / bits : v;
 	op_exprs(op, A_guard, &n);
-	if (n || v * bits < 16 || op->n_in > (store ? 2 : 1) ||
+	if (n || v < 2 || v * bits < 16 || op->n_in > (store ? 2 : 1) ||
 	    (store && bits < 8))
 		return false;
 	off = layout_offset(k->c, buf, op_exprs(op, A_idx, &n));
@@ -191,6 +191,28 @@ static void copy_wide(struct cu *k, const char *to, const char *from,
 	for (unsigned i = 0; bytes > 16 && i < bytes / 16; i++)
 		cu_line(k, "((%s *)%s)[%u] = ((const %s *)%s)[%u];", v, to, i,
 			v, from, i);
+}
+
+void cu_load_neighbours(struct cu *k, struct op *op, const struct atom *iv,
+			const char *to, const char *first, unsigned v)
+{
+	const char *cond, *name;
+
+	map_put(&k->atoms, iv->serial, (void *)(uintptr_t)first);
+	if (is_wide(k, op, iv, v)) {
+		copy_wide(k, to, cu_address(k, op, &cond), v * bits_of(op) / 8);
+		return;
+	}
+	name = arena_fmt(&k->c->temp, "i%u", k->n_iv++);
+	cu_line(k, "#pragma unroll");
+	cu_line(k, "for (int v = 0; v < %u; v++) {", v);
+	k->depth++;
+	cu_line(k, "const %s %s = %s + v;", k->wide ? "i64" : "int", name,
+		first);
+	map_put(&k->atoms, iv->serial, (void *)(uintptr_t)name);
+	cu_line(k, "%s[v] = *%s;", to, cu_address(k, op, &cond));
+	k->depth--;
+	cu_line(k, "}");
 }
 
 /* Loads before the points, stores behind them. */
@@ -275,7 +297,7 @@ static void put_still(struct cu *k, struct block *b, const struct atom *iv,
 		      unsigned v)
 {
 	for (struct op *op = b->first; op; op = op->next) {
-		if (!is_still(k, op, iv, v))
+		if (cu_row_keeps(k, op) || !is_still(k, op, iv, v))
 			continue;
 		map_put(&k->still_ops, (uintptr_t)op, op);
 		cu_op(k, op);
@@ -306,7 +328,7 @@ void cu_wide_begin(struct cu *k, struct block *b, const struct atom *iv,
 		   const char *first, unsigned v)
 {
 	for (struct op *op = b->first; op; op = op->next)
-		if (is_wide(k, op, iv, v))
+		if (!cu_row_keeps(k, op) && is_wide(k, op, iv, v))
 			map_put(&k->wide_ops, (uintptr_t)op, op);
 	map_put(&k->atoms, iv->serial, (void *)(uintptr_t)first);
 	k->vector = v;
