@@ -51,8 +51,11 @@ unsigned cu_number(struct cu *k, const struct value *v)
 void cu_define(struct cu *k, const struct value *v)
 {
 	cu_indent(k);
-	fprintf(k->f, "const %s v%u = ", cu_type(v->type->dtype),
-		cu_number(k, v));
+	if (map_get(&k->arrays, v->id))
+		fprintf(k->f, "v%u[v] = ", cu_number(k, v));
+	else
+		fprintf(k->f, "const %s v%u = ", cu_type(v->type->dtype),
+			cu_number(k, v));
 }
 
 static union scalar const_value(const struct op *op)
@@ -77,7 +80,9 @@ const char *cu_val(struct cu *k, const struct value *v)
 	if (!map_get(&k->vals, v->id))
 		bug(&k->c->diag, "a kernel reads %%%u, which it has not made",
 		    v->id);
-	return arena_fmt(&k->c->temp, "v%u", cu_number(k, v));
+	return arena_fmt(&k->c->temp,
+			 map_get(&k->arrays, v->id) ? "v%u[v]" : "v%u",
+			 cu_number(k, v));
 }
 
 /* ---- loads and stores ----------------------------------------------- */

@@ -78,7 +78,7 @@ static unsigned open_fold(struct emitter *s, struct op *op, bool vec,
 		steps *= extent_or(body->iv[k], MAX_STRAIGHT + 1);
 	for (unsigned k = 0; k < n; k++)
 		all = work_times(all, extent_or(body->iv[k], 1000));
-	one = one && all >= (int64_t)lanes;
+	one = one && lanes > 1 && all >= (int64_t)lanes;
 	if (one)
 		n = 1;
 	for (unsigned k = 0; k < n; k++) {
@@ -93,8 +93,9 @@ static unsigned open_fold(struct emitter *s, struct op *op, bool vec,
 
 		ext = all_points(s, one ? body->n_iv : 1, body->iv + k);
 		loops[k] = build_for(&s->b, ext, wide ? lanes : 1,
-				     wide ? VECTOR_UNROLL
-					  : (unsigned)(out > 1 ? out : 1),
+				     wide && (lanes > 1 || out <= 1)
+					     ? VECTOR_UNROLL
+					     : (unsigned)(out > 1 ? out : 1),
 				     op->n_in, acc, &iv);
 		clone_digits(&s->cl, one ? body->n_iv : 1, body->iv + k, iv);
 		for (unsigned i = 0; i < op->n_in; i++)
