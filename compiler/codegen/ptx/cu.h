@@ -23,10 +23,18 @@ struct cu {
 	 * in the loops that have a width; 1: each thread has a point. */
 	unsigned group;
 	bool in_lanes;			/* inside of such a loop */
+	/* What counts the points, the last one fastest: the kernel's variables,
+	 * or one for several of them. */
+	struct {
+		const struct atom *iv;
+		const struct expr *extent;
+	} point[MAX_RANK];
+	unsigned n_point;
+	struct map gone;		/* variables that are 0 then */
 	unsigned vector;		/* neighbours that a thread takes */
-	int fast;			/* of such a kernel: the variable whose
-					 * neighbours are threads side by side;
-					 * -1: the last one */
+	bool rest;			/* and maybe fewer at the end */
+	int fast;			/* of such a kernel: what counts threads
+					 * side by side; -1: the last one */
 	struct map wide_ops;		/* accesses to all of these at once,
 					 * by an address of theirs -> itself */
 	struct map still_ops;		/* those that are the same for all of
@@ -70,8 +78,15 @@ void cu_for_points(struct cu *k);
 
 /* ---- cuda_points.c -------------------------------------------------- */
 
+/* Sets k->point. */
+void cu_points_find(struct cu *k);
+/* Of the element that a load or store is at, in its buffer. */
+const struct expr *cu_offset(const struct cu *k, const struct op *op);
+
+/* ---- cuda_neighbours.c ---------------------------------------------- */
+
 /* Points side by side that a thread should take; 1: none but its own.  Sets
- * k->fast. */
+ * k->fast and k->rest. */
 unsigned cu_vector(struct cu *k);
 /* The kernel's body for k->vector points. */
 void cu_vector_point(struct cu *k);

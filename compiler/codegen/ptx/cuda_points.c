@@ -1,318 +1,121 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Kernels whose threads take several points side by side.  Where they have
- * loops, as those of windows do, each of these is one loop for all points, and
- * what it carries is an array:
+ * What counts a kernel's points.  Variables of neighbouring dims are one where
+ * all accesses step by them as by one,
  *
- *	for (taps) {
- *		float all0[4] = *(uint4 *)x, all1[4] = *(uint4 *)w;
- *		for (v < 4) sum[v] += all0[v] * all1[v];
- *	}
+ *	x[i * N + j], y[i * N + j]  ->  x[j], y[j] with j < M * N
+ *
+ * and those that count to one are none: fewer divisions, and more points side
+ * by side.
  */
 #include "codegen/ptx/cu.h"
 #include "ir/layout.h"
 
-enum {
-	VECTOR = 4,		/* points of a thread that loads none at once */
-	MOST_POINTS = 16,
-	STORED = 16,		/* bytes of one that transposes */
-	LINE = 16,		/* points side by side that are worth that */
-	VECTOR_THREADS = 512,	/* on a multiprocessor, for that to pay */
-	FOLD_THREADS = 256,	/* the same, with several loads under way */
-	MOST_CARRIED = 32,	/* by a loop of a thread */
-	WIDEST = 128,		/* bits of one access */
-	MOST_BITS = 256,	/* of one for all points: halves of lines */
-};
-
-/* ---- how many ------------------------------------------------------- */
-
-static const struct atom *last_variable(const struct cu *k)
+static const struct expr *without_gone(void *arg, const struct atom *a)
 {
-	const struct block *body = op_body(k->kernel);
+	const struct cu *k = arg;
 
-	return expr_atom(body->iv[body->n_iv - 1]);
+	return map_get(&k->gone, a->serial) ? expr_const(k->c, 0) : NULL;
 }
 
-static bool steps_by_one(const struct cu *k, const struct op *op,
-			 const struct expr *iv)
+const struct expr *cu_offset(const struct cu *k, const struct op *op)
 {
 	const struct value *buf = op->in[op->code == OP_mem_store].val;
-	const struct expr *step, *rest;
 	size_t n;
+	const struct expr *e = layout_offset(k->c, buf,
+					     op_exprs(op, A_idx, &n));
 
-	return expr_linear(k->c, layout_offset(k->c, buf,
-					       op_exprs(op, A_idx, &n)),
-			   expr_atom(iv), &step, &rest) && expr_is(step, 1);
+	return k->gone.n ? expr_subst(k->c, e, without_gone, (void *)k) : e;
 }
 
-/* The variable, not the last one, along which a load lies; -1 without one. */
-static int loaded_along(const struct cu *k)
-{
-	const struct block *body = op_body(k->kernel);
-	unsigned last = body->n_iv - 1;
-	int64_t n;
-
-	for (const struct op *op = body->first; op; op = op->next) {
-		if (op->code != OP_mem_load ||
-		    steps_by_one(k, op, body->iv[last]))
-			continue;
-		for (unsigned i = last; i-- > 0;)
-			if (steps_by_one(k, op, body->iv[i]) &&
-			    (!expr_is_const(expr_atom(body->iv[i])->a, &n) ||
-			     n >= LINE))
-				return (int)i;
-	}
-	return -1;
-}
-
-/* Points whose stores are 16 bytes, at most. */
-static unsigned transposed_points(const struct cu *k, int64_t extent)
-{
-	size_t most = 1;
-
-	for (const struct op *op = op_body(k->kernel)->first; op;
-	     op = op->next)
-		if (op->code == OP_mem_store) {
-			size_t n = dtype_size(op->in[1].val->type->dtype);
-
-			most = n > most ? n : most;
-		}
-	unsigned n = STORED / (unsigned)most;
-
-	return extent % n ? VECTOR : n;
-}
-
-/* Accesses of the kernel's body for v points. */
-struct widths {
-	unsigned least, most;	/* bits of an element that is for all at once */
-	unsigned carried;
-	bool loops, other;	/* accesses to neighbours one by one */
+struct merge {
+	struct cu *k;
+	const struct atom *slow, *fast;
+	const struct expr *extent;	/* of the fast one */
+	bool bad;
 };
 
-static void find_widths(const struct cu *k, const struct block *b, unsigned v,
-			struct widths *w)
+static bool uses_either(const struct merge *m, const struct expr *e)
 {
-	const struct atom *iv = last_variable(k);
+	return expr_uses(e, m->slow) || expr_uses(e, m->fast);
+}
 
-	for (const struct op *op = b->first; op; op = op->next) {
-		bool access = op->code == OP_mem_load ||
-			      op->code == OP_mem_store;
+/* Does the access step by the slow one as by `extent` of the fast one? */
+static bool steps_as_one(const struct merge *m, const struct op *op)
+{
+	struct ctx *c = m->k->c;
+	const struct expr *off = cu_offset(m->k, op), *rest, *slow, *fast;
 
-		if (op->n_region) {
-			w->loops = true;
-			w->other |= op->code != OP_loop_for ||
-				    expr_uses(expr_atom(op_body(op)->iv[0])->a,
-					      iv);
-			if (w->carried < op->n_in)
-				w->carried = op->n_in;
-			find_widths(k, op_body(op), v, w);
-		} else if (access && cu_is_wide(k, op, iv, v)) {
-			unsigned bits = cu_bits_of(op);
+	return expr_linear(c, off, m->slow, &slow, &rest) &&
+	       expr_linear(c, rest, m->fast, &fast, &rest) &&
+	       !expr_uses(slow, m->fast) &&
+	       slow == expr_mul(c, fast, m->extent);
+}
 
-			w->least = w->least && w->least < bits ? w->least
-							       : bits;
-			w->most = w->most > bits ? w->most : bits;
-		} else if (access) {
-			w->other |= op->code == OP_mem_store || op->n_in > 2 ||
-				    !cu_is_fixed(op, A_idx, iv) ||
-				    !cu_is_fixed(op, A_guard, iv);
-		}
+static void check_merge(void *arg, struct op *op)
+{
+	struct merge *m = arg;
+	bool access = op->code == OP_mem_load || op->code == OP_mem_store;
+
+	m->bad |= access && !steps_as_one(m, op);
+	for (unsigned i = 0; i < op->n_attr && !m->bad; i++) {
+		const struct attr *a = op->attr[i].val;
+
+		if (a->kind != AT_EXPRS ||
+		    (access && op->attr[i].name == A_idx))
+			continue;
+		for (size_t j = 0; j < a->n; j++)
+			m->bad |= uses_either(m, a->exprs[j]);
+	}
+	for (unsigned r = 0; r < op->n_region && !m->bad; r++) {
+		const struct block *b = op->region[r].block;
+
+		for (unsigned i = 0; i < b->n_iv; i++)
+			m->bad |= uses_either(m, expr_atom(b->iv[i])->a);
 	}
 }
 
-/* Do threads with v points fill the GPU, and registers hold these? */
-static bool is_good(const struct cu *k, unsigned v)
+static void find_tile(void *arg, struct op *op)
+{
+	bool *tile = arg;
+
+	*tile |= op->code == OP_kern_tile || op->code == OP_kern_attend;
+}
+
+static bool merges(struct cu *k, const struct atom *iv)
+{
+	struct merge m = { k, iv, k->point[0].iv, k->point[0].extent, false };
+
+	block_walk(op_body(k->kernel), check_merge, &m);
+	return !m.bad;
+}
+
+static void add_point(struct cu *k, const struct atom *iv)
+{
+	for (unsigned i = k->n_point++; i; i--)
+		k->point[i] = k->point[i - 1];
+	k->point[0].iv = iv;
+	k->point[0].extent = iv->a;
+}
+
+void cu_points_find(struct cu *k)
 {
 	const struct block *body = op_body(k->kernel);
-	int64_t extent, points, threads;
-	struct widths w = { 0 };
+	bool tile = false;
 
-	if (!expr_is_const(last_variable(k)->a, &extent) || extent <= 0 ||
-	    extent % v)
-		return false;
-	find_widths(k, body, v, &w);
-	threads = w.loops ? FOLD_THREADS : VECTOR_THREADS;
-	if (expr_is_const(kernel_points(k->c, k->kernel), &points) &&
-	    points / (v * threads) < k->c->target->gpu[0]->n_sm)
-		return false;
-	if (w.loops)
-		return !w.other && w.least && v * w.least <= WIDEST &&
-		       v * w.most <= MOST_BITS &&
-		       v * w.carried <= MOST_CARRIED;
-	return w.least ? v * w.least <= WIDEST && v * w.most <= MOST_BITS
-		       : v == VECTOR;
-}
+	block_walk(op_body(k->kernel), find_tile, &tile);
+	for (unsigned i = body->n_iv; i-- > 0;) {
+		const struct atom *iv = expr_atom(body->iv[i]);
 
-unsigned cu_vector(struct cu *k)
-{
-	const struct block *body = op_body(k->kernel);
-	unsigned v = MOST_POINTS;
-	int64_t extent;
-
-	k->fast = -1;
-	if (!body->n_iv)
-		return 1;
-	while (v > 1 && !is_good(k, v))
-		v /= 2;
-	if (v == 1)
-		return 1;
-	for (const struct op *op = body->first; op; op = op->next)
-		if (op->n_region)
-			return v;
-	k->fast = loaded_along(k);
-	expr_is_const(last_variable(k)->a, &extent);
-	return k->fast < 0 ? v : transposed_points(k, extent);
-}
-
-/* ---- text for all of them ------------------------------------------- */
-
-static void put_neighbours(struct cu *k, struct block *b,
-			   const struct atom *iv, const char *first,
-			   const char *name);
-
-static void open_neighbours(struct cu *k, const struct atom *iv,
-			    const char *first, const char *name)
-{
-	cu_line(k, "#pragma unroll");
-	cu_line(k, "for (int v = 0; v < %u; v++) {", k->vector);
-	k->depth++;
-	cu_line(k, "const %s %s = %s + v;", k->wide ? "i64" : "int", name,
-		first);
-	map_put(&k->atoms, iv->serial, (void *)(uintptr_t)name);
-}
-
-static void close_neighbours(struct cu *k, const struct atom *iv,
-			     const char *first)
-{
-	k->depth--;
-	cu_line(k, "}");
-	map_put(&k->atoms, iv->serial, (void *)(uintptr_t)first);
-}
-
-static void put_array(struct cu *k, const struct value *v)
-{
-	cu_line(k, "%s v%u[%u];", cu_type(v->type->dtype), cu_number(k, v),
-		k->vector);
-}
-
-/* A loop inside: the results are what it carries. */
-static void put_loop(struct cu *k, struct op *op, const struct atom *iv,
-		     const char *first, const char *name)
-{
-	for (unsigned i = 0; i < op->n_in; i++)
-		put_array(k, &op->out[i]);
-	if (op->n_in) {
-		open_neighbours(k, iv, first, name);
-		for (unsigned i = 0; i < op->n_in; i++)
-			cu_line(k, "%s = %s;", cu_val(k, &op->out[i]),
-				cu_val(k, op->in[i].val));
-		close_neighbours(k, iv, first);
-	}
-	cu_unroll(k, op);
-	cu_open_loop(k, op, "0", 1);
-	put_neighbours(k, op_body(op), iv, first, name);
-	k->depth--;
-	cu_line(k, "}");
-}
-
-static bool is_text(const struct cu *k, const struct op *op)
-{
-	return op->code != OP_arith_const &&
-	       !map_get(&k->still_ops, (uintptr_t)op) &&
-	       (op->code != OP_loop_yield || op->n_in);
-}
-
-/* The ops up to the next loop, which comes back. */
-static struct op *put_run(struct cu *k, struct op *op, const struct atom *iv,
-			  const char *first, const char *name)
-{
-	bool open = false;
-
-	for (struct op *o = op; o && !o->n_region; o = o->next) {
-		open |= is_text(k, o);
-		if (is_text(k, o) && o->n_out &&
-		    map_get(&k->arrays, o->out[0].id))
-			put_array(k, &o->out[0]);
-	}
-	if (open)
-		open_neighbours(k, iv, first, name);
-	for (; op && !op->n_region; op = op->next) {
-		cu_wide_op(k, op);
-		if (op->code == OP_loop_yield)
-			cu_yield(k, op_parent(op));
-	}
-	if (open)
-		close_neighbours(k, iv, first);
-	return op;
-}
-
-/* A block that is marked. */
-static void put_neighbours(struct cu *k, struct block *b,
-			   const struct atom *iv, const char *first,
-			   const char *name)
-{
-	struct op *op = b->first;
-
-	cu_wide_open(k, b);
-	while (op)
-		if (op->n_region) {
-			put_loop(k, op, iv, first, name);
-			op = op->next;
+		if (!tile && expr_is(iv->a, 1)) {
+			map_put(&k->gone, iv->serial, (void *)iv);
+			map_put(&k->atoms, iv->serial, (void *)"0");
+		} else if (!tile && k->n_point && merges(k, iv)) {
+			map_put(&k->gone, iv->serial, (void *)iv);
+			k->point[0].extent = expr_mul(k->c, iv->a,
+						      k->point[0].extent);
 		} else {
-			op = put_run(k, op, iv, first, name);
+			add_point(k, iv);
 		}
-	cu_wide_close(k, b);
-}
-
-void cu_neighbours(struct cu *k, struct block *b, const struct atom *iv,
-		   const char *first)
-{
-	const char *name = arena_fmt(&k->c->temp, "i%u", k->n_iv++);
-
-	cu_wide_mark(k, b, iv, k->vector);
-	map_put(&k->atoms, iv->serial, (void *)(uintptr_t)first);
-	put_neighbours(k, b, iv, first, name);
-	cu_wide_free(k);
-}
-
-/* ---- points --------------------------------------------------------- */
-
-/* One of the kernel's variables takes its part of q, the last one all. */
-static void put_variable(struct cu *k, const struct atom *iv, bool last)
-{
-	const char *t = k->wide ? "i64" : "int", *u = k->wide ? "u64" : "u32";
-	const char *own = arena_fmt(&k->c->temp, "i%u", k->n_iv++);
-	const char *e = cu_expr(k, k->kernel, iv->a);
-
-	cu_line(k, "const %s %s = (%s)(q%s);", t, own, t,
-		last ? "" : arena_fmt(&k->c->temp, " %% (%s)%s", u, e));
-	if (!last)
-		cu_line(k, "q /= (%s)%s;", u, e);
-	map_put(&k->atoms, iv->serial, (void *)(uintptr_t)own);
-}
-
-/* The kernel's variables; the last one is called `first`. */
-static void put_variables(struct cu *k)
-{
-	const struct block *body = op_body(k->kernel);
-	const char *t = k->wide ? "i64" : "int", *u = k->wide ? "u64" : "u32";
-	int64_t extent;
-
-	expr_is_const(last_variable(k)->a, &extent);
-	extent /= k->vector;
-	cu_line(k, "%s q = (%s)p;", u, u);
-	if (k->fast >= 0)
-		put_variable(k, expr_atom(body->iv[k->fast]), false);
-	cu_line(k, "const %s first = (%s)(q %% %lld) * %u;", t, t,
-		(long long)extent, k->vector);
-	cu_line(k, "q /= %lld;", (long long)extent);
-	for (unsigned i = body->n_iv - 1; i-- > 0;)
-		if ((int)i != k->fast)
-			put_variable(k, expr_atom(body->iv[i]), !i);
-}
-
-void cu_vector_point(struct cu *k)
-{
-	put_variables(k);
-	cu_neighbours(k, op_body(k->kernel), last_variable(k), "first");
+	}
 }

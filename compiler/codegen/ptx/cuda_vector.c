@@ -4,7 +4,6 @@
  * by side in memory, too, is loaded before them and stored behind them at once.
  */
 #include "codegen/ptx/cu.h"
-#include "ir/layout.h"
 
 enum {
 	WIDEST = 128,		/* bits of one access */
@@ -56,7 +55,7 @@ bool cu_is_wide(const struct cu *k, const struct op *op, const struct atom *iv,
 	    op->n_in > (store || n ? 2 : 1) ||
 	    !cu_is_fixed(op, A_guard, iv))
 		return false;
-	off = layout_offset(k->c, buf, op_exprs(op, A_idx, &n));
+	off = cu_offset(k, op);
 	for (uint32_t i = 0; i < off->n; i++) {
 		const struct term *t = &off->term[i];
 
@@ -322,19 +321,15 @@ static const struct op *load_behind(struct cu *k, const struct op *op,
 				    int64_t n)
 {
 	const struct value *buf = op->in[0].val;
+	const struct expr *want = expr_addc(k->c, cu_offset(k, op), n);
 	size_t count;
-	const struct expr *want = expr_addc(
-		k->c, layout_offset(k->c, buf, op_exprs(op, A_idx, &count)),
-		n);
 
 	for (const struct op *o = op->next; o; o = o->next) {
 		if (o->code != OP_mem_load || o->n_in > 1 ||
 		    o->in[0].val != buf)
 			continue;
 		op_exprs(o, A_guard, &count);
-		if (!count && layout_offset(k->c, buf,
-					    op_exprs(o, A_idx, &count)) ==
-				      want)
+		if (!count && cu_offset(k, o) == want)
 			return o;
 	}
 	return NULL;
@@ -364,7 +359,7 @@ const char *cu_near(struct cu *k, const struct op *op)
 	op_exprs(op, A_guard, &count);
 	if (count || !load_behind(k, op, 1))
 		return NULL;
-	off = layout_offset(k->c, buf, op_exprs(op, A_idx, &count));
+	off = cu_offset(k, op);
 	for (; n > 1; n /= 2) {
 		if (!is_aligned(off, n))
 			continue;
