@@ -194,7 +194,8 @@ def once(rig, dtype, n, arch):
             [tensor("x", dtype, [4096, n])], [tensor("y", dtype, [4096, n])],
             [numpy_helper.from_array(np.ones(n, dtype), w)
              for w in names[1:]])
-        (_, got), = accesses(rig, model, f"once_{op}_{n}", arch)
+        (text, got), = accesses(rig, model, f"once_{op}_{n}", arch)
+        expect(text.count("(b0 + ") == 1, f"{op}: rows are read again")
         expect(len(got["ld"]) == (1 + extra) * share and
                len(got["st"]) == share and
                all(".v4" in x for x in got["ld"] + got["st"]),

@@ -143,7 +143,8 @@ void cu_row_find(struct cu *k);
 void cu_row_free(struct cu *k);
 /* The iterations of a thread's own; false when the loop is none of these. */
 bool cu_row_loop(struct cu *k, struct op *op);
-/* Is the op's result kept, or does it come from what was? */
+/* Is the op's result kept, does it come from what was, or is it not needed
+ * then? */
 bool cu_row_keeps(const struct cu *k, const struct op *op);
 /* Where a load's element is then, or NULL. */
 const char *cu_row_element(struct cu *k, const struct op *op);

@@ -340,7 +340,8 @@ bool cu_row_loop(struct cu *k, struct op *op)
 bool cu_row_keeps(const struct cu *k, const struct op *op)
 {
 	return k->row && (map_get(&k->row->keep, (uintptr_t)op) ||
-			  map_get(&k->row->take, (uintptr_t)op));
+			  map_get(&k->row->take, (uintptr_t)op) ||
+			  map_get(&k->row->dead, (uintptr_t)op));
 }
 
 const char *cu_row_element(struct cu *k, const struct op *op)
