@@ -186,7 +186,7 @@ def once(rig, dtype, n, arch):
     time: a thread's share of the row and no more."""
     per = 16 // np.dtype(dtype).itemsize
     threads = 32 if n <= 1024 else 128
-    share = -(-n // (threads * per))
+    share, kind = -(-n // (threads * per)), np.dtype(dtype).name
     for op, extra in (("Softmax", 0), ("LayerNormalization", 2)):
         names = ["x", "g", "b"][:1 + extra]
         model = make_model(
@@ -194,7 +194,8 @@ def once(rig, dtype, n, arch):
             [tensor("x", dtype, [4096, n])], [tensor("y", dtype, [4096, n])],
             [numpy_helper.from_array(np.ones(n, dtype), w)
              for w in names[1:]])
-        (text, got), = accesses(rig, model, f"once_{op}_{n}", arch)
+        (text, got), = accesses(rig, model, f"once_{op}_{kind}_{n}_{arch}",
+                                  arch)
         expect(text.count("(b0 + ") == 1, f"{op}: rows are read again")
         expect(len(got["ld"]) == (1 + extra) * share and
                len(got["st"]) == share and
@@ -204,15 +205,26 @@ def once(rig, dtype, n, arch):
 
 
 def of_channels(rig, dtype, arch):
-    """Windows and pools: all accesses are 16 bytes."""
+    """Windows and pools: all accesses are 16 bytes.  Of 3 x 3, which have four
+    points at once, each element that these share is read once."""
     model = windows_model(dtype, 64, 64, 56)
-    found = [(text, got) for text, got in
-             accesses(rig, model, f"of_channels_{arch}", arch)
-             if len(re.findall(r"= 0; i\d+ < [235]; ", text)) == 2]
-    expect(len(found) == 5, f"{len(found)} kernels of windows ")
-    for text, got in found:
+    found = accesses(rig, model, f"of_channels_{arch}", arch)
+    looped = [(text, got) for text, got in found
+              if len(re.findall(r"= 0; i\d+ < [235]; ", text)) == 2]
+    expect(len(looped) == 2, f"{len(looped)} kernels with loops over taps")
+    for text, got in looped:
         narrow = [x for x in got["ld"] + got["st"] if ".v4" not in x]
         expect(not narrow, f"{text[:300]}: {narrow}")
+    counts = []
+    for text, got in found:
+        loads = re.findall(r"\*\(const uint4 \*\)(\(b.*\));", text)
+        if all(".v4" in x for x in got["ld"] + got["st"]) and \
+                len(loads) == len(set(loads)):
+            counts.append((len(loads), len(got["st"])))
+    # Of 3 x 6 elements, or 3 x 9 with strides; weights; and what is added.
+    for stride, loads in ((1, 18), (2, 27)):
+        expect((loads + 9 + 1, 4) in counts,
+               f"stride {stride}: {loads + 10} loads are not in {counts}")
 
 
 def of_elements(rig, arch):

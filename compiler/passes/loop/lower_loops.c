@@ -336,8 +336,8 @@ static void lower_compute(struct ctx *c, struct op *op,
 void lower_statement(struct ctx *c, struct op *op, struct value *into)
 {
 	if (no_points(op_body(op)) ||
-	    (!lower_contraction(c, op, into) && !lower_jam(c, op, into) &&
-	     !lower_tile(c, op, into) && !lower_lanes(c, op, into)))
+	    (!lower_contraction(c, op, into) && !lower_tile(c, op, into) &&
+	     !lower_jam(c, op, into) && !lower_lanes(c, op, into)))
 		lower_compute(c, op, into ? &into : NULL);
 }
 
