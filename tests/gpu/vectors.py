@@ -204,6 +204,19 @@ def once(rig, dtype, n, arch):
     return f"{share} accesses of a thread"
 
 
+def down(rig, arch):
+    """Columns, and rows that are too short for several threads: each has a
+    thread, which reads and writes it once."""
+    for shape, axis in (((16, 21, 64, 64), 1), ((5000, 11), 1)):
+        model = make_model(
+            [helper.make_node("Softmax", ["x"], ["y"], axis=axis)],
+            [tensor("x", np.float32, shape)],
+            [tensor("y", np.float32, shape)])
+        (text, got), = accesses(rig, model, f"down_{len(shape)}_{arch}", arch)
+        expect(text.count("(b0 + ") == 1, "columns are read again")
+        expect(len(got["ld"]) == len(got["st"]) == shape[axis], f"{got}")
+
+
 def of_channels(rig, dtype, arch):
     """Windows and pools: all accesses are 16 bytes.  Of 3 x 3, which have four
     points at once, each element that these share is read once."""
@@ -268,6 +281,7 @@ def cases(rig, full):
             for dtype in (np.float32, np.float16):
                 yield f"once-{np.dtype(dtype).name}-{n}-{arch}", \
                     lambda t=dtype, n=n, a=arch: once(rig, t, n, a)
+        yield f"down-{arch}", lambda a=arch: down(rig, a)
         yield f"of-elements-{arch}", lambda a=arch: of_elements(rig, a)
         yield f"of-channels-{arch}", \
             lambda a=arch: of_channels(rig, np.float16, a)

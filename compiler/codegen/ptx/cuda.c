@@ -444,11 +444,11 @@ static char *kernel_text(struct ctx *c, struct op *op, struct form form,
 	else
 		block_walk(op_body(op), find_shared, &k);
 	cu_points_find(&k);
-	k.vector = vector = k.threads ? 1 : cu_vector(&k);
+	if (k.threads != 1)
+		cu_row_find(&k);
+	k.vector = vector = k.threads || k.row ? 1 : cu_vector(&k);
 	if (!k.threads)
 		k.threads = FLAT_THREADS;
-	if (k.group > 1)
-		cu_row_find(&k);
 	put_params(&k, args);
 	put_body(&k, args);
 	fclose(k.f);

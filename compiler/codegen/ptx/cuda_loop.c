@@ -209,6 +209,8 @@ void cu_for(struct cu *k, struct op *op)
 	for (unsigned i = 0; i < op->n_in; i++)
 		cu_line(k, "%s v%u = %s;", cu_type(op->out[i].type->dtype),
 			carried(k, op, i), cu_val(k, op->in[i].val));
+	if (!k->in_lanes && cu_row_loop(k, op))
+		return;
 	cu_unroll(k, op);
 	cu_open_loop(k, op, "0", 1);
 	for (struct op *o = op_body(op)->first; o; o = o->next)

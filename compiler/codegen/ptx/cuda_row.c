@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Loops over one row by a group of threads, as a softmax has three of: a thread
- * takes the same elements in each.  What one loop has loaded, or computed at
- * some length, stays in registers for those behind it:
+ * Loops over one row, as a softmax has three of: a thread, whether it shares
+ * them with its group or has them for itself, takes the same elements in each.
+ * What one loop has loaded, or computed at some length, stays in registers for
+ * those behind it:
  *
  *	row0[j] = *(uint4 *)(x + i)		for all j of the thread
  *	max = ... row0[j][v] ...
@@ -37,12 +38,14 @@ static const struct atom *variable(const struct op *loop)
 	return expr_atom(op_body(loop)->iv[0]);
 }
 
-/* The loop's extent, when threads share it and it has none inside; 0: not. */
-static int64_t row_extent(const struct op *op)
+/* The loop's extent, when the group shares it and it has none inside; 0:
+ * not. */
+static int64_t row_extent(const struct cu *k, const struct op *op)
 {
 	int64_t n;
 
-	if (op->code != OP_loop_for || op_int(op, A_width) < 2 ||
+	if (op->code != OP_loop_for ||
+	    (k->group > 1 && op_int(op, A_width) < 2) ||
 	    !expr_is_const(variable(op)->a, &n) || n < 1)
 		return 0;
 	for (const struct op *o = op_body(op)->first; o; o = o->next)
@@ -51,9 +54,9 @@ static int64_t row_extent(const struct op *op)
 	return n;
 }
 
-static bool is_row(const struct cu_row *r, const struct op *op)
+static bool is_row(const struct cu *k, const struct op *op)
 {
-	return row_extent(op) == r->extent;
+	return row_extent(k, op) == k->row->extent;
 }
 
 /* ---- what is the same ----------------------------------------------- */
@@ -122,7 +125,7 @@ static void find_same(struct cu *k, struct op *loop)
 	for (struct op *b = op_body(loop)->first; b; b = b->next)
 		for (struct op *e = loop->parent->first; e != loop;
 		     e = e->next) {
-			struct op *a = is_row(r, e) ? op_body(e)->first : NULL;
+			struct op *a = is_row(k, e) ? op_body(e)->first : NULL;
 
 			while (a && !is_same(k, a, b))
 				a = a->next;
@@ -216,10 +219,10 @@ static bool choose(struct cu *k, bool dear)
 		most /= 2;
 	forget(r);
 	for (struct op *op = body->first; op; op = op->next)
-		if (is_row(r, op))
+		if (is_row(k, op))
 			choose_kept(k, op, dear);
 	for (struct op *op = body->first; op; op = op->next)
-		for (struct op *o = is_row(r, op) ? op_body(op)->first : NULL;
+		for (struct op *o = is_row(k, op) ? op_body(op)->first : NULL;
 		     o; o = o->next)
 			if (map_get(&r->keep, (uintptr_t)o))
 				*(is_raw(o) ? &raw : &other) +=
@@ -236,8 +239,8 @@ void cu_row_find(struct cu *k)
 		unsigned v;
 
 		if (!r->extent)
-			r->extent = row_extent(op);
-		if (!r->extent || !is_row(r, op))
+			r->extent = row_extent(k, op);
+		if (!r->extent || !is_row(k, op))
 			continue;
 		v = cu_loop_vector(k, op);
 		while (r->extent % v)
@@ -272,8 +275,12 @@ static void open_times(struct cu *k, const char *first)
 	cu_line(k, "#pragma unroll");
 	cu_line(k, "for (int j = 0; j < %u; j++) {", r->n);
 	k->depth++;
-	cu_line(k, "const %s %s = (j * %u + %s) * %u;", t, first, k->group,
-		cu_own(k), r->v);
+	if (k->group == 1)
+		cu_line(k, r->v > 1 ? "const %s %s = j * %u;"
+				    : "const %s %s = j;", t, first, r->v);
+	else
+		cu_line(k, "const %s %s = (j * %u + %s) * %u;", t, first,
+			k->group, cu_own(k), r->v);
 	if ((int64_t)r->n * k->group * r->v > r->extent) {
 		cu_line(k, "if (%s < %lld) {", first, (long long)r->extent);
 		k->depth++;
@@ -327,7 +334,7 @@ bool cu_row_loop(struct cu *k, struct op *op)
 {
 	const char *first;
 
-	if (!k->row || !is_row(k->row, op))
+	if (!k->row || !is_row(k, op))
 		return false;
 	first = arena_fmt(&k->c->temp, "i%u", k->n_iv++);
 	put_loads(k, op, first);

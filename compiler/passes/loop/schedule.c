@@ -457,6 +457,14 @@ static void choose_threads(struct schedule *s)
 		return;
 	}
 	if (rows) {
+		/* A thread goes down each column. */
+		if (s->vec_loop >= 0 && s->vec_loop + 1 < (int)s->n_loop) {
+			s->n_par = (unsigned)s->vec_loop + 1;
+			s->chunk = 0;
+			s->vec_loop = -1;
+			s->lanes = 1;
+			return;
+		}
 		for (unsigned k = s->n_par; k < s->n_loop; k++) {
 			row = work_times(row, extent_or(s->iv[k], LONG_FOLD));
 			known &= extent_or(s->iv[k], -1) >= 0;
