@@ -85,6 +85,27 @@ def dlcc_compile(dlcc, model, output, prefix, options=()):
     return done.returncode, done.stderr.decode(errors="replace")
 
 
+# A process begins with the pages of the one that makes it, and they count as
+# its own: a small one lies between.
+PEAK = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[1:], stdin=subprocess.DEVNULL)
+print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
+def peak_memory(*command):
+    """Bytes that a command had resident at its most."""
+    done = subprocess.run([sys.executable, "-c", PEAK, *command],
+                          stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True)
+    status, kib = map(int, done.stdout.splitlines()[-1].split())
+    if status:
+        raise RuntimeError(f"{' '.join(command)}: exit status {status}: "
+                           f"{done.stderr[-500:]}")
+    return kib << 10
+
+
 def link(dlcc, prefixes, folder, name, source="tests/common/runner.c"):
     """Links FOLDER/PREFIX.o of each prefix with the runner, or another
     source that knows the table of models, to FOLDER/NAME."""

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models with half floats: all of their floats, but for inputs and outputs;
-or the operands of products alone, in a model of f64."""
+or the operands of products alone, in a model of f64 or f32."""
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
@@ -70,33 +70,34 @@ F64 = TensorProto.DOUBLE
 PRODUCTS = ("MatMul", "Gemm", "Conv")
 
 
-def wide_tensor(t):
+def wide_tensor(t, wide):
     return t if t.data_type != F32 else numpy_helper.from_array(
-        numpy_helper.to_array(t).astype(np.float64), t.name)
+        numpy_helper.to_array(t).astype(
+            helper.tensor_dtype_to_np_dtype(wide)), t.name)
 
 
-def rounded_operands(model, to):
-    """The model in f64, where the factors of products are rounded to a type
-    first: what a precision costs, whoever computes it."""
+def rounded_operands(model, to, wide=F64):
+    """The model in a wide type, where the factors of products are rounded to
+    another one first: what a precision costs, whoever computes it."""
     g, nodes = model.graph, []
     for t in g.initializer:
-        t.CopyFrom(wide_tensor(t))
+        t.CopyFrom(wide_tensor(t, wide))
     for n in g.node:
         for a in n.attribute:
             if n.op_type == "Cast" and a.name == "to" and a.i == F32:
-                a.i = F64
+                a.i = wide
             if a.HasField("t"):
-                a.t.CopyFrom(wide_tensor(a.t))
+                a.t.CopyFrom(wide_tensor(a.t, wide))
         for i in range(2) if n.op_type in PRODUCTS else ():
             narrow = f"narrow {len(nodes)}"
             nodes += [helper.make_node("Cast", [n.input[i]], [narrow], to=to),
                       helper.make_node("Cast", [narrow], ["as " + narrow],
-                                       to=F64)]
+                                       to=wide)]
             n.input[i] = "as " + narrow
         nodes.append(n)
     for v in (*g.input, *g.output):
         if v.type.tensor_type.elem_type == F32:
-            v.type.tensor_type.elem_type = F64
+            v.type.tensor_type.elem_type = wide
     del g.node[:], g.value_info[:]
     g.node.extend(nodes)
     return model

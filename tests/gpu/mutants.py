@@ -223,7 +223,8 @@ SUBJECTS = {s.name: s for s in (
     Subject("f64", product("f64", 50, 70, 45)),
     Subject("wide", product("f32", 140, 150, 12, batch=(27,))),
     Subject("stages", copied(50, 70, 264, 2)),
-    Subject("hopper", copied(130, 140, 136, 36), "sm_90a",
+    # Enough tiles for those of two warpgroups.
+    Subject("hopper", copied(130, 250, 136, 60), "sm_90a",
             DLCC_EMU_MAPS="0"),
     Subject("boxes", contractions.boxed("f16", 1), "sm_90a"),
     Subject("tf32x3", product("f32", 50, 70, 100),

@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
@@ -15,7 +16,7 @@ from rig import (HERE, ORDERS, as_call, error_over_rms, expect, make_model,
                  outputs, tensor)
 
 HALF_BOUND = 1e-2       # of the rms
-BF16_SHARE = 1.5        # of the error that comes with bf16
+HALF_SHARE = 1.5        # of the error that comes with rounding
 RECURRENT = ("lstm", "gru")     # products are inside of an operator
 ARCHS = ("sm_80", "sm_90")
 LIGHT = ("bvlc_alexnet", "densenet121", "inception_v1", "inception_v2",
@@ -81,19 +82,71 @@ def network(rig, name, style, form, arch, orders):
     elif form != "f32":
         options, bound = ["--precision=" + form], HALF_BOUND
         if form == "bf16" and name not in RECURRENT:
-            bound = BF16_SHARE * inherent(path, sets)
+            bound = HALF_SHARE * inherent(path, sets)
     lib = rig.library(path, prefix, arch, options)
     worst = within(rig, lib, sets, bound, orders)
     return f"error {worst:.1e} of the rms, at most {bound:.1e}"
 
 
-def light(rig, name):
+def rounded(path, sets):
+    """Results that ONNX Runtime computes in f32 of factors rounded to f16."""
+    model = half_form.rounded_operands(
+        onnx.load(path), TensorProto.FLOAT16, TensorProto.FLOAT)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    # It would leave out casts there and back.
+    options.graph_optimization_level = \
+        onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    run = onnxruntime.InferenceSession(model.SerializeToString(), options,
+                                       ["CPUExecutionProvider"])
+    return [run.run(None, feeds) for feeds, _ in sets]
+
+
+def errors(wanted, got):
+    """The largest error of all sets relative to the rms of a result, and the
+    rms of the errors."""
+    def mean(w, g):
+        w, g = w.astype(np.float64), g.astype(np.float64)
+        return np.sqrt(np.mean((w - g) ** 2) / np.mean(w * w))
+    return max(map(error_over_rms, wanted, got)), \
+        max(max(map(mean, *pair)) for pair in zip(wanted, got))
+
+
+def whole(rig, name, style, form, arch):
+    """A network of full size, one call of each set without a look at races.
+    What rounding to f16 costs depends on the weights, which are random: the
+    largest error and the mean one are held to those that come with it."""
+    path, sets = stored(name, style, "full")
+    wanted = [s[1] for s in sets]
+    options = [] if form == "f32" else ["--precision=" + form]
+    lib = rig.library(path, f"{name}_{style}_{form}_{arch}_full", arch,
+                      options)
+    answers, said = rig.calls(lib, [as_call(*s) for s in sets],
+                              DLCC_EMU_RACES="0")
+    got = [outputs(a, w, said) for a, w in zip(answers, wanted)]
+    if form == "f32":
+        bounds = (models.BOUND,) * 2
+    elif name in RECURRENT:
+        bounds = (HALF_BOUND,) * 2
+    else:
+        bounds = (HALF_SHARE * e for e in errors(wanted, rounded(path, sets)))
+    text, good = [], True
+    for what, error, bound in zip(("largest", "mean"), errors(wanted, got),
+                                  bounds):
+        text.append(f"{what} error {error:.1e} of the rms, at most "
+                    f"{bound:.1e}")
+        good = good and error <= bound
+    expect(good, "; ".join(text))
+    return "; ".join(text)
+
+
+def light(rig, name, arch):
     """One of the onnx package's light models, with its stored output."""
     stem = os.path.join(objects.SUITE, "light", "light_" + name)
     path = stem + ".onnx"
     feeds = node_tests.light_inputs(onnx.load(path).graph)
     wanted = [numpy_helper.to_array(onnx.load_tensor(stem + "_output_0.pb"))]
-    lib = rig.library(path, "light_" + name)
+    lib = rig.library(path, f"light_{name}_{arch}", arch)
     call = as_call(feeds, wanted)
     answers, said = rig.calls(lib, [call], DLCC_EMU_RACES="0")
     got = outputs(answers[0], wanted, said)
@@ -133,6 +186,26 @@ def symbolic(rig):
     return f"N = {', '.join(map(str, BATCHES))}: error {worst:.1e}"
 
 
+def backwards(rig):
+    """Every other column from the third one down: where that begins is a
+    number that an int does not hold."""
+    numbers = ([2], [-1 << 40], [1], [-2])
+    names = ["first", "last", "axis", "step"]
+    model = make_model(
+        [helper.make_node("Slice", ["x", *names], ["y"])],
+        [tensor("x", np.float32, ["M", "N"])],
+        [tensor("y", np.float32, ["M", "K"])],
+        [numpy_helper.from_array(np.array(v, np.int64), n)
+         for n, v in zip(names, numbers)])
+    lib = rig.library(model, "backwards")
+    sets = []
+    for shape in (3, 0), (1, 1), (2, 2), (0, 3), (7, 40):
+        x = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+        sets.append(({"x": x}, [x[:, 2::-2]]))
+    rig.all_ways(lib, sets, lambda _, w, g: w[0].tobytes() != g[0].tobytes())
+    return f"{len(sets)} sizes"
+
+
 def chosen(full):
     """(name, style, form, architecture, orders of threads): each network as
     floats and as products of half floats, for each architecture; in the short
@@ -164,5 +237,14 @@ def cases(rig, full):
             continue
         yield "-".join(row[:4]), lambda r=row: network(rig, *r)
     yield "symbolic", lambda: symbolic(rig)
-    for name in LIGHT if full else ():
-        yield "light-" + name, lambda n=name: light(rig, n)
+    yield "backwards", lambda: backwards(rig)
+    for arch in ARCHS if full else ():
+        for name in LIGHT:
+            yield f"light-{name}-{arch}", \
+                lambda n=name, a=arch: light(rig, n, a)
+        for name in models.NAMES:
+            for row in ((name, "newer" if arch == ARCHS[0] else "older",
+                         "f32", arch),
+                        (name, "older" if arch == ARCHS[0] else "newer",
+                         "fp16", arch)):
+                yield "-".join(("full", *row)), lambda r=row: whole(rig, *r)

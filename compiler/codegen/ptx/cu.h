@@ -156,8 +156,8 @@ void cu_row_behind(struct cu *k, struct op *op);
 
 const char *cu_expr(struct cu *k, const struct op *op, const struct expr *e);
 /* What all indices and extents of the kernel, and all that is computed on the
- * way, are at most, as an expression that the host can compute; NULL: unknown.
- * Below 2^31 they fit an int. */
+ * way, are at most, as an expression that the host can compute; below 2^31 they
+ * fit an int.  NULL: unknown, or more than that whatever the dims are. */
 const struct expr *cu_int_bound(struct ctx *c, struct op *kernel,
 				const struct kernel_args *args);
 

@@ -165,5 +165,8 @@ const struct expr *cu_int_bound(struct ctx *c, struct op *kernel,
 					 BEYOND));
 	bound_ivs(&b, op_body(kernel));
 	block_walk(op_body(kernel), bound_op, &b);
-	return b.most && expr_is_poison(b.most) ? NULL : b.most;
+	if (!b.most || expr_is_poison(b.most) ||
+	    expr_ge0(c, expr_addc(c, b.most, -1 - (int64_t)INT32_MAX)))
+		return NULL;
+	return b.most;
 }
