@@ -187,7 +187,8 @@ def once(rig, dtype, n, arch):
     per = 16 // np.dtype(dtype).itemsize
     threads = 32 if n <= 1024 else 128
     share, kind = -(-n // (threads * per)), np.dtype(dtype).name
-    for op, extra in (("Softmax", 0), ("LayerNormalization", 2)):
+    for op, extra in (("Softmax", 0), ("LpNormalization", 0),
+                      ("LayerNormalization", 2)):
         names = ["x", "g", "b"][:1 + extra]
         model = make_model(
             [helper.make_node(op, names, ["y"], axis=-1)],

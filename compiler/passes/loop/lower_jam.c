@@ -14,7 +14,8 @@
  * of constants become numbers, products with 0 are left out, and what several
  * points have in common is computed once: sums of sums over sparse constant
  * matrices become the few operations of a fast transform, row pass and column
- * pass.  Points beyond the last whole block get blocks of their own size.
+ * pass.  Points beyond the last whole block get blocks of their own size.  On a GPU
+ * the points of the kernel are the lanes.
  */
 #include "ir/op.h"
 #include "ir/target.h"

@@ -581,6 +581,14 @@ int64_t lanes_parts(struct ctx *c, struct op *op, struct op *fold,
 	return parts < most ? parts : most;
 }
 
+/* Has each point a fold of its own?  Rows that have one are schedule.c's. */
+static bool has_own_fold(const struct lanes *l)
+{
+	struct block *b = op_body(l->compute);
+
+	return !(block_real_ivs(b) & ~op_uses_ivs(l->fold, b));
+}
+
 bool lower_lanes(struct ctx *c, struct op *op, struct value *into)
 {
 	struct lanes l = { .ctx = c, .compute = op,
@@ -590,7 +598,7 @@ bool lower_lanes(struct ctx *c, struct op *op, struct value *into)
 	    dtype_is_packed(op->out[0].type->dtype))
 		return false;
 	l.fold = body_fold(op_body(op));
-	if (!l.fold || !begin(&l))
+	if (!l.fold || !begin(&l) || !has_own_fold(&l))
 		return false;
 	if (fold_in_lanes(c, l.fold) && goes_along(&l)) {
 		l.width = WARP;

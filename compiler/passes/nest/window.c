@@ -12,7 +12,8 @@
  * That is for sums of few terms which stay as they are stated: depthwise
  * convolutions and pooling, of any type.  Lanes run along the dim that is
  * innermost in memory; the jammed one is the next in which windows overlap.
- * Each sum keeps the order of its terms.
+ * Each sum keeps the order of its terms.  On a GPU a thread takes these points,
+ * while there are threads enough and its registers hold what they read.
  */
 #include "ir/target.h"
 #include "passes/nest/body.h"
