@@ -115,15 +115,20 @@ def families():
         options = ["--fp32=" + kind] if kind.startswith("tf32") else []
         yield f"{kind}-along", product(kind, ALONG, SMALL), "sm_80", \
             options, FREE, "cp"
-        for form, sizes, stores in (("across", SMALL, 4), ("large", LARGE, 16),
-                                    ("odd", ODD, 4)):
+        for form, sizes, stores in (("across", SMALL, 4), ("odd", ODD, 4)):
             yield f"{kind}-{form}", product(kind, ACROSS, sizes), "sm_80", \
                 options, Bound(1, stores), "ldmatrix"
+        # Half floats are turned by ldmatrix.
+        yield f"{kind}-large", product(kind, ACROSS, LARGE), "sm_80", \
+            options, Bound(1, 16) if options else FREE, \
+            "ldmatrix" if options else "cp"
     yield "f16-sm_75", product("f16", ACROSS, SMALL), "sm_75", [], \
         Bound(1, 4), "ldmatrix"
     for kind in ("f16", "bf16"):
-        yield f"wgmma-{kind}", product(kind, ALONG, (36, 130, 140, 136)), \
-            "sm_90a", [], FREE, "wgmma"
+        for form, equation in (("along", ALONG), ("across", ACROSS)):
+            yield f"wgmma-{kind}-{form}", \
+                product(kind, equation, (36, 136, 144, 136)), "sm_90a", [], \
+                FREE, "wgmma"
     yield "window-f32", window("f32"), "sm_80", [], Bound(1, 2), "ld"
     yield "window-f16", window("f16"), "sm_80", [], Bound(1, 4), "ldmatrix"
     yield "integers", integers(False), "sm_80", [], Bound(1, 4), "ldmatrix"
@@ -132,7 +137,7 @@ def families():
 
 
 SHORT = ("f32-large", "f64-across", "f16-along", "f16-large", "tf32-odd",
-         "wgmma-f16", "window-f16", "integers", "softmax")
+         "wgmma-f16-across", "window-f16", "integers", "softmax")
 
 
 def network(rig, name, arch):

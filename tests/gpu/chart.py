@@ -3,26 +3,29 @@
 for what memory bounds, one for networks."""
 from xml.sax.saxutils import escape
 
-OWN, OTHER = "#2a6fb0", "#b9bec4"
+OWN = "#2a6fb0"
+PEERS = {"eager": "#b9bec4", "cublaslt": "#8fa58a", "compiled": "#8d939a",
+         "autotuned": "#62686f"}
 LEFT, WIDTH, RIGHT = 190, 420, 170
 BAR, GAP, HEAD = 11, 8, 34
 STYLE = ("text { font: 12px sans-serif; fill: #222 } "
          ".head { font-weight: bold } .axis { stroke: #888 }")
 
 
+TITLES = {"TFLOP/s": "products", "TB/s": "bound by memory",
+          "calls/s": "networks"}
+
+
 def panels(rows):
-    """(title, unit, [(name, own, PyTorch's or None)]), more is better."""
-    kinds = (("products", "TFLOP/s", 1e-12,
-              lambda r: r["work"] and r["name"].startswith("product")),
-             ("bound by memory", "TB/s", 1e-12,
-              lambda r: r["work"] and not r["name"].startswith("product")),
-             ("networks", "calls/s", 1, lambda r: not r["work"]))
-    for title, unit, scale, mine in kinds:
+    """(title, unit, [(name, amount, {peer: amount})]), more is better."""
+    for unit, title in TITLES.items():
         found = []
-        for r in filter(mine, rows):
-            amount = (r["work"] or 1) * scale
-            found.append((r["name"], amount / r["seconds"],
-                          amount / r["torch"] if r.get("torch") else None))
+        for r in rows:
+            if r["unit"] == unit:
+                amount = r["work"] * 1e-12 if r["work"] else 1
+                found.append((r["name"], amount / r["seconds"],
+                              {k: amount / r["peers"][k] for k in PEERS
+                               if k in r["peers"]}))
         if found:
             yield title, unit, found
 
@@ -48,16 +51,17 @@ class Page:
         self.y += BAR
 
     def panel(self, title, unit, rows):
-        most = max(max(own, other or 0) for _, own, other in rows)
+        most = max(max(own, *peers.values(), 0) for _, own, peers in rows)
         self.text(LEFT, self.y + 20, f"{title}, {unit}", ' class="head"')
         self.y += HEAD
         top = self.y - 4
-        for name, own, other in rows:
+        for name, own, peers in rows:
             self.text(LEFT - 8, self.y + BAR - 1, name,
                       ' text-anchor="end"')
             self.bar(own, most, OWN, number(own))
-            if other:
-                self.bar(other, most, OTHER, f"{number(other)} PyTorch")
+            for peer, amount in peers.items():
+                self.bar(amount, most, PEERS[peer],
+                         f"{number(amount)} {peer}")
             self.y += GAP
         self.parts.append(f'<line x1="{LEFT}" y1="{top}" x2="{LEFT}" '
                           f'y2="{self.y}" class="axis"/>')

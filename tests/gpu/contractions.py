@@ -284,6 +284,17 @@ def copies(d):
         d.floats("Gemm", shapes, transB=1)
 
 
+def columns(d):
+    """Factors whose neighbours are not those in k: one of them, both; tiles
+    of 64 and of 128."""
+    for batch, m, n, k in ((10, 136, 136, 72), (40, 72, 136, 200)):
+        d.floats("Einsum", [(batch, k, m), (batch, k, n)],
+                 equation="bki,bkj->bij")
+    d.floats("MatMul", [(10, 130, 136), (10, 136, 136)])
+    d.floats("Einsum", [(12, 136, 72), (12, 130, 136)],
+             equation="bki,bjk->bij")
+
+
 def large(d):
     """Enough of the largest tiles: those of wgmma on sm_90a."""
     d.floats("Einsum", [(36, 130, 136), (36, 140, 136)],
@@ -293,17 +304,19 @@ def large(d):
 # Tiles of 64 by 64, in more than twice the steps that sm_90a has stages for,
 # and of 128 by 256; of a symbolic batch, which is guessed larger.
 SMALL, WIDE = (260, 196, 1160), (1300, 700, 328)
+# The same with whole vectors of rows.
+COLUMNS, WIDE_COLUMNS = (264, 200, 1160), (1304, 712, 328)
 
 
-def boxed(kind, batch, sizes=SMALL):
+def boxed(kind, batch, sizes=SMALL, a="ik", b="jk"):
     d = Deck(kind, 11)
-    m, n, k = sizes
-    held = [d.rng.standard_normal((batch, s, k)).astype(FLOATS[kind])
-            for s in (m, n)]
-    want, bound = reference("Einsum", held, kind, equation="bik,bjk->bij")
-    names = [d.give(a, shape=("B", *a.shape[1:])) for a in held]
-    d.node("Einsum", names, want, bound, f"{batch} {m} {n} {k}",
-           ("B", m, n), equation="bik,bjk->bij")
+    size, equation = dict(zip("ijk", sizes)), f"b{a},b{b}->bij"
+    held = [d.rng.standard_normal((batch, *(size[x] for x in of)))
+            .astype(FLOATS[kind]) for of in (a, b)]
+    want, bound = reference("Einsum", held, kind, equation=equation)
+    names = [d.give(x, shape=("B", *x.shape[1:])) for x in held]
+    d.node("Einsum", names, want, bound, f"{batch} {sizes}",
+           ("B", *sizes[:2]), equation=equation)
     return d
 
 
@@ -597,11 +610,21 @@ def cases(rig, full):
         yield f"wide-{kind}", lambda k=kind: wide(rig, k)
     for kind in ("f16", "bf16", "tf32"):
         yield f"copies-{kind}", lambda k=kind: static(rig, k, copies, 9)
+    for kind in ("f16", "bf16"):
+        yield f"columns-{kind}", lambda k=kind: static(rig, k, columns, 10)
     yield "matrices-f16-sm_75", lambda: static(rig, "f16", matrices, 2,
                                                "sm_75")
     for kind in ("f16", "bf16") if full else ("f16",):
         yield f"boxes-{kind}", lambda k=kind: boxes(
             rig, "boxes_" + k, [boxed(k, 1), boxed(k, 2)])
+    for a, b in (("ki", "kj"), ("ik", "kj"), ("ki", "jk")) if full else (
+            ("ki", "kj"),):
+        yield f"boxes-{a}-{b}", lambda x=a, y=b: boxes(
+            rig, f"boxes_{x}_{y}", [boxed("f16", n, COLUMNS, x, y)
+                                    for n in (1, 2)])
+    if full:
+        yield "boxes-wide-kj", lambda: boxes(
+            rig, "boxes_wide_kj", [boxed("bf16", 1, WIDE_COLUMNS, b="kj")])
     yield "boxes-wide", lambda: boxes(rig, "boxes_wide",
                                       [boxed("bf16", 1, WIDE)])
     yield "boxes-integers", lambda: boxes(

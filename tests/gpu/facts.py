@@ -146,6 +146,22 @@ def on_tensor_cores(rig, name, made, arch, opcode, options=()):
     return f"{n} products"
 
 
+def turned(rig, arch):
+    """Half floats that the tensor cores turn, in tiles of 64 and of 128: all
+    kernels have their instructions."""
+    d = contractions.Deck("f16", 3)
+    for size in (136, 256):
+        d.floats("MatMul", [(24, 136, 64), (24, 64, size)])
+    text = rig.cuda(d.model(), f"turned_{arch}", arch)
+    expect("_turned(b" in text.split("__global__", 1)[1], "none is turned")
+    elf, log = cubin(text, arch)
+    found = opcodes(elf)
+    clean(log, len(found))
+    for k, count in found.items():
+        expect(count.get(HMMA) or count.get(HGMMA), f"{k} has no mma")
+    return f"{len(found)} kernels"
+
+
 def by_boxes(rig, name, deck, product, registers):
     """The form for sm_90a: nothing in local memory, no product that ptxas makes
     wait for the one before; other architectures do not have it."""
@@ -417,6 +433,9 @@ def cases(rig, full):
         yield f"boxes-wide-{kind}", lambda k=kind: by_boxes(
             rig, "boxes_wide_" + k, contractions.boxed(
                 k, 1, contractions.WIDE), HGMMA, 2)
+    yield "boxes-turned", lambda: by_boxes(
+        rig, "boxes_turned", contractions.boxed(
+            "f16", 1, contractions.WIDE_COLUMNS, "ki", "kj"), HGMMA, 2)
     yield "boxes-integers", lambda: by_boxes(
         rig, "boxes_integers", contractions.boxed_bytes(np.uint8, np.int8),
         IGMMA, 0)
@@ -435,6 +454,9 @@ def cases(rig, full):
             yield f"tensor-cores-{kind}-{arch}", \
                 lambda a=arch, k=kind: on_tensor_cores(
                     rig, "cores_" + k, products(k), a, HMMA)
+    for arch in ARCHS[1:]:
+        if full or arch in ("sm_86", "sm_90a"):
+            yield f"turned-{arch}", lambda a=arch: turned(rig, a)
     for arch in ARCHS[1:] if full else ("sm_80", "sm_120"):
         yield f"tensor-cores-integers-{arch}", \
             lambda a=arch: on_tensor_cores(rig, "cores_i8", integers(), a,

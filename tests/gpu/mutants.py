@@ -95,6 +95,15 @@ def copied(m, n, k, batch):
     return d
 
 
+def turned(a, batch):
+    """Rows of b, and of a if that is "ki", are side by side."""
+    d = contractions.Deck("f16", 9)
+    size = dict(i=136, j=136, k=136)
+    d.floats("Einsum", [[batch, *(size[x] for x in of)] for of in (a, "kj")],
+             equation=f"b{a},bkj->bij")
+    return d
+
+
 def window():
     d = contractions.Deck("f32", 2)
     d.floats("Conv", [(2, 5, 19, 23), (33, 5, 3, 3), (33,)],
@@ -226,6 +235,8 @@ SUBJECTS = {s.name: s for s in (
     # Enough tiles for those of two warpgroups.
     Subject("hopper", copied(130, 250, 136, 60), "sm_90a",
             DLCC_EMU_MAPS="0"),
+    Subject("turned", turned("ki", 10)),
+    Subject("turned90", turned("ki", 20), "sm_90a"),
     Subject("boxes", contractions.boxed("f16", 1), "sm_90a"),
     Subject("tf32x3", product("f32", 50, 70, 100),
             options=["--fp32=tf32x3"]),
@@ -241,6 +252,7 @@ SUBJECTS = {s.name: s for s in (
     Subject("gather", gather(9)),
     Subject("outside", gather(10), status=INDEX),
     Subject("narrow", narrow()),
+    Subject("narrow75", narrow(), "sm_75"),
     Subject("attend", attend("f32")),
     Subject("attend16", attend("f16")),
     Subject("causal", causal("f32")),
@@ -430,6 +442,29 @@ MUTANTS = [
       BARRIER + "(?=" + RESULTS + ")"),
     m("stages", "fragments are not swizzled", r"\(chunk \^ row % 8\)",
       "chunk"),
+    m("turned", "a is not turned", r"dl_matrices_turned\(a,",
+      "dl_matrices(a,"),
+    m("turned", "b is not turned", r"dl_matrices_turned\(b,",
+      "dl_matrices(b,"),
+    m("turned", "eight rows of a twice", r"lane / 8 % 2 \* 8", "0"),
+    m("turned", "eight steps of a twice", r"k \* 2 \+ lane / 16 \* 8",
+      "k * 2"),
+    m("turned", "eight steps of b twice", r"k \* 2 \+ lane % 16",
+      "k * 2 + lane % 8"),
+    m("turned", "columns are not swizzled", r" \^ step % 8;", ";"),
+    m("turned", "rows of another column", r"row % 64 / 8 \^ k",
+      "row % 32 / 8 ^ k"),
+    m("turned", "no row guard of a", r"\(row[^;?]*>= 0\)?", "true"),
+    m("turned90", "a is not turned", "<1, 1>", "<0, 1>", -1),
+    m("turned90", "b is not turned", "<1, 1>", "<1, 0>", -1),
+    m("turned90", "descriptor of another k", r"k \* 2048", "k * 1024"),
+    m("turned90", "64 rows twice", "512ull << 16", "0ull << 16"),
+    m("turned90", "eight steps twice", "64ull << 32(?=.*;\n}\n\n// -)",
+      "0ull << 32"),
+    m("turned90", "a box over another one", r" \+ 4096, map_b", ", map_b",
+      -1),
+    m("turned90", "a box of the same rows",
+      r"\(int\)\(i\d+ \* 128 \+ 64\)", "0", -1),
     m("hopper", "descriptor of another k", r"\+ k \* 32;", "+ k * 64;"),
     m("hopper", "descriptor of other rows", r"64ull << 32", "32ull << 32"),
     m("hopper", "descriptor without swizzle", r" \| 1ull << 62", ""),
@@ -557,11 +592,13 @@ MUTANTS = [
       ""),
     m("outside", "one index too many", r"\(u64\)x < \(u64\)extent",
       "(u64)x <= (u64)extent"),
-    m("narrow", "halves go up", r"bits \+ 0x7fff \+ \(bits >> 16 & 1\)",
+    m("narrow", "numbers are cut", r"cvt\.rn\.bf16\.f32", "cvt.rz.bf16.f32"),
+    m("narrow75", "halves go up", r"bits \+ 0x7fff \+ \(bits >> 16 & 1\)",
       "bits + 0x8000"),
-    m("narrow", "numbers are cut", r"bits \+ 0x7fff \+ \(bits >> 16 & 1\)",
+    m("narrow75", "numbers are cut", r"bits \+ 0x7fff \+ \(bits >> 16 & 1\)",
       "bits"),
-    m("narrow", "NaN of few bits", r"bits >> 16 \| 0x40", "bits >> 16"),
+    m("narrow75", "NaN of few bits", "return 0x7fff;",
+      "return (u16)(bits >> 16);"),
 ]
 
 

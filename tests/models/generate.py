@@ -24,7 +24,8 @@ MODELS = {
     "resnet50": vision.resnet50, "mobilenetv2": vision.mobilenetv2,
     "efficientnet_b0": vision.efficientnet_b0, "vit_b16": vision.vit_b16,
     "bert_base": text.bert_base, "minilm_l6": text.minilm_l6,
-    "gpt2": text.gpt2, "lstm": text.lstm, "gru": text.gru,
+    "gpt2": text.gpt2, "gpt2_decode": text.gpt2_decode, "lstm": text.lstm,
+    "gru": text.gru,
 }
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""BERT-base, MiniLM-L6, GPT-2 and sentiment classifiers of LSTM and GRU."""
+"""BERT-base, MiniLM-L6, GPT-2, a step of its decoding, and sentiment
+classifiers of LSTM and GRU."""
 import numpy as np
 from onnx import helper
 
@@ -132,20 +133,51 @@ def causal_mask(g, length, positions):
     return g.unsqueeze(y, 0, 1)
 
 
-def causal_attention(g, q, k, v, width, length, buffer):
-    """The older form slices a stored triangle and selects by it."""
+def causal_attention(g, q, k, v, width, length, buffer, before=None,
+                     bias=None):
+    """The older form slices a stored triangle and selects by it.  before: how
+    many of the keys belong to no query; bias: what is added to scores."""
     k = g.op("Transpose", k, perm=[0, 1, 3, 2])
     scores = g.op("Div", g.op("MatMul", q, k), g.const(width ** 0.5))
     end = g.unsqueeze(length, 0)
-    seen = g.slice(g.slice(buffer, 2, 0, end), 3, 0, end)
+    start = g.unsqueeze(before, 0) if before else 0
+    seen = g.slice(g.slice(buffer, 2, start, end), 3, 0, end)
     scores = g.op("Where", g.op("Cast", seen, to=BOOL), scores,
                   g.const(-1e4))
+    if bias:
+        scores = g.op("Add", scores, bias)
     return g.op("MatMul", g.op("Softmax", scores, axis=-1), v)
 
 
+def gpt2_blocks(g, x, layers, heads, width, attend):
+    """attend(layer, q, k, v): what the heads of a block give."""
+    n = heads * width
+    for layer in range(layers):
+        y = g.linear(g.layer_norm(x, n), n, 3 * n)
+        if g.opset < 13:
+            parts = g.op("Split", y, outputs=3, axis=2, split=[n] * 3)
+        elif g.opset < 18:
+            parts = g.op("Split", y, g.ints(n, n, n), outputs=3, axis=2)
+        else:
+            parts = g.op("Split", y, outputs=3, axis=2, num_outputs=3)
+        y = attend(layer, *(g.split_heads(p, heads, width) for p in parts))
+        x = g.op("Add", g.linear(g.join_heads(y, heads, width), n, n), x)
+        y = g.gelu_tanh(g.linear(g.layer_norm(x, n), n, 4 * n))
+        x = g.op("Add", x, g.linear(y, 4 * n, n))
+    return g.layer_norm(x, n)
+
+
+def gpt2_sizes(small):
+    """Layers, heads, width of a head, vocabulary, positions."""
+    return (2, 4, 16, 400, 64) if small else (12, 12, 64, 50257, 1024)
+
+
+def triangle(positions):
+    return np.tril(np.ones((1, 1, positions, positions), np.uint8))
+
+
 def gpt2(style, small):
-    layers, heads, width, vocabulary, positions = \
-        (2, 4, 16, 400, 64) if small else (12, 12, 64, 50257, 1024)
+    layers, heads, width, vocabulary, positions = gpt2_sizes(small)
     n = heads * width
     g = Graph("gpt2", style, 13 if style == "older" else 20)
     ids = g.input("input_ids", INT64, [BATCH, LENGTH])
@@ -156,31 +188,88 @@ def gpt2(style, small):
     x = g.op("Add", g.op("Gather", words, ids),
              g.op("Gather", g.normal(positions, n, scale=0.1), at))
     if g.older:
-        buffer = g.weight(np.tril(np.ones((1, 1, positions, positions),
-                                          np.uint8)))
+        buffer = g.weight(triangle(positions))
     else:
         mask = causal_mask(g, length, positions)
-    for _ in range(layers):
-        y = g.linear(g.layer_norm(x, n), n, 3 * n)
-        if g.opset < 13:
-            parts = g.op("Split", y, outputs=3, axis=2, split=[n] * 3)
-        elif g.opset < 18:
-            parts = g.op("Split", y, g.ints(n, n, n), outputs=3, axis=2)
-        else:
-            parts = g.op("Split", y, outputs=3, axis=2, num_outputs=3)
-        q, k, v = (g.split_heads(p, heads, width) for p in parts)
+
+    def attend(layer, q, k, v):
         if g.older:
-            y = causal_attention(g, q, k, v, width, length, buffer)
-        else:
-            y = g.attention(q, k, v, width, mask)
-        x = g.op("Add", g.linear(g.join_heads(y, heads, width), n, n), x)
-        y = g.gelu_tanh(g.linear(g.layer_norm(x, n), n, 4 * n))
-        x = g.op("Add", x, g.linear(y, 4 * n, n))
-    x = g.layer_norm(x, n)
+            return causal_attention(g, q, k, v, width, length, buffer)
+        return g.attention(q, k, v, width, mask)
+
+    x = gpt2_blocks(g, x, layers, heads, width, attend)
     logits = g.op("MatMul", x, g.op("Transpose", words, perm=[1, 0]))
     g.output(logits, "logits", FLOAT, [BATCH, LENGTH, vocabulary])
     shapes = [(1, 9), (2, 20)] if small else [(1, 64)]
     return g.model(), tokens(vocabulary, shapes, masked=False)
+
+
+PAST, TOTAL = "past_sequence_length", "past_sequence_length + 1"
+
+
+def kept(vocabulary, layers, heads, width, shapes):
+    """A token for each row, and the keys and values of those before; the mask
+    hides the first ones of all rows but the first, which were shorter."""
+    rng = np.random.default_rng(1)
+    runs = []
+    for batch, past in shapes:
+        mask = np.ones((batch, past + 1), np.int64)
+        for row in range(1, batch):
+            mask[row, :min(past, 2 * row)] = 0
+        feed = {"input_ids": rng.integers(0, vocabulary, (batch, 1)),
+                "attention_mask": mask,
+                "position_ids": mask.sum(1, keepdims=True) - 1}
+        for layer in range(layers):
+            for kind in ("key", "value"):
+                feed[f"past_key_values.{layer}.{kind}"] = rng.standard_normal(
+                    (batch, heads, past, width), dtype=np.float32)
+        runs.append(feed)
+    return runs
+
+
+def gpt2_decode(style, small):
+    """One more token behind the keys and values of a past, which come back
+    with its own."""
+    layers, heads, width, vocabulary, positions = gpt2_sizes(small)
+    n = heads * width
+    g = Graph("gpt2_decode", style, 13 if style == "older" else 20)
+    ids = g.input("input_ids", INT64, [BATCH, 1])
+    mask = g.input("attention_mask", INT64, [BATCH, TOTAL])
+    at = g.input("position_ids", INT64, [BATCH, 1])
+    past = [[g.input(f"past_key_values.{layer}.{kind}", FLOAT,
+                     [BATCH, heads, PAST, width])
+             for kind in ("key", "value")] for layer in range(layers)]
+    words = g.normal(vocabulary, n, scale=n ** -0.5)
+    x = g.op("Add", g.op("Gather", words, ids),
+             g.op("Gather", g.normal(positions, n, scale=0.1), at))
+    if g.older:
+        buffer = g.weight(triangle(positions))
+        bias = bert_mask(g, mask)
+    else:
+        seen = g.op("Cast", g.unsqueeze(mask, 1, 2), to=BOOL)
+        bias = g.op("Where", seen, g.const(0),
+                    g.const(np.finfo(np.float32).min))
+    present = []
+
+    def attend(layer, q, k, v):
+        k, v = (g.op("Concat", old, new, axis=2)
+                for old, new in zip(past[layer], (k, v)))
+        present.append((k, v))
+        if g.older:
+            before, total = g.dim(past[layer][0], 2), g.dim(k, 2)
+            return causal_attention(g, q, k, v, width, total, buffer, before,
+                                    bias)
+        return g.attention(q, k, v, width, bias)
+
+    x = gpt2_blocks(g, x, layers, heads, width, attend)
+    logits = g.op("MatMul", x, g.op("Transpose", words, perm=[1, 0]))
+    g.output(logits, "logits", FLOAT, [BATCH, 1, vocabulary])
+    for layer, pair in enumerate(present):
+        for kind, value in zip(("key", "value"), pair):
+            g.output(value, f"present.{layer}.{kind}", FLOAT,
+                     [BATCH, heads, TOTAL, width])
+    shapes = [(1, 9), (2, 20)] if small else [(1, 255)]
+    return g.model(), kept(vocabulary, layers, heads, width, shapes)
 
 
 # ---- recurrent classifiers ---------------------------------------------

@@ -10,14 +10,11 @@
  * As in CUTLASS's persistent warp-specialized kernels for Hopper; the order of
  * tiles by groups of rows is that of Triton's tutorial on matrix products.
  */
-#include <string.h>
-
 #include "codegen/ptx/tile_code.h"
 
 enum {
 	GROUP = 128,		/* threads of a warpgroup */
 	GROUP_ROWS = 64,
-	LINE = 128,		/* bytes of k in a stage */
 	RING_BYTES = 192 << 10,
 	MAX_RING = 8,		/* stages */
 	/* Of a thread, where all were given 168. */
@@ -28,15 +25,12 @@ enum {
 static bool describe(struct cu *k, struct op *op, struct tile_code *t,
 		     struct tile_map *map)
 {
-	long long line;
-
 	*t = tile_describe(k, op);
-	line = t->kr * (long long)dtype_size(t->in[0]);
-	if (!t->stages || t->fp32 || line != LINE || t->mr % GROUP_ROWS ||
+	if (!t->stages || t->fp32 || t->mr % GROUP_ROWS ||
 	    t->mr > 2 * GROUP_ROWS || t->nr < GROUP_ROWS || t->nr > MAX_BOX ||
 	    (t->nr & (t->nr - 1)))
 		return false;
-	t->stages = (unsigned)(RING_BYTES / ((t->mr + t->nr) * line));
+	t->stages = (unsigned)(RING_BYTES / ((t->mr + t->nr) * LINE));
 	if (t->stages > MAX_RING)
 		t->stages = MAX_RING;
 	t->threads = (unsigned)(t->mr / GROUP_ROWS + 1) * GROUP;
@@ -116,13 +110,25 @@ static void put_copy(struct tile_code *t, unsigned i,
 		     const struct tile_map *map)
 {
 	struct cu *k = t->k;
-	const char *name = tile_factor(i), *at = "(int)k0";
+	struct arena *temp = &k->c->temp;
+	const char *name = tile_factor(i);
+	/* A box has what is side by side in shared memory. */
+	long long n = t->turned[i] ? (i ? t->nr : t->mr) / COLUMN : 1;
 
-	for (unsigned d = 1; d < map->map.box.rank; d++)
-		at = arena_fmt(&k->c->temp, "%s, (int)%s", at,
-			       cu_expr(k, t->op, map->at[d]));
-	cu_line(k, "dl_copy_box(all_%s + stage * %lld, map_%s, full + stage, "
-		"%s);", name, tile_shared_elements(t, i), name, at);
+	for (long long j = 0; j < n; j++) {
+		const char *at = "";
+
+		for (unsigned d = 0; d < map->map.box.rank; d++)
+			at = arena_fmt(temp, "%s, (int)%s", at, map->at[d] ?
+				       cu_expr(k, t->op, expr_addc(
+						k->c, map->at[d],
+						d ? 0 : j * COLUMN)) : "k0");
+		cu_line(k, "dl_copy_box(all_%s + stage * %lld%s, map_%s, "
+			"full + stage%s);", name, tile_shared_elements(t, i),
+			j ? arena_fmt(temp, " + %lld",
+				      j * COLUMN * (long long)t->kr)
+			  : "", name, at);
+	}
 }
 
 static void put_producer(struct tile_code *t, const struct tile_map *map)
@@ -166,12 +172,11 @@ static void put_products(struct tile_code *t)
 	cu_line(k, "dl_wgmma_fence();");
 	cu_line(k, "#pragma unroll");
 	cu_line(k, "for (int k = 0; k < 4; k++)");
-	cu_line(k, "\tdl_wgmma_%s(acc, dl_descriptor(all_a + stage * %lld + "
-		"dl_thread() / %d * %lld, k), dl_descriptor(all_b + "
-		"stage * %lld, k));", tile_mma_name(t) + strlen("dl_mma_"),
-		tile_shared_elements(t, 0), GROUP,
+	cu_line(k, "\t%s(acc, %s(all_a + stage * %lld + dl_thread() / %d * "
+		"%lld, k), %s(all_b + stage * %lld, k));", tile_wgmma_name(t),
+		tile_descriptor_name(t, 0), tile_shared_elements(t, 0), GROUP,
 		GROUP_ROWS * tile_row_elements(t, 0),
-		tile_shared_elements(t, 1));
+		tile_descriptor_name(t, 1), tile_shared_elements(t, 1));
 	cu_line(k, "dl_wgmma_commit();");
 	cu_line(k, "dl_wgmma_wait<1>();");
 	cu_line(k, "dl_phases_arrive(empty + last, k0 && lane == 0);");

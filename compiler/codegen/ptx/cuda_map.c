@@ -4,7 +4,8 @@
  * be copied (PTX ISA, "Tensor Maps"): the offset of the load is a sum of
  * multiples of the tile's row, of k and of the kernel's variables, each of
  * which counts a dim of its own.  Rows of tiles one behind the other are one
- * dim: beyond its end a copy has zeros, where the load has its guard.
+ * dim: beyond its end a copy has zeros, where the load has its guard.  What is
+ * side by side in memory, k or rows, is the first dim.
  */
 #include "codegen/ptx/tile_code.h"
 #include "ir/layout.h"
@@ -15,6 +16,7 @@ struct finder {
 	const struct block *b;		/* of the factor */
 	struct tile_map *out;
 	int64_t chunk;			/* elements of 16 bytes */
+	bool turned;
 	const struct expr *stride[MAX_RANK];	/* of each point variable */
 	bool bad;
 };
@@ -121,10 +123,17 @@ static bool add_rows(struct finder *f, const struct op *load,
 			continue;
 		f->stride[i] = NULL;
 		return add_dim(f, all, stride,
-			       expr_scale(c, f->points->iv[i], mr), mr);
+			       expr_scale(c, f->points->iv[i], mr),
+			       f->turned ? COLUMN : mr);
 	}
 	/* Tiles that lie elsewhere, all of them whole. */
-	return !n && add_dim(f, size, stride, expr_const(c, 0), mr);
+	return !n && add_dim(f, size, stride, expr_const(c, 0),
+			     f->turned ? COLUMN : mr);
+}
+
+static bool add_steps(struct finder *f, const struct expr *stride)
+{
+	return add_dim(f, expr_atom(f->b->iv[1])->a, stride, NULL, f->t->kr);
 }
 
 static bool find(struct finder *f)
@@ -137,17 +146,21 @@ static bool find(struct finder *f)
 	size_t n;
 
 	off = layout_offset(c, buf, op_exprs(load, A_idx, &n));
-	if (!take(f, &off, f->b->iv[1], &k_stride) || !expr_is(k_stride, 1) ||
-	    !take(f, &off, f->b->iv[0], &row_stride))
+	if (!take(f, &off, f->b->iv[1], &k_stride) ||
+	    !take(f, &off, f->b->iv[0], &row_stride) ||
+	    !expr_is(f->turned ? row_stride : k_stride, 1))
 		return false;
 	for (unsigned i = 0; i < f->points->n_iv; i++)
 		if (!take(f, &off, f->points->iv[i], &f->stride[i]))
 			return false;
 	*m = (struct gpu_map){ .buf = load->in[0].val, .offset = off,
 			       .box.dtype = buf->type->dtype };
-	if (!is_outer(f, off) || !is_aligned(f, off) ||
-	    !add_dim(f, expr_atom(f->b->iv[1])->a, k_stride, NULL, f->t->kr) ||
-	    !add_rows(f, load, row_stride))
+	if (!is_outer(f, off) || !is_aligned(f, off))
+		return false;
+	if (f->turned ? !add_rows(f, load, row_stride) ||
+				!add_steps(f, k_stride)
+		      : !add_steps(f, k_stride) ||
+				!add_rows(f, load, row_stride))
 		return false;
 	for (unsigned i = 0; i < f->points->n_iv; i++) {
 		const struct expr *iv = f->points->iv[i];
@@ -163,7 +176,7 @@ bool tile_map(struct tile_code *t, unsigned i, struct tile_map *map)
 {
 	struct finder f = { .t = t, .points = op_body(t->k->kernel),
 			    .b = t->op->region[i].block, .out = map,
-			    .chunk = t->vector[i] };
+			    .chunk = t->vector[i], .turned = t->turned[i] };
 	const struct op *load = f.b->last->in[0].val->def;
 
 	return load && load->code == OP_mem_load && !tile_border(t, i) &&

@@ -65,23 +65,29 @@ const char *cu_from_mem(struct cu *k, enum dtype t, const char *x)
 		       : FMT("dl_f8_value(%s, %s)", x, format(k, t));
 }
 
-const char *cu_to_mem(struct cu *k, enum dtype t, const char *x)
+/* An f32 to the bits of a narrower type. */
+static const char *narrowed(struct cu *k, enum dtype t, const char *x)
 {
-	if (t == DT_BOOL)
-		return FMT("(u8)%s", x);
 	if (t == DT_F8E8M0)
 		return FMT("dl_power_bits(%s)", x);
-	if (!dtype_is_narrow(t))
-		return x;
 	return dtype_info[t].bits == 16
 		       ? FMT("dl_%s_bits(%s)", dtype_info[t].name, x)
 		       : FMT("dl_f8_bits(%s, %s)", x, format(k, t));
 }
 
+const char *cu_to_mem(struct cu *k, enum dtype t, const char *x)
+{
+	if (t == DT_BOOL)
+		return FMT("(u8)%s", x);
+	if (t == DT_BF16)
+		return FMT("dl_bf16_exact(%s)", x);
+	return dtype_is_narrow(t) ? narrowed(k, t, x) : x;
+}
+
 /* After an operation in f32: what the narrower type holds. */
 static const char *rounded(struct cu *k, enum dtype t, const char *x)
 {
-	return dtype_is_narrow(t) ? cu_from_mem(k, t, cu_to_mem(k, t, x)) : x;
+	return dtype_is_narrow(t) ? cu_from_mem(k, t, narrowed(k, t, x)) : x;
 }
 
 /* After an operation on integers of at least 32 bits. */

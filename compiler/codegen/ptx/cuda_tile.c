@@ -12,7 +12,10 @@
  * words, so that the 32 lanes of a load fall into different banks.  Where
  * copies go on the side rows have 128 bytes, in which the 16 bytes number c of
  * row r are at c ^ r % 8: that is the swizzle of 128 bytes by which wgmma reads,
- * too (PTX ISA, "Shared memory matrix layout"), on GPUs that have it.
+ * too (PTX ISA, "Shared memory matrix layout"), on GPUs that have it.  A factor
+ * of half floats whose neighbours are not those in k lies there as it does in
+ * memory, 64 of its rows side by side for each step of k, and is turned by
+ * ldmatrix or wgmma.
  *
  * A product of f32 as three of tf32: Ootomo and Yokota, "Recovering single
  * precision accuracy from Tensor Cores while surpassing the FP32 theoretical
@@ -42,8 +45,10 @@ struct tile_code tile_describe(struct cu *k, struct op *op)
 				&extent) &&
 		  extent % t.kr == 0;
 	if (t.mma && mma && t.vector[0] > 1 && t.vector[1] > 1 &&
-	    op_int(op, A_a_along_k) && op_int(op, A_b_along_k))
+	    t.kr * (int64_t)dtype_size(t.in[0]) == LINE)
 		t.stages = STAGES;
+	t.turned[0] = t.stages && !op_int(op, A_a_along_k);
+	t.turned[1] = t.stages && !op_int(op, A_b_along_k);
 	if (t.mma) {
 		/* Warps of 64 x 32 places, or what there is; more columns
 		 * than 128 are for wgmma. */
@@ -130,6 +135,21 @@ const char *tile_mma_name(const struct tile_code *t)
 			 dtype_info[t->in[0]].name);
 }
 
+const char *tile_wgmma_name(const struct tile_code *t)
+{
+	const char *type = tile_mma_name(t) + strlen("dl_mma_");
+
+	if (!t->turned[0] && !t->turned[1])
+		return arena_fmt(&t->k->c->temp, "dl_wgmma_%s", type);
+	return arena_fmt(&t->k->c->temp, "dl_wgmma_%s<%d, %d>", type,
+			 t->turned[0], t->turned[1]);
+}
+
+const char *tile_descriptor_name(const struct tile_code *t, unsigned i)
+{
+	return t->turned[i] ? "dl_descriptor_turned" : "dl_descriptor";
+}
+
 static void put_fragments(struct tile_code *t, unsigned i, unsigned n)
 {
 	struct cu *k = t->k;
@@ -138,7 +158,11 @@ static void put_fragments(struct tile_code *t, unsigned i, unsigned n)
 
 	cu_line(k, "#pragma unroll");
 	cu_line(k, "for (int e = 0; e < %u; e++)", n);
-	if (t->stages)
+	if (t->turned[i])
+		cu_line(k, "\tdl_fragment_%s_turned(%s[e], shared_%s, "
+			"warp_%s * %u + e * %u, k);", name, name, name,
+			i ? "n" : "m", n * rows, rows);
+	else if (t->stages)
 		cu_line(k, "\tdl_fragment_%s_swizzled(%s[e], (const u32 *)"
 			"shared_%s, warp_%s * %u + e * %u, k);", name, name,
 			name, i ? "n" : "m", n * rows, rows);
@@ -218,10 +242,10 @@ static void put_wgmma(struct tile_code *t)
 	cu_line(k, "dl_wgmma_fence();");
 	cu_line(k, "#pragma unroll");
 	cu_line(k, "for (int k = 0; k < 4; k++)");
-	cu_line(k, "\tdl_wgmma_%s(acc, dl_descriptor(shared_a + "
-		"dl_thread() / 128 * %lld, k), dl_descriptor(shared_b, k));",
-		tile_mma_name(t) + strlen("dl_mma_"),
-		64 * tile_row_elements(t, 0));
+	cu_line(k, "\t%s(acc, %s(shared_a + dl_thread() / 128 * %lld, k), "
+		"%s(shared_b, k));", tile_wgmma_name(t),
+		tile_descriptor_name(t, 0), 64 * tile_row_elements(t, 0),
+		tile_descriptor_name(t, 1));
 	cu_line(k, "dl_wgmma_commit();");
 	cu_line(k, "dl_wgmma_wait<0>();");
 }

@@ -198,6 +198,30 @@ static void put_shared(struct tile_code *t, unsigned i)
 
 /* ---- loading on the side -------------------------------------------- */
 
+/* Names where in its stage a copy goes. */
+static void put_chunk(struct tile_code *t, unsigned i)
+{
+	struct cu *k = t->k;
+	const char *at = t->turned[i]
+				 ? arena_fmt(&k->c->temp,
+					     "row / %d * %lld + step * %d",
+					     COLUMN, (long long)(COLUMN * t->kr),
+					     COLUMN)
+				 : arena_fmt(&k->c->temp, "row * %lld",
+					     tile_row_elements(t, i));
+
+	cu_line(k, "const int step = (int)(k - k0);");
+	if (t->turned[i])
+		cu_line(k, "const int chunk = row %% %d / %lld ^ step %% 8;",
+			COLUMN, t->vector[i]);
+	else
+		cu_line(k, "const int chunk = step / %lld ^ row %% 8;",
+			t->vector[i]);
+	cu_line(k, "%s *const to = all_%s + stage * %lld + %s + chunk * %lld;",
+		cu_mem_type(t->in[i]), tile_factor(i),
+		tile_shared_elements(t, i), at, t->vector[i]);
+}
+
 /* load_a(k0, stage): starts copies to shared memory. */
 static void put_copy(struct tile_code *t, unsigned i)
 {
@@ -219,12 +243,7 @@ static void put_copy(struct tile_code *t, unsigned i)
 					    expr_atom(b->iv[1])->a));
 	cu_line(k, "const bool there = %s%s%s;", cond ? cond : "",
 		cond && step ? " && " : "", step ? step : cond ? "" : "true");
-	cu_line(k, "const int chunk = (int)(k - k0) / %lld ^ row %% 8;",
-		t->vector[i]);
-	cu_line(k, "%s *const to = all_%s + stage * %lld + row * %lld + "
-		"chunk * %lld;", cu_mem_type(t->in[i]), name,
-		tile_shared_elements(t, i), tile_row_elements(t, i),
-		t->vector[i]);
+	put_chunk(t, i);
 	if (cond && fill) {
 		cu_line(k, "if (!there%s%s)", step ? " && " : "",
 			step ? step : "");

@@ -112,6 +112,13 @@ DL_FN float dl_max(float a, float b)
 	asm("max.NaN.f32 %0, %1, %2;" : "=f"(x) : "f"(a), "f"(b));
 	return x;
 }
+DL_FN u16 dl_bf16_bits(float x)
+{
+	u16 bits;
+
+	asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+	return bits;
+}
 // Two in a word, the first one in its lower half.
 DL_FN u32 dl_pack_f16(float x, float y)
 {
@@ -135,6 +142,14 @@ DL_FN float dl_tf32(float x)
 	return __uint_as_float(bits);
 }
 #else
+DL_FN u16 dl_bf16_bits(float x)
+{
+	const u32 bits = dl_bits(x);
+
+	if ((bits & 0x7fffffffu) > 0x7f800000u)
+		return 0x7fff;
+	return (u16)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
 DL_FN u32 dl_pack_f16(float x, float y)
 {
 	return dl_f16_bits(x) | (u32)dl_f16_bits(y) << 16;
@@ -170,6 +185,12 @@ DL_FN void dl_matrices_turned(u32 (&x)[4], const u32 *row)
 	asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 "
 		     "{%0, %1, %2, %3}, [%4];"
 		     : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
+		     : "r"(dl_shared_address(row)) : "memory");
+}
+DL_FN void dl_matrices_turned(u32 (&x)[2], const u32 *row)
+{
+	asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 "
+		     "{%0, %1}, [%2];" : "=r"(x[0]), "=r"(x[1])
 		     : "r"(dl_shared_address(row)) : "memory");
 }
 
@@ -297,32 +318,42 @@ DL_FN void dl_proxy_fence()
 	"%124, %125, %126, %127"
 #define DL_F(x) "+f"(x)
 #define DL_R(x) "+r"(x)
-// `end` are the scales and, of half floats, that no operand is transposed.
-#define DL_WGMMA_FN(name, type, k, types, c, end) \
-	DL_FN void dl_wgmma_##name(type (&d)[8][4], u64 a, u64 b) \
+// `end` are the scales and, of half floats, whether an operand is turned.
+#define DL_WGMMA_FN(head, name, type, k, types, c, end64, end128, end256, ...) \
+	head DL_FN void dl_wgmma_##name(type (&d)[8][4], u64 a, u64 b) \
 	{ \
 		asm volatile("wgmma.mma_async.sync.aligned.m64n64" k "." \
-			     types " {" DL_LIST32 "}, %32, %33, " end ";" \
-			     : DL_REG32(d, c) : "l"(a), "l"(b)); \
+			     types " {" DL_LIST32 "}, %32, %33, " end64 ";" \
+			     : DL_REG32(d, c) \
+			     : "l"(a), "l"(b) __VA_ARGS__); \
 	} \
-	DL_FN void dl_wgmma_##name(type (&d)[16][4], u64 a, u64 b) \
+	head DL_FN void dl_wgmma_##name(type (&d)[16][4], u64 a, u64 b) \
 	{ \
 		asm volatile("wgmma.mma_async.sync.aligned.m64n128" k "." \
-			     types " {" DL_LIST64 "}, %64, %65, " end ";" \
-			     : DL_REG64(d, c) : "l"(a), "l"(b)); \
+			     types " {" DL_LIST64 "}, %64, %65, " end128 ";" \
+			     : DL_REG64(d, c) \
+			     : "l"(a), "l"(b) __VA_ARGS__); \
 	} \
-	DL_FN void dl_wgmma_##name(type (&d)[32][4], u64 a, u64 b) \
+	head DL_FN void dl_wgmma_##name(type (&d)[32][4], u64 a, u64 b) \
 	{ \
 		asm volatile("wgmma.mma_async.sync.aligned.m64n256" k "." \
-			     types " {" DL_LIST128 "}, %128, %129, " end ";" \
-			     : DL_REG128(d, c) : "l"(a), "l"(b)); \
+			     types " {" DL_LIST128 "}, %128, %129, " end256 \
+			     ";" : DL_REG128(d, c) \
+			     : "l"(a), "l"(b) __VA_ARGS__); \
 	}
-DL_WGMMA_FN(f16, float, "k16", "f32.f16.f16", DL_F, "1, 1, 1, 0, 0")
-DL_WGMMA_FN(bf16, float, "k16", "f32.bf16.bf16", DL_F, "1, 1, 1, 0, 0")
-DL_WGMMA_FN(i8_i8, i32, "k32", "s32.s8.s8", DL_R, "1")
-DL_WGMMA_FN(i8_u8, i32, "k32", "s32.s8.u8", DL_R, "1")
-DL_WGMMA_FN(u8_i8, i32, "k32", "s32.u8.s8", DL_R, "1")
-DL_WGMMA_FN(u8_u8, i32, "k32", "s32.u8.u8", DL_R, "1")
+#define DL_TURNED template <int A = 0, int B = 0>
+#define DL_HALVES(name, types) \
+	DL_WGMMA_FN(DL_TURNED, name, float, "k16", types, DL_F, \
+		    "1, 1, 1, %34, %35", "1, 1, 1, %66, %67", \
+		    "1, 1, 1, %130, %131", , "n"(A), "n"(B))
+#define DL_BYTES(name, types) \
+	DL_WGMMA_FN(, name, i32, "k32", types, DL_R, "1", "1", "1")
+DL_HALVES(f16, "f32.f16.f16")
+DL_HALVES(bf16, "f32.bf16.bf16")
+DL_BYTES(i8_i8, "s32.s8.s8")
+DL_BYTES(i8_u8, "s32.s8.u8")
+DL_BYTES(u8_i8, "s32.u8.s8")
+DL_BYTES(u8_u8, "s32.u8.u8")
 
 // A warpgroup gives registers back, or takes more, up to N for each thread.
 template <int N> DL_FN void dl_registers_less()

@@ -181,14 +181,8 @@ DL_FN float dl_bf16_value(u16 bits)
 {
 	return dl_f32((u32)bits << 16);
 }
-DL_FN u16 dl_bf16_bits(float x)
-{
-	u32 bits = dl_bits(x);
-
-	if ((bits & 0x7fffffffu) > 0x7f800000u)
-		return (u16)(bits >> 16 | 0x40);
-	return (u16)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
+// Of a number that is rounded already.
+DL_FN u16 dl_bf16_exact(float x) { return (u16)(dl_bits(x) >> 16); }
 
 // exp(x), for what is rounded to half floats.
 DL_FN float dl_exp_half(float x) { return dl_exp2(x * 1.44269504f); }
@@ -303,6 +297,27 @@ DL_FN void dl_fragment_b_swizzled(u32 (&b)[2], const u32 *p, int first, int k)
 	dl_matrices(b, dl_swizzled(p, first + lane % 8, k / 4 + lane / 8 % 2));
 }
 
+// Of half floats that lie the other way: columns of 64 rows, one for each of 64
+// steps of k, in which 8 rows number c of step s are at c ^ s % 8.
+DL_FN const u32 *dl_in_columns(const u16 *p, int row, int k)
+{
+	return (const u32 *)(p + row / 64 * 4096 + k * 64 +
+			     (row % 64 / 8 ^ k % 8) * 8);
+}
+DL_FN void dl_fragment_a_turned(u32 (&a)[4], const u16 *p, int first, int k)
+{
+	const int lane = dl_thread() % 32;
+
+	dl_matrices_turned(a, dl_in_columns(p, first + lane / 8 % 2 * 8,
+					    k * 2 + lane / 16 * 8 + lane % 8));
+}
+DL_FN void dl_fragment_b_turned(u32 (&b)[2], const u16 *p, int first, int k)
+{
+	const int lane = dl_thread() % 32;
+
+	dl_matrices_turned(b, dl_in_columns(p, first, k * 2 + lane % 16));
+}
+
 #if DL_SM80
 template <int M, int N> DL_FN void dl_round_tf32(u32 (&x)[M][N])
 {
@@ -348,6 +363,15 @@ DL_FN u64 dl_descriptor(const void *rows, int k)
 	const u64 at = dl_shared_address(rows) + k * 32;
 
 	return (at & 0x3ffff) >> 4 | 1ull << 16 | 64ull << 32 | 1ull << 62;
+}
+
+// The same of columns of 64 rows: 16 steps of k from number 16 * k on, 1024
+// bytes from 8 of them to the next, 8192 from 64 rows to the next.
+DL_FN u64 dl_descriptor_turned(const void *columns, int k)
+{
+	const u64 at = dl_shared_address(columns) + k * 2048;
+
+	return (at & 0x3ffff) >> 4 | 512ull << 16 | 64ull << 32 | 1ull << 62;
 }
 
 // ---- boxes of tensors ------------------------------------------------

@@ -12,6 +12,8 @@ enum {
 	WORD = 4,		/* bytes */
 	MMA_WORDS = 8,		/* of k in one mma */
 	WARP = 32,
+	LINE = 128,		/* bytes side by side in a stage */
+	COLUMN = 64,		/* rows side by side of a factor not along k */
 	MAX_BOX = 256,		/* elements along a dim */
 };
 
@@ -29,12 +31,16 @@ struct tile_code {
 	long long vector[2];	/* elements that are loaded at once */
 	bool whole;		/* no step of k is cut */
 	unsigned stages;	/* of asynchronous copies; 0: by registers */
+	bool turned[2];		/* a stage has the factor's columns of rows */
 	bool wgmma;		/* where the GPU has it */
 };
 
 struct tile_code tile_describe(struct cu *k, struct op *op);
 /* "dl_mma_f16": the prelude's function for these types. */
 const char *tile_mma_name(const struct tile_code *t);
+/* The same of wgmma, and what makes a factor's descriptor. */
+const char *tile_wgmma_name(const struct tile_code *t);
+const char *tile_descriptor_name(const struct tile_code *t, unsigned i);
 /* Says how results are stored; before the loops of tile_places(). */
 void tile_pairs(struct tile_code *t);
 /* The loops over what a thread of a warp has of mma tiles, `rows` by `cols`,
@@ -54,7 +60,8 @@ const char *tile_border(struct tile_code *t, unsigned i);
 /* The ops of a region, with its two variables named. */
 void tile_region(struct tile_code *t, unsigned i, const char *first,
 		 const char *second);
-/* Elements and words from one row of k to the next, for tensor cores. */
+/* Elements and words from one row of k to the next, for tensor cores; of a
+ * factor that is turned, where rows are as many as steps of k, on average. */
 long long tile_row_elements(const struct tile_code *t, unsigned i);
 long long tile_row_words(const struct tile_code *t);
 /* Elements of a factor in shared memory, for one step. */
@@ -69,8 +76,8 @@ void tile_share(struct tile_code *t);
 
 /* ---- cuda_map.c ----------------------------------------------------- */
 
-/* A tensor and where in it the box of a step begins; at[0], along k, is the
- * step's. */
+/* A tensor and where in it the box of a step begins; NULL along k: where the
+ * step does. */
 struct tile_map {
 	struct gpu_map map;
 	const struct expr *at[MAX_MAP_RANK];

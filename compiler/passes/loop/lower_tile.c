@@ -489,14 +489,21 @@ static struct tile_problem problem(const struct gemm *t)
 	return p;
 }
 
-/* Do copies go to shared memory on the side, as rows of k? */
-static bool copies(struct gemm *t)
+/* Do copies go to shared memory on the side, as rows of k or, of half floats,
+ * as columns of 64 that the tensor cores turn? */
+static bool copies(struct gemm *t, int64_t mr, int64_t nr)
 {
+	enum { COLUMN = 64 };
+
 	if (!multiplies_narrow(t) && !t->fp32)
 		return false;
-	for (unsigned i = 0; i < 2; i++)
-		if (!along_sum(t, i) || vector(t, i) == 1)
+	for (unsigned i = 0; i < 2; i++) {
+		bool turned = !t->fp32 && (i ? nr : mr) >= COLUMN &&
+			      dtype_size(stored(t, i)->type->dtype) == 2;
+
+		if ((!along_sum(t, i) && !turned) || vector(t, i) == 1)
 			return false;
+	}
 	return t->ctx->target->gpu[0]->mma;
 }
 
@@ -520,7 +527,7 @@ static bool takes_wide(struct gemm *t, const struct tile_problem *p)
 	for (unsigned i = 0; i < MAX_GPUS && gpu[i]; i++)
 		if (!gpu[i]->boxes)
 			return false;
-	return multiplies_narrow(t) && copies(t) && n &&
+	return multiplies_narrow(t) && copies(t, 128, 256) && n &&
 	       n * 2 <= most_tiles(p, n_sm, 128, 128);
 }
 
@@ -533,8 +540,8 @@ static void choose_sizes(struct gemm *t)
 	t->nr = best.nr == 128 && takes_wide(t, &p) ? 256 : best.nr;
 }
 
-/* Elements of k in shared memory at once: rows of 128 bytes where copies go
- * there on the side, of 64 by way of registers, of half that where these also
+/* Elements of k in shared memory at once: 128 bytes where copies go there on
+ * the side, of 64 by way of registers, of half that where these also
  * hold the address of each element. */
 static int64_t steps(struct gemm *t)
 {
@@ -545,7 +552,7 @@ static int64_t steps(struct gemm *t)
 		return t->mr == 128 ? 8 : 16;
 	for (unsigned i = 0; i < 2; i++)
 		single |= vector(t, i) == 1;
-	return (copies(t) ? 128 : single && t->mr > 32 ? 32 : 64) / size;
+	return (copies(t, t->mr, t->nr) ? 128 : single && t->mr > 32 ? 32 : 64) / size;
 }
 
 /* ---- the kernel ----------------------------------------------------- */

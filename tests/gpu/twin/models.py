@@ -283,6 +283,38 @@ def gemm_bf16_staged():
 BOXES = ("dl_copy_box(all_a", "dl_phases_wait", "dl_wgmma_")
 
 
+def turned(dtype, sizes, equation, shapes, has, **more):
+    """Factors whose neighbours are not those in k."""
+    size = dict(zip("bijk", sizes))
+    a, b = ((dtype, tuple(size[x] for x in of)) for of in shapes)
+    y = dtype, tuple(size[x] for x in "bij")
+    ins = {"a": a, "b": b}
+    return Case(model([node("Einsum", "a b", "y", equation=equation)], ins,
+                      {"y": y}), feeder(ins), has=[*has, "_turned(b"], **more)
+
+
+def turned_f16():
+    return turned(F16, (10, 136, 136, 72), "bki,bkj->bij", ("bki", "bkj"),
+                  ["dl_copy16", "dl_mma_f16", "_turned(a"])
+
+
+def turned_bf16():
+    """Tiles of 128."""
+    return turned(BF16, (40, 72, 136, 72), "bik,bkj->bij", ("bik", "bkj"),
+                  [*STAGES, "dl_mma_bf16"])
+
+
+def turned_hopper():
+    return turned(F16, (20, 136, 136, 72), "bki,bkj->bij", ("bki", "bkj"),
+                  [*BOXES, "<1, 1>"], arch="sm_90a")
+
+
+def turned_hopper_copies():
+    return turned(F16, (10, 136, 136, 72), "bik,bkj->bij", ("bik", "bkj"),
+                  ["dl_copy16", "<0, 1>"], arch="sm_90a",
+                  env={"DLCC_EMU_MAPS": "0"})
+
+
 def hopper(dtype, batch, sizes, k, has=BOXES, **more):
     """Products that dlcc takes for so many that tiles are large, 64 by 64 or,
     for a batch of one for each multiprocessor, 128 by 128: it guesses that
@@ -451,7 +483,8 @@ def serial():
 ALL = [chain_f32, chain_f64, chain_f16, chain_bf16, wide, integers, bools,
        casts, packed, functions, softmax, layer_norm, reductions, gemm_f32,
        gemm_f32_ragged, gemm_f64, matmul_i32, matmul_f16_ragged,
-       gemm_f16_staged, gemm_bf16_staged, bytes_staged, hopper_f16,
+       gemm_f16_staged, gemm_bf16_staged, bytes_staged, turned_f16,
+       turned_bf16, turned_hopper, turned_hopper_copies, hopper_f16,
        hopper_copies, hopper_bf16, hopper_i8, bytes_ragged, tf32, tf32x3,
        tf32_ragged, conv, gather, symbolic, attention_f32, attention_f16,
        attention_bf16, attention_tf32, serial]

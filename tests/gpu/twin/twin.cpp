@@ -45,6 +45,7 @@ struct product {
 	twin_type type[2];
 	u64 desc[2];
 	u32 group;
+	bool turned[2];
 };
 
 // A barrier in shared memory; `bytes` are announced and not there.
@@ -607,7 +608,7 @@ void twin_wgmma_fence() { self().registers_fenced = true; }
 void twin_proxy_fence() { self().unfenced = false; }
 
 void twin_wgmma(twin_type a_type, twin_type b_type, void *d, int n, u64 a,
-		u64 b)
+		u64 b, bool a_turned, bool b_turned)
 {
 	fiber &f = self();
 
@@ -622,27 +623,43 @@ void twin_wgmma(twin_type a_type, twin_type b_type, void *d, int n, u64 a,
 	} else if (f.sums_at != d || f.sums.size() != (size_t)n / 2) {
 		fail("wgmma of two sums at a time");
 	}
-	f.products.push_back({ { a_type, b_type }, { a, b }, f.wgmma_group });
+	f.products.push_back({ { a_type, b_type }, { a, b }, f.wgmma_group,
+			       { a_turned, b_turned } });
 }
 
 void twin_wgmma_commit() { self().wgmma_group++; }
 
+// Bits 4 to 6 of an address are exclusive or of them and bits 7 to 9.
+static u32 swizzled(u32 at) { return at ^ (at >> 7 & 7) << 4; }
+
 // The 32 bytes of k of a row, by a descriptor (PTX ISA, "Matrix descriptor
-// format"): all offsets are by 16.
-static void read_row(u64 desc, twin_type type, int row, float *out)
+// format"): all offsets are by 16.  Turned: columns of 64 half floats, 128 bytes
+// from one k to the next.
+static void read_row(u64 desc, twin_type type, bool turned, int row,
+		     float *out)
 {
 	const u32 start = (desc & 0x3fff) << 4;
+	const u32 lead = (desc >> 16 & 0x3fff) << 4;
 	const u32 stride = (desc >> 32 & 0x3fff) << 4;
 	const int per = per_word(type);
 
 	if (desc >> 62 != 1 || (desc >> 49 & 7))
 		fail("descriptor %#llx is not swizzled by 128 bytes", desc);
+	for (u32 k = 0; turned && k < 16; k++) {
+		const u32 at = start + (u32)row / 64 * lead + k / 8 * stride +
+			       k % 8 * 128 + (u32)row % 64 * 2;
+		u16 x;
+
+		memcpy(&x, shared_at(swizzled(at), 2), 2);
+		*out++ = element(type, x, 0);
+	}
+	if (turned)
+		return;
 	for (u32 word = 0; word < 8; word++) {
 		u32 at = start + (u32)row / 8 * stride + (u32)row % 8 * 128 +
 			 word * 4, x;
 
-		// Bits 4 to 6 are exclusive or of them and bits 7 to 9.
-		memcpy(&x, shared_at(at ^ (at >> 7 & 7) << 4, 4), 4);
+		memcpy(&x, shared_at(swizzled(at), 4), 4);
 		for (int e = 0; e < per; e++)
 			*out++ = element(type, x, e);
 	}
@@ -663,9 +680,9 @@ static void multiply_group(fiber *group, size_t which)
 	static float a[64][32], b[32][32][8], row_of_b[32];
 
 	for (int row = 0; row < 64; row++)
-		read_row(p.desc[0], p.type[0], row, a[row]);
+		read_row(p.desc[0], p.type[0], p.turned[0], row, a[row]);
 	for (int col = 0; col < cols; col++) {
-		read_row(p.desc[1], p.type[1], col, row_of_b);
+		read_row(p.desc[1], p.type[1], p.turned[1], col, row_of_b);
 		for (int k = 0; k < n; k++)
 			b[col / 8][k][col % 8] = row_of_b[k];
 	}
@@ -686,7 +703,9 @@ static void multiply_group(fiber *group, size_t which)
 static bool same(const product &p, const product &q)
 {
 	return p.type[0] == q.type[0] && p.type[1] == q.type[1] &&
-	       p.group == q.group && p.desc[0] == q.desc[0] && p.desc[1] == q.desc[1];
+	       p.group == q.group && p.desc[0] == q.desc[0] &&
+	       p.desc[1] == q.desc[1] && p.turned[0] == q.turned[0] &&
+	       p.turned[1] == q.turned[1];
 }
 
 static void check_group(const fiber *group)

@@ -69,7 +69,7 @@ void twin_copy_commit();
 void twin_copy_wait(int left);
 // n columns of 4 bytes' sums: d[n / 8][4].
 void twin_wgmma(twin_type a_type, twin_type b_type, void *d, int n, u64 a,
-		u64 b);
+		u64 b, bool a_turned, bool b_turned);
 void twin_wgmma_fence();
 void twin_wgmma_commit();
 // Until all but the last `left` groups are done.
@@ -186,7 +186,7 @@ DL_FN u32 dl_pack_f16(float x, float y)
 {
 	return dl_f16_bits(x) | (u32)dl_f16_bits(y) << 16;
 }
-DL_FN u16 twin_bf16_bits(float x)
+DL_FN u16 dl_bf16_bits(float x)
 {
 	const u32 u = dl_bits(x);
 
@@ -194,7 +194,7 @@ DL_FN u16 twin_bf16_bits(float x)
 }
 DL_FN u32 dl_pack_bf16(float x, float y)
 {
-	return twin_bf16_bits(x) | (u32)twin_bf16_bits(y) << 16;
+	return dl_bf16_bits(x) | (u32)dl_bf16_bits(y) << 16;
 }
 
 // ---- tensor cores ----------------------------------------------------
@@ -204,9 +204,9 @@ template <int N> DL_FN void dl_matrices(u32 (&x)[N], const u32 *row)
 {
 	twin_matrices(x, N, row, false);
 }
-DL_FN void dl_matrices_turned(u32 (&x)[4], const u32 *row)
+template <int N> DL_FN void dl_matrices_turned(u32 (&x)[N], const u32 *row)
 {
-	twin_matrices(x, 4, row, true);
+	twin_matrices(x, N, row, true);
 }
 #define TWIN_MMA(name, type, a_type, b_type) \
 	DL_FN void dl_mma_##name(type (&d)[4], const u32 (&a)[4], \
@@ -214,10 +214,10 @@ DL_FN void dl_matrices_turned(u32 (&x)[4], const u32 *row)
 	{ \
 		twin_mma(a_type, b_type, d, a, b); \
 	} \
-	template <int N> DL_FN void dl_wgmma_##name(type (&d)[N][4], u64 a, \
-						    u64 b) \
+	template <int A = 0, int B = 0, int N> \
+	DL_FN void dl_wgmma_##name(type (&d)[N][4], u64 a, u64 b) \
 	{ \
-		twin_wgmma(a_type, b_type, d, N * 8, a, b); \
+		twin_wgmma(a_type, b_type, d, N * 8, a, b, A, B); \
 	}
 TWIN_MMA(f16, float, TWIN_F16, TWIN_F16)
 TWIN_MMA(bf16, float, TWIN_BF16, TWIN_BF16)
