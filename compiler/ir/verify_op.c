@@ -346,7 +346,7 @@ static bool loop_for(struct verifier *v, const struct op *op)
 
 static bool loop_lanes(struct verifier *v, const struct op *op)
 {
-	enum { MAX_WIDTH = 128, MAX_GROUPS = 8 };
+	enum { MAX_WIDTH = 512, MAX_GROUPS = 8 };
 	int64_t width = op_int(op, A_width), unroll = op_int(op, A_unroll);
 
 	if (width < 1 || width > MAX_WIDTH || unroll < 1 ||

@@ -72,6 +72,7 @@ static const char pipeline_gpu[] =
 	"tile_layout,"
 	/* Follows the layouts that tiles chose. */
 	"layout,"
+	"window,"
 	"best,"
 	"share,"
 	/* Fusion would undo it; goes by where neighbours lie. */

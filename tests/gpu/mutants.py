@@ -166,6 +166,24 @@ def flat():
     return d
 
 
+def elements():
+    """Vectors of them for threads, and three that are left."""
+    d = contractions.Deck("f32", 5)
+    x, y = (d.rng.standard_normal(4 * 512 * 108 + 3).astype(np.float32)
+            for _ in range(2))
+    d.node("Sub", [d.give(x), d.give(y)], x - y, None, "Sub")
+    return d
+
+
+def columns():
+    """A fold of several columns for each thread."""
+    d = contractions.Deck("f32", 5)
+    x = d.rng.standard_normal((5, 4 * 256 * 108)).astype(np.float32)
+    d.node("ReduceMax", [d.give(x), d.give(np.array([0]), True)], x.max(0),
+           None, "ReduceMax", keepdims=0)
+    return d
+
+
 def gather(most):
     d = contractions.Deck("f32", 6)
     x = d.rng.standard_normal((9, 40)).astype(np.float32)
@@ -244,6 +262,8 @@ SUBJECTS = {s.name: s for s in (
     Subject("peaks", peaks()),
     Subject("few", few_rows()),
     Subject("flat", flat()),
+    Subject("elements", elements()),
+    Subject("columns", columns()),
     Subject("gather", gather(9)),
     Subject("outside", gather(10), status=INDEX),
     Subject("narrow", narrow()),
@@ -633,7 +653,12 @@ MUTANTS = [
       BARRIER + r"(?=v\d+ = part)", "", 1),
     m("soft", "a warp is left out", r"w < 4", "w < 3", 1),
     m("soft", "a warp twice", r"int w = 1", "int w = 0", 1),
-    m("soft", "elements twice", r"i3 \+= 512", "i3 += 508"),
+    m("soft", "elements twice", r"\(j \* 128", "(j * 127", None),
+    m("soft", "a part of the row for all", r"row0\[j\]\[v\]", "row0[0][v]",
+      None),
+    m("soft", "beyond the row", r"if \(i1 < 1000\)", "if (true)"),
+    m("soft", "a neighbour's exponential", r"row1\[j\]\[v\](?=;)",
+      "row1[j][v ^ 1]"),
     m("soft", "rows left out", r"p \+= dl_blocks\(\)",
       "p += dl_blocks() + 1"),
     m("soft", "a barrier for some", r"(part0\[dl_thread[^;]*;)(\s*\})\s*"
@@ -658,6 +683,17 @@ MUTANTS = [
     m("flat", "blocks with gaps", r"(p = \(int\)dl_block\(\)) \* 128",
       r"\1 * 129"),
     m("flat", "rows of another length", r"q /= \(u32\)129", "q /= (u32)128"),
+    m("elements", "nothing of what is left", r"p < \(int\)all", "p < 0"),
+    m("elements", "too little of what is left", r"\(int\)points \* 4 \+",
+      "1 + (int)points * 4 +"),
+    m("elements", "too much of what is left", r"p < \(int\)all",
+      "p <= (int)all"),
+    m("elements", "vectors that overlap", r"first = p \* 4", "first = p * 3"),
+    m("columns", "a neighbour's maximum", r"dl_max\(v0\[v\]",
+      "dl_max(v0[v / 2 * 2]"),
+    m("columns", "a row less", r"< 5;", "< 4;"),
+    m("columns", "always the first row", r"i\d+ \* 110592 \+ first",
+      "first"),
     m("gather", "indices from the end", r"x \+= extent", "x += 0"),
     m("outside", "no status", r"atomicMax\(status, code\)", ""),
     m("outside", "no check of indices", r"if \(\(u64\)x < \(u64\)extent\)",

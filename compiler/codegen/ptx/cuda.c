@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "codegen/ptx/kernels.h"
-#include "ir/layout.h"
 
 enum {
 	FLAT_THREADS = 128,	/* of a block whose threads have points */
@@ -51,8 +50,11 @@ unsigned cu_number(struct cu *k, const struct value *v)
 void cu_define(struct cu *k, const struct value *v)
 {
 	cu_indent(k);
-	fprintf(k->f, "const %s v%u = ", cu_type(v->type->dtype),
-		cu_number(k, v));
+	if (map_get(&k->arrays, v->id))
+		fprintf(k->f, "v%u[v] = ", cu_number(k, v));
+	else
+		fprintf(k->f, "const %s v%u = ", cu_type(v->type->dtype),
+			cu_number(k, v));
 }
 
 static union scalar const_value(const struct op *op)
@@ -77,7 +79,9 @@ const char *cu_val(struct cu *k, const struct value *v)
 	if (!map_get(&k->vals, v->id))
 		bug(&k->c->diag, "a kernel reads %%%u, which it has not made",
 		    v->id);
-	return arena_fmt(&k->c->temp, "v%u", cu_number(k, v));
+	return arena_fmt(&k->c->temp,
+			 map_get(&k->arrays, v->id) ? "v%u[v]" : "v%u",
+			 cu_number(k, v));
 }
 
 /* ---- loads and stores ----------------------------------------------- */
@@ -91,13 +95,9 @@ static const char *buffer(struct cu *k, const struct value *buf)
 	return arena_fmt(&k->c->temp, "b%u", (unsigned)n - 1);
 }
 
-static const char *offset(struct cu *k, const struct op *op,
-			  const struct value *buf)
+static const char *offset(struct cu *k, const struct op *op)
 {
-	size_t n;
-
-	return cu_expr(k, op,
-		       layout_offset(k->c, buf, op_exprs(op, A_idx, &n)));
+	return cu_expr(k, op, cu_offset(k, op));
 }
 
 /* "a >= 0 && b >= 0", or NULL without guards. */
@@ -124,21 +124,24 @@ const char *cu_address(struct cu *k, const struct op *op, const char **cond)
 	*cond = guards(k, op);
 	if (dtype_is_packed(buf->type->dtype))
 		return arena_fmt(&k->c->temp, "(%s + %s / %u)", buffer(k, buf),
-				 offset(k, op, buf),
+				 offset(k, op),
 				 8 / dtype_info[buf->type->dtype].bits);
 	return arena_fmt(&k->c->temp, "(%s + %s)", buffer(k, buf),
-			 offset(k, op, buf));
+			 offset(k, op));
 }
 
 static void load(struct cu *k, const struct op *op)
 {
 	const struct value *buf = op->in[0].val;
 	enum dtype t = buf->type->dtype;
-	const char *b = buffer(k, buf), *off = offset(k, op, buf), *x;
+	const char *b = buffer(k, buf), *off = offset(k, op), *x;
 	const char *cond = guards(k, op);
 
 	bool wide = map_get(&k->wide_ops, (uintptr_t)op);
-	const char *near = wide ? NULL : cu_near(k, op);
+	const char *near = wide ? NULL : cu_row_element(k, op);
+
+	if (!wide && !near)
+		near = cu_near(k, op);
 
 	if (dtype_is_packed(t))
 		x = arena_fmt(&k->c->temp, "dl_packed_load_%s(%s, %s, %u)",
@@ -171,7 +174,7 @@ static void store(struct cu *k, const struct op *op)
 {
 	const struct value *buf = op->in[1].val;
 	enum dtype t = buf->type->dtype;
-	const char *b = buffer(k, buf), *off = offset(k, op, buf);
+	const char *b = buffer(k, buf), *off = offset(k, op);
 	const char *x = cu_to_mem(k, t, cu_val(k, op->in[0].val));
 	const char *cond = guards(k, op);
 
@@ -208,6 +211,8 @@ static void store(struct cu *k, const struct op *op)
 void cu_op(struct cu *k, struct op *op)
 {
 	k->node = kernel_node(op);
+	if (cu_row_before(k, op))
+		return;
 	switch ((int)op->code) {
 	case OP_arith_const: case OP_loop_yield: break;
 	case OP_loop_for: cu_for(k, op); break;
@@ -217,6 +222,7 @@ void cu_op(struct cu *k, struct op *op)
 	case OP_kern_attend: cu_attend(k, op); break;
 	default: cu_scalar_op(k, op); break;
 	}
+	cu_row_behind(k, op);
 }
 
 /* ---- kernels -------------------------------------------------------- */
@@ -226,8 +232,12 @@ static void find_shared(void *arg, struct op *op)
 	struct cu *k = arg;
 
 	if (op->code == OP_loop_for && op_int(op, A_width) > 1) {
+		unsigned width = (unsigned)op_int(op, A_width);
+
 		k->threads = target_lanes(k->c->target, 32);
-		k->group = op_int(op, A_width) == WARP ? WARP : k->threads;
+		if (k->threads < width)
+			k->threads = width;
+		k->group = width == WARP ? WARP : k->threads;
 	}
 	if (op->code == OP_kern_tile)
 		k->group = k->threads = cu_tile_threads(k, op);
@@ -298,33 +308,33 @@ static unsigned put_raster(struct cu *k)
 	return n;
 }
 
-/* The point's number becomes the kernel's variables, the last one fastest. */
+/* The point's number becomes what counts points, the last one fastest. */
 static void put_point(struct cu *k)
 {
-	const struct block *body = op_body(k->kernel);
 	const char *t = k->wide ? "i64" : "int", *u = k->wide ? "u64" : "u32";
-	unsigned n = body->n_iv;
+	unsigned n = k->n_point;
 
 	if (n > 1)
 		cu_line(k, "%s q = (%s)p;", u, u);
 	if (k->boxes && n > 1)
 		n = put_raster(k);
 	for (unsigned i = n; i-- > 0;) {
-		const struct atom *iv = expr_atom(body->iv[i]);
 		const char *name = arena_fmt(&k->c->temp, "i%u", k->n_iv++);
 
-		if (body->n_iv == 1) {
+		if (k->n_point == 1) {
 			cu_line(k, "const %s %s = p;", t, name);
 		} else if (!i) {
 			cu_line(k, "const %s %s = (%s)q;", t, name, t);
 		} else {
-			const char *e = cu_expr(k, k->kernel, iv->a);
+			const char *e = cu_expr(k, k->kernel,
+						k->point[i].extent);
 
 			cu_line(k, "const %s %s = (%s)(q %% (%s)%s);", t, name,
 				t, u, e);
 			cu_line(k, "q /= (%s)%s;", u, e);
 		}
-		map_put(&k->atoms, iv->serial, (void *)(uintptr_t)name);
+		map_put(&k->atoms, k->point[i].iv->serial,
+			(void *)(uintptr_t)name);
 	}
 }
 
@@ -358,17 +368,35 @@ void cu_for_points(struct cu *k)
 		put_point(k);
 }
 
-static void put_loop(struct cu *k)
+static void put_ops(struct cu *k)
 {
-	cu_for_points(k);
-	if (k->vector > 1)
-		cu_vector_point(k);
-	else
-		for (struct op *op = op_body(k->kernel)->first; op;
-		     op = op->next)
-			cu_op(k, op);
+	for (struct op *op = op_body(k->kernel)->first; op; op = op->next)
+		cu_op(k, op);
 	k->depth--;
 	cu_line(k, "}");
+}
+
+static void put_loop(struct cu *k)
+{
+	const char *t = k->wide ? "i64" : "int";
+	unsigned v = k->vector;
+
+	cu_for_points(k);
+	if (v == 1) {
+		put_ops(k);
+		return;
+	}
+	cu_vector_point(k);
+	k->depth--;
+	cu_line(k, "}");
+	if (!k->rest)
+		return;
+	cu_line(k, "for (%s p = (%s)points * %u + (%s)dl_block() * %u + "
+		"dl_thread(); p < (%s)all; p += (%s)dl_blocks() * %u) {", t, t,
+		v, t, k->threads, t, t, k->threads);
+	k->depth++;
+	put_point(k);
+	put_ops(k);
 }
 
 static void put_body(struct cu *k, const struct kernel_args *args)
@@ -379,6 +407,8 @@ static void put_body(struct cu *k, const struct kernel_args *args)
 	/* All are known to fit. */
 	for (size_t i = 0; i < args->atoms.n && !k->wide; i++)
 		cu_line(k, "const int n%zu = (int)n%zu_;", i, i);
+	if (k->rest)
+		cu_line(k, "const i64 all = points;");
 	if (k->vector > 1)
 		cu_line(k, "points /= %u;", k->vector);
 	if (k->boxes)
@@ -413,7 +443,10 @@ static char *kernel_text(struct ctx *c, struct op *op, struct form form,
 		k.threads = 1;
 	else
 		block_walk(op_body(op), find_shared, &k);
-	k.vector = vector = k.threads ? 1 : cu_vector(&k);
+	cu_points_find(&k);
+	if (k.threads != 1)
+		cu_row_find(&k);
+	k.vector = vector = k.threads || k.row ? 1 : cu_vector(&k);
 	if (!k.threads)
 		k.threads = FLAT_THREADS;
 	put_params(&k, args);
@@ -423,6 +456,8 @@ static char *kernel_text(struct ctx *c, struct op *op, struct form form,
 	row->shared_bytes = k.shared_bytes;
 	row->points = k.threads == 1 ? 0
 				     : k.threads / k.group * vector;
+	cu_row_free(&k);
+	map_free(&k.gone);
 	map_free(&k.near_ops);
 	map_free(&k.vals);
 	map_free(&k.atoms);

@@ -18,25 +18,28 @@ static unsigned carried(struct cu *k, const struct op *op, unsigned i)
 }
 
 /* The body's arguments and the loop's results are one variable. */
-static void open_loop(struct cu *k, struct op *op, const char *from,
-		      unsigned step)
+static void name_arguments(struct cu *k, struct op *op)
+{
+	for (unsigned i = 0; i < op->n_in; i++)
+		map_put(&k->vals, op_body(op)->arg[i]->id,
+			(void *)(uintptr_t)(carried(k, op, i) + 1));
+}
+
+void cu_open_loop(struct cu *k, struct op *op, const char *from, unsigned step)
 {
 	const struct block *body = op_body(op);
 	const struct atom *iv = expr_atom(body->iv[0]);
 	const char *name = arena_fmt(&k->c->temp, "i%u", k->n_iv++);
 	const char *t = k->wide ? "i64" : "int";
 
-	for (unsigned i = 0; i < op->n_in; i++)
-		map_put(&k->vals, body->arg[i]->id,
-			(void *)(uintptr_t)(carried(k, op, i) + 1));
+	name_arguments(k, op);
 	cu_line(k, "for (%s %s = %s; %s < %s; %s += %u) {", t, name, from, name,
 		cu_expr(k, op, iv->a), name, step);
 	map_put(&k->atoms, iv->serial, (void *)(uintptr_t)name);
 	k->depth++;
 }
 
-/* What the body yields becomes what is carried, all at once. */
-static void close_loop(struct cu *k, struct op *op)
+void cu_yield(struct cu *k, struct op *op)
 {
 	const struct op *yield = op_body(op)->last;
 	bool many = op->n_in > 1;
@@ -46,9 +49,14 @@ static void close_loop(struct cu *k, struct op *op)
 			cu_type(op->out[i].type->dtype), i,
 			cu_val(k, yield->in[i].val));
 	for (unsigned i = 0; i < op->n_in; i++)
-		cu_line(k, "v%u = %s;", carried(k, op, i),
+		cu_line(k, "%s = %s;", cu_val(k, &op->out[i]),
 			many ? arena_fmt(&k->c->temp, "next%u", i)
 			     : cu_val(k, yield->in[i].val));
+}
+
+static void close_loop(struct cu *k, struct op *op)
+{
+	cu_yield(k, op);
 	k->depth--;
 	cu_line(k, "}");
 }
@@ -103,18 +111,26 @@ static void fold_group(struct cu *k, const struct op *op,
 /* The iterations of a thread's own, from `from` on, one at a time. */
 static void share_iterations(struct cu *k, struct op *op, const char *from)
 {
-	open_loop(k, op, from, k->group);
+	cu_open_loop(k, op, from, k->group);
 	for (struct op *o = op_body(op)->first; o; o = o->next)
 		cu_op(k, o);
 	close_loop(k, op);
+}
+
+void cu_loop_neighbours(struct cu *k, struct op *op, const char *first,
+			unsigned v)
+{
+	name_arguments(k, op);
+	k->vector = v;
+	cu_neighbours(k, op_body(op), expr_atom(op_body(op)->iv[0]), first);
+	k->vector = 1;
 }
 
 /* Those that are v side by side; what is left behind the last such one at a
  * time. */
 static void share_vectors(struct cu *k, struct op *op, unsigned v)
 {
-	struct block *body = op_body(op);
-	const struct atom *iv = expr_atom(body->iv[0]);
+	const struct atom *iv = expr_atom(op_body(op)->iv[0]);
 	const char *t = k->wide ? "i64" : "int", *whole, *first, *name;
 	int64_t extent, unroll = op_int(op, A_unroll);
 	bool rest = !expr_is_const(iv->a, &extent) || extent % v;
@@ -127,24 +143,12 @@ static void share_vectors(struct cu *k, struct op *op, unsigned v)
 		whole = name;
 	}
 	first = arena_fmt(&k->c->temp, "i%u", k->n_iv++);
-	name = arena_fmt(&k->c->temp, "i%u", k->n_iv++);
-	for (unsigned i = 0; i < op->n_in; i++)
-		map_put(&k->vals, body->arg[i]->id,
-			(void *)(uintptr_t)(carried(k, op, i) + 1));
 	if (unroll > 1)
 		cu_line(k, "#pragma unroll %d", (int)unroll);
 	cu_line(k, "for (%s %s = %s * %u; %s < %s; %s += %u) {", t, first,
 		cu_own(k), v, first, whole, first, k->group * v);
 	k->depth++;
-	cu_wide_begin(k, body, iv, first, v);
-	cu_line(k, "#pragma unroll");
-	cu_line(k, "for (int v = 0; v < %u; v++) {", v);
-	k->depth++;
-	cu_line(k, "const %s %s = %s + v;", t, name, first);
-	map_put(&k->atoms, iv->serial, (void *)(uintptr_t)name);
-	cu_wide_ops(k, body);
-	close_loop(k, op);
-	cu_wide_end(k, body, iv, first);
+	cu_loop_neighbours(k, op, first, v);
 	k->depth--;
 	cu_line(k, "}");
 	if (rest)
@@ -155,7 +159,6 @@ static void share_vectors(struct cu *k, struct op *op, unsigned v)
 static void shared_loop(struct cu *k, struct op *op)
 {
 	enum opcode *code = NEW_ARRAY(&k->c->temp, op->n_in + 1u, enum opcode);
-	unsigned v = cu_loop_vector(k, op);
 
 	for (unsigned i = 0; i < op->n_in; i++) {
 		enum dtype t = op->out[i].type->dtype;
@@ -165,10 +168,14 @@ static void shared_loop(struct cu *k, struct op *op)
 			cu_identity(k, code[i], t));
 	}
 	k->in_lanes = true;
-	if (v > 1)
-		share_vectors(k, op, v);
-	else
-		share_iterations(k, op, cu_own(k));
+	if (!cu_row_loop(k, op)) {
+		unsigned v = cu_loop_vector(k, op);
+
+		if (v > 1)
+			share_vectors(k, op, v);
+		else
+			share_iterations(k, op, cu_own(k));
+	}
 	k->in_lanes = false;
 	fold_group(k, op, code);
 	for (unsigned i = 0; i < op->n_in; i++) {
@@ -182,10 +189,19 @@ static void shared_loop(struct cu *k, struct op *op)
 	}
 }
 
-void cu_for(struct cu *k, struct op *op)
+void cu_unroll(struct cu *k, const struct op *op)
 {
 	int64_t extent, unroll = op_int(op, A_unroll);
 
+	if (expr_is_const(expr_atom(op_body(op)->iv[0])->a, &extent) &&
+	    extent == unroll && unroll > 1)
+		cu_line(k, "#pragma unroll");
+	else if (unroll > USUAL_UNROLL)
+		cu_line(k, "#pragma unroll %d", (int)unroll);
+}
+
+void cu_for(struct cu *k, struct op *op)
+{
 	if (k->group > 1 && !k->in_lanes && op_int(op, A_width) > 1) {
 		shared_loop(k, op);
 		return;
@@ -193,12 +209,10 @@ void cu_for(struct cu *k, struct op *op)
 	for (unsigned i = 0; i < op->n_in; i++)
 		cu_line(k, "%s v%u = %s;", cu_type(op->out[i].type->dtype),
 			carried(k, op, i), cu_val(k, op->in[i].val));
-	if (expr_is_const(expr_atom(op_body(op)->iv[0])->a, &extent) &&
-	    extent == unroll && unroll > 1)
-		cu_line(k, "#pragma unroll");
-	else if (unroll > USUAL_UNROLL)
-		cu_line(k, "#pragma unroll %d", (int)unroll);
-	open_loop(k, op, "0", 1);
+	if (!k->in_lanes && cu_row_loop(k, op))
+		return;
+	cu_unroll(k, op);
+	cu_open_loop(k, op, "0", 1);
 	for (struct op *o = op_body(op)->first; o; o = o->next)
 		cu_op(k, o);
 	close_loop(k, op);

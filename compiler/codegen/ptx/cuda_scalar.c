@@ -195,6 +195,8 @@ const char *cu_arith2(struct cu *k, enum opcode code, enum dtype t,
 		code = OP_arith_or;
 	if (!dtype_is_float(t))
 		return int2(k, code, t, a, b);
+	if (code == OP_arith_min || code == OP_arith_max)
+		return float2(k, code, t, a, b);
 	return rounded(k, t, float2(k, code, t, a, b));
 }
 

@@ -1,95 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Kernels whose threads take several points side by side: what lies side by
- * side in memory, too, is loaded before them and stored behind them at once.
+ * Threads that take several points, or iterations, side by side: what lies side
+ * by side in memory, too, is loaded before them and stored behind them at once.
  */
 #include "codegen/ptx/cu.h"
-#include "ir/layout.h"
 
 enum {
-	VECTOR = 4,		/* points of a thread */
-	STORED = 16,		/* bytes of one that transposes */
-	LINE = 16,		/* points side by side that are worth that */
-	VECTOR_THREADS = 512,	/* on a multiprocessor, for that to pay */
 	WIDEST = 128,		/* bits of one access */
 	MOST_NEIGHBOURS = 32,	/* that a thread takes of a loop */
 	HELD_BITS = 2048,	/* of what it loads for them */
 };
-
-static const struct atom *last_variable(const struct cu *k)
-{
-	const struct block *body = op_body(k->kernel);
-
-	return expr_atom(body->iv[body->n_iv - 1]);
-}
-
-static bool steps_by_one(const struct cu *k, const struct op *op,
-			 const struct expr *iv)
-{
-	const struct value *buf = op->in[op->code == OP_mem_store].val;
-	const struct expr *step, *rest;
-	size_t n;
-
-	return expr_linear(k->c, layout_offset(k->c, buf,
-					       op_exprs(op, A_idx, &n)),
-			   expr_atom(iv), &step, &rest) && expr_is(step, 1);
-}
-
-/* The variable, not the last one, along which a load lies; -1 without one. */
-static int loaded_along(const struct cu *k)
-{
-	const struct block *body = op_body(k->kernel);
-	unsigned last = body->n_iv - 1;
-	int64_t n;
-
-	for (const struct op *op = body->first; op; op = op->next) {
-		if (op->code != OP_mem_load ||
-		    steps_by_one(k, op, body->iv[last]))
-			continue;
-		for (unsigned i = last; i-- > 0;)
-			if (steps_by_one(k, op, body->iv[i]) &&
-			    (!expr_is_const(expr_atom(body->iv[i])->a, &n) ||
-			     n >= LINE))
-				return (int)i;
-	}
-	return -1;
-}
-
-/* Points whose stores are 16 bytes, at most. */
-static unsigned transposed_points(const struct cu *k, int64_t extent)
-{
-	size_t most = 1;
-
-	for (const struct op *op = op_body(k->kernel)->first; op;
-	     op = op->next)
-		if (op->code == OP_mem_store) {
-			size_t n = dtype_size(op->in[1].val->type->dtype);
-
-			most = n > most ? n : most;
-		}
-	unsigned n = STORED / (unsigned)most;
-
-	return extent % n ? VECTOR : n;
-}
-
-unsigned cu_vector(struct cu *k)
-{
-	const struct block *body = op_body(k->kernel);
-	int64_t extent, points;
-
-	k->fast = -1;
-	if (!body->n_iv || !expr_is_const(last_variable(k)->a, &extent) ||
-	    extent % VECTOR || extent <= 0)
-		return 1;
-	if (expr_is_const(kernel_points(k->c, k->kernel), &points) &&
-	    points / (VECTOR * VECTOR_THREADS) < k->c->target->gpu[0]->n_sm)
-		return 1;
-	for (const struct op *op = body->first; op; op = op->next)
-		if (op->n_region)
-			return 1;
-	k->fast = loaded_along(k);
-	return k->fast < 0 ? VECTOR : transposed_points(k, extent);
-}
 
 /* ---- accesses to neighbours ----------------------------------------- */
 
@@ -100,15 +20,25 @@ static const struct value *accessed(const struct op *op)
 					  : NULL;
 }
 
-static unsigned bits_of(const struct op *op)
+unsigned cu_bits_of(const struct op *op)
 {
 	return dtype_info[accessed(op)->type->dtype].bits;
 }
 
-/* Is the access to v neighbours for neighbours along the variable, at a
- * multiple of what one instruction takes, whatever the other variables are? */
-static bool is_wide(const struct cu *k, const struct op *op,
-		    const struct atom *iv, unsigned v)
+bool cu_is_fixed(const struct op *op, enum attr_name name,
+		 const struct atom *iv)
+{
+	size_t n;
+	const struct expr *const *e = op_exprs(op, name, &n);
+
+	for (size_t i = 0; i < n; i++)
+		if (expr_uses(e[i], iv))
+			return false;
+	return true;
+}
+
+bool cu_is_wide(const struct cu *k, const struct op *op, const struct atom *iv,
+		unsigned v)
 {
 	const struct value *buf = accessed(op);
 	bool store = op->code == OP_mem_store, moves = false;
@@ -118,13 +48,14 @@ static bool is_wide(const struct cu *k, const struct op *op,
 
 	if (!buf)
 		return false;
-	bits = bits_of(op);
+	bits = cu_bits_of(op);
 	align = v * bits > WIDEST ? WIDEST / bits : v;
 	op_exprs(op, A_guard, &n);
-	if (n || v * bits < 16 || op->n_in > (store ? 2 : 1) ||
-	    (store && bits < 8))
+	if (v < 2 || v * bits < 16 || (store && bits < 8) ||
+	    op->n_in > (store || n ? 2 : 1) ||
+	    !cu_is_fixed(op, A_guard, iv))
 		return false;
-	off = layout_offset(k->c, buf, op_exprs(op, A_idx, &n));
+	off = cu_offset(k, op);
 	for (uint32_t i = 0; i < off->n; i++) {
 		const struct term *t = &off->term[i];
 
@@ -160,7 +91,7 @@ const char *cu_lanes(struct cu *k, const struct op *op)
  * are needed; 0: all come before the points. */
 static unsigned comes_later(const struct cu *k, const struct op *op)
 {
-	unsigned most = WIDEST / bits_of(op);
+	unsigned most = WIDEST / cu_bits_of(op);
 
 	return op->code == OP_mem_load && k->vector > most ? most : 0;
 }
@@ -193,31 +124,66 @@ static void copy_wide(struct cu *k, const char *to, const char *from,
 			v, from, i);
 }
 
+void cu_load_neighbours(struct cu *k, struct op *op, const struct atom *iv,
+			const char *to, const char *first, unsigned v)
+{
+	const char *cond, *name;
+
+	map_put(&k->atoms, iv->serial, (void *)(uintptr_t)first);
+	if (cu_is_wide(k, op, iv, v)) {
+		copy_wide(k, to, cu_address(k, op, &cond),
+			  v * cu_bits_of(op) / 8);
+		return;
+	}
+	name = arena_fmt(&k->c->temp, "i%u", k->n_iv++);
+	cu_line(k, "#pragma unroll");
+	cu_line(k, "for (int v = 0; v < %u; v++) {", v);
+	k->depth++;
+	cu_line(k, "const %s %s = %s + v;", k->wide ? "i64" : "int", name,
+		first);
+	map_put(&k->atoms, iv->serial, (void *)(uintptr_t)name);
+	cu_line(k, "%s[v] = *%s;", to, cu_address(k, op, &cond));
+	k->depth--;
+	cu_line(k, "}");
+}
+
+/* The load or store of all neighbours, where it is one. */
+static void copy_lanes(struct cu *k, const struct op *op, unsigned bytes)
+{
+	const char *cond, *at = cu_address(k, op, &cond);
+
+	if (cond) {
+		cu_line(k, "if (%s) {", cond);
+		k->depth++;
+	}
+	if (op->code == OP_mem_store)
+		copy_wide(k, at, cu_lanes(k, op), bytes);
+	else
+		copy_wide(k, cu_lanes(k, op), at, bytes);
+	if (cond) {
+		k->depth--;
+		cu_line(k, "}");
+	}
+}
+
 /* Loads before the points, stores behind them. */
-static void put_wide(struct cu *k, struct block *b, unsigned v, bool stores)
+static void put_wide(struct cu *k, struct block *b, bool stores)
 {
 	for (struct op *op = b->first; op; op = op->next) {
-		bool store = op->code == OP_mem_store;
-		const char *cond, *at, *all;
-		unsigned bytes;
+		unsigned bits, bytes;
 
 		if (!map_get(&k->wide_ops, (uintptr_t)op))
 			continue;
-		enum dtype t = accessed(op)->type->dtype;
-
-		bytes = (comes_later(k, op) ? WIDEST : v * bits_of(op)) / 8;
-		all = cu_lanes(k, op);
+		bits = cu_bits_of(op);
+		bytes = (comes_later(k, op) ? WIDEST : k->vector * bits) / 8;
 		if (!stores)
-			cu_line(k, "__align__(16) %s %s[%u];", cu_mem_type(t),
-				all, bytes * 8 / (bits_of(op) < 8 ? 8
-							: bits_of(op)));
-		if (stores != store || comes_later(k, op))
-			continue;
-		at = cu_address(k, op, &cond);
-		if (store)
-			copy_wide(k, at, all, bytes);
-		else
-			copy_wide(k, all, at, bytes);
+			cu_line(k, "__align__(16) %s %s[%u];",
+				cu_mem_type(accessed(op)->type->dtype),
+				cu_lanes(k, op),
+				bytes * 8 / (bits < 8 ? 8 : bits));
+		if (stores == (op->code == OP_mem_store) &&
+		    !comes_later(k, op))
+			copy_lanes(k, op, bytes);
 	}
 }
 
@@ -253,6 +219,8 @@ static bool is_still(const struct cu *k, const struct op *op,
 	for (unsigned i = 0; i < op->n_in; i++) {
 		const struct value *x = op->in[i].val;
 
+		if (map_get(&k->arrays, x->id))
+			return false;
 		if (x->def ? x->def->parent == op->parent &&
 				     !map_get(&k->still_ops,
 					      (uintptr_t)x->def)
@@ -271,57 +239,78 @@ static bool is_still(const struct cu *k, const struct op *op,
 	return true;
 }
 
-static void put_still(struct cu *k, struct block *b, const struct atom *iv,
-		      unsigned v)
+/* Is the result read beyond the ops that stand next to it, with no loop
+ * between? */
+static bool is_carried_on(const struct op *op)
 {
-	for (struct op *op = b->first; op; op = op->next) {
-		if (!is_still(k, op, iv, v))
-			continue;
-		map_put(&k->still_ops, (uintptr_t)op, op);
-		cu_op(k, op);
-	}
+	const struct op *end = op->next;
+
+	while (end && !end->n_region)
+		end = end->next;
+	for (const struct use *u = op->out[0].uses; u; u = u->next)
+		if (u->user->parent != op->parent || u->user == end ||
+		    (end && op_comes_before(end, u->user)))
+			return true;
+	return false;
 }
 
-void cu_wide_ops(struct cu *k, struct block *b)
+void cu_wide_mark(struct cu *k, struct block *b, const struct atom *iv,
+		  unsigned v)
 {
 	for (struct op *op = b->first; op; op = op->next) {
-		const char *cond;
-
-		if (map_get(&k->still_ops, (uintptr_t)op))
-			continue;
-		if (map_get(&k->wide_ops, (uintptr_t)op) &&
-		    comes_later(k, op)) {
-			const char *at = cu_address(k, op, &cond);
-
-			cu_line(k, "if (v %% %u == 0)", comes_later(k, op));
-			k->depth++;
-			copy_wide(k, cu_lanes(k, op), at, WIDEST / 8);
-			k->depth--;
+		for (unsigned i = 0; op->n_region && i < op->n_out; i++) {
+			map_put(&k->arrays, op->out[i].id, op);
+			map_put(&k->arrays, op_body(op)->arg[i]->id, op);
 		}
-		cu_op(k, op);
+		if (op->n_region)
+			cu_wide_mark(k, op_body(op), iv, v);
+		else if (cu_row_keeps(k, op))
+			continue;
+		else if (is_still(k, op, iv, v))
+			map_put(&k->still_ops, (uintptr_t)op, op);
+		else if (op->n_out && is_carried_on(op))
+			map_put(&k->arrays, op->out[0].id, op);
+		if (cu_is_wide(k, op, iv, v) && !cu_row_keeps(k, op))
+			map_put(&k->wide_ops, (uintptr_t)op, op);
 	}
 }
 
-void cu_wide_begin(struct cu *k, struct block *b, const struct atom *iv,
-		   const char *first, unsigned v)
+void cu_wide_open(struct cu *k, struct block *b)
 {
 	for (struct op *op = b->first; op; op = op->next)
-		if (is_wide(k, op, iv, v))
-			map_put(&k->wide_ops, (uintptr_t)op, op);
-	map_put(&k->atoms, iv->serial, (void *)(uintptr_t)first);
-	k->vector = v;
-	put_still(k, b, iv, v);
-	put_wide(k, b, v, false);
+		if (map_get(&k->still_ops, (uintptr_t)op))
+			cu_op(k, op);
+	put_wide(k, b, false);
 }
 
-void cu_wide_end(struct cu *k, struct block *b, const struct atom *iv,
-		 const char *first)
+void cu_wide_op(struct cu *k, struct op *op)
 {
-	map_put(&k->atoms, iv->serial, (void *)(uintptr_t)first);
-	put_wide(k, b, k->vector, true);
+	unsigned n;
+
+	if (map_get(&k->still_ops, (uintptr_t)op))
+		return;
+	n = map_get(&k->wide_ops, (uintptr_t)op) ? comes_later(k, op) : 0;
+	if (n) {
+		cu_line(k, "if (v %% %u == 0) {", n);
+		k->depth++;
+		copy_lanes(k, op, WIDEST / 8);
+		k->depth--;
+		cu_line(k, "}");
+	}
+	cu_op(k, op);
+}
+
+void cu_wide_close(struct cu *k, struct block *b)
+{
+	put_wide(k, b, true);
+}
+
+void cu_wide_free(struct cu *k)
+{
 	map_free(&k->wide_ops);
 	map_free(&k->still_ops);
-	k->wide_ops = k->still_ops = (struct map){ 0 };
+	map_free(&k->arrays);
+	k->wide_ops = k->still_ops = k->arrays = (struct map){ 0 };
 	k->vector = 1;
 }
 
@@ -332,19 +321,15 @@ static const struct op *load_behind(struct cu *k, const struct op *op,
 				    int64_t n)
 {
 	const struct value *buf = op->in[0].val;
+	const struct expr *want = expr_addc(k->c, cu_offset(k, op), n);
 	size_t count;
-	const struct expr *want = expr_addc(
-		k->c, layout_offset(k->c, buf, op_exprs(op, A_idx, &count)),
-		n);
 
 	for (const struct op *o = op->next; o; o = o->next) {
 		if (o->code != OP_mem_load || o->n_in > 1 ||
 		    o->in[0].val != buf)
 			continue;
 		op_exprs(o, A_guard, &count);
-		if (!count && layout_offset(k->c, buf,
-					    op_exprs(o, A_idx, &count)) ==
-				      want)
+		if (!count && cu_offset(k, o) == want)
 			return o;
 	}
 	return NULL;
@@ -361,7 +346,7 @@ static bool is_aligned(const struct expr *off, int64_t n)
 const char *cu_near(struct cu *k, const struct op *op)
 {
 	const struct value *buf = op->in[0].val;
-	unsigned bits = bits_of(op), n = WIDEST / bits, i;
+	unsigned bits = cu_bits_of(op), n = WIDEST / bits, i;
 	const char *x = map_get(&k->near_ops, (uintptr_t)op), *at, *cond;
 	const struct expr *off;
 	size_t count;
@@ -374,7 +359,7 @@ const char *cu_near(struct cu *k, const struct op *op)
 	op_exprs(op, A_guard, &count);
 	if (count || !load_behind(k, op, 1))
 		return NULL;
-	off = layout_offset(k->c, buf, op_exprs(op, A_idx, &count));
+	off = cu_offset(k, op);
 	for (; n > 1; n /= 2) {
 		if (!is_aligned(off, n))
 			continue;
@@ -408,13 +393,13 @@ static unsigned held_bits(const struct cu *k, const struct block *b,
 
 	*least = WIDEST;
 	for (const struct op *op = b->first; op; op = op->next) {
-		if (!is_wide(k, op, iv, v))
+		if (!cu_is_wide(k, op, iv, v))
 			continue;
-		held += v * bits_of(op) > WIDEST && op->code == OP_mem_load
+		held += v * cu_bits_of(op) > WIDEST && op->code == OP_mem_load
 				? WIDEST
-				: v * bits_of(op);
-		if (bits_of(op) < *least)
-			*least = bits_of(op);
+				: v * cu_bits_of(op);
+		if (cu_bits_of(op) < *least)
+			*least = cu_bits_of(op);
 	}
 	return held;
 }
@@ -441,59 +426,4 @@ unsigned cu_loop_vector(struct cu *k, struct op *loop)
 			break;
 	}
 	return extent < v ? 1 : v;
-}
-
-/* ---- points --------------------------------------------------------- */
-
-/* One of the kernel's variables takes its part of q, the last one all. */
-static void put_variable(struct cu *k, const struct atom *iv, bool last)
-{
-	const char *t = k->wide ? "i64" : "int", *u = k->wide ? "u64" : "u32";
-	const char *own = arena_fmt(&k->c->temp, "i%u", k->n_iv++);
-	const char *e = cu_expr(k, k->kernel, iv->a);
-
-	cu_line(k, "const %s %s = (%s)(q%s);", t, own, t,
-		last ? "" : arena_fmt(&k->c->temp, " %% (%s)%s", u, e));
-	if (!last)
-		cu_line(k, "q /= (%s)%s;", u, e);
-	map_put(&k->atoms, iv->serial, (void *)(uintptr_t)own);
-}
-
-/* The kernel's variables; the last one is called `first`. */
-static void put_variables(struct cu *k)
-{
-	const struct block *body = op_body(k->kernel);
-	const char *t = k->wide ? "i64" : "int", *u = k->wide ? "u64" : "u32";
-	int64_t extent;
-
-	expr_is_const(last_variable(k)->a, &extent);
-	extent /= k->vector;
-	cu_line(k, "%s q = (%s)p;", u, u);
-	if (k->fast >= 0)
-		put_variable(k, expr_atom(body->iv[k->fast]), false);
-	cu_line(k, "const %s first = (%s)(q %% %lld) * %u;", t, t,
-		(long long)extent, k->vector);
-	cu_line(k, "q /= %lld;", (long long)extent);
-	for (unsigned i = body->n_iv - 1; i-- > 0;)
-		if ((int)i != k->fast)
-			put_variable(k, expr_atom(body->iv[i]), !i);
-}
-
-void cu_vector_point(struct cu *k)
-{
-	const char *name = arena_fmt(&k->c->temp, "i%u", k->n_iv++);
-	struct block *body = op_body(k->kernel);
-	const struct atom *last = last_variable(k);
-
-	put_variables(k);
-	cu_wide_begin(k, body, last, "first", k->vector);
-	cu_line(k, "#pragma unroll");
-	cu_line(k, "for (int v = 0; v < %u; v++) {", k->vector);
-	k->depth++;
-	cu_line(k, "const %s %s = first + v;", k->wide ? "i64" : "int", name);
-	map_put(&k->atoms, last->serial, (void *)(uintptr_t)name);
-	cu_wide_ops(k, body);
-	k->depth--;
-	cu_line(k, "}");
-	cu_wide_end(k, body, last, "first");
 }

@@ -97,6 +97,21 @@ DL_FN float dl_exp2(float x)
 	return y;
 }
 #if DL_SM80
+// NaN when one of them is.
+DL_FN float dl_min(float a, float b)
+{
+	float x;
+
+	asm("min.NaN.f32 %0, %1, %2;" : "=f"(x) : "f"(a), "f"(b));
+	return x;
+}
+DL_FN float dl_max(float a, float b)
+{
+	float x;
+
+	asm("max.NaN.f32 %0, %1, %2;" : "=f"(x) : "f"(a), "f"(b));
+	return x;
+}
 DL_FN u16 dl_bf16_bits(float x)
 {
 	u16 bits;

@@ -15,6 +15,9 @@ struct value *new_buffer(struct builder *b, const struct value *like);
  */
 void lower_load(struct cloner *cl, struct builder *b, struct op *op,
 		const struct expr *hoisted);
+/* Makes variables the digits of a number, the last one the lowest. */
+void clone_digits(struct cloner *cl, unsigned n, const struct expr *const *iv,
+		  const struct expr *number);
 /* A contraction whose columns are packed, as tiles; false when the statement
  * is none. */
 bool lower_contraction(struct ctx *c, struct op *op, struct value *into);

@@ -14,7 +14,8 @@
  * of constants become numbers, products with 0 are left out, and what several
  * points have in common is computed once: sums of sums over sparse constant
  * matrices become the few operations of a fast transform, row pass and column
- * pass.  Points beyond the last whole block get blocks of their own size.
+ * pass.  Points beyond the last whole block get blocks of their own size.  On a GPU
+ * the points of the kernel are the lanes.
  */
 #include "ir/op.h"
 #include "ir/target.h"
@@ -59,9 +60,15 @@ static void emit_block(struct jam *j)
 {
 	struct block *body = op_body(j->op);
 	const struct expr *iv;
-	struct block *inner;
+	struct block *inner = j->b.block;
 	unsigned bits = 8;
 
+	/* Threads side by side are the kernel's points. */
+	if (j->ctx->target->gpu[0]) {
+		jam_points(j);
+		erase_dead(inner);
+		return;
+	}
 	block_walk(body, find_widest, &bits);
 	struct op *loop = build_for(&j->b, expr_atom(body->iv[j->lane_dim])->a,
 				    target_lanes(j->ctx->target, bits), 1, 0,
@@ -322,7 +329,7 @@ bool lower_jam(struct ctx *c, struct op *op, struct value *into)
 
 	if (!op_has(op, A_jam) || !can_jam(&j) || !choose_lanes(&j))
 		return false;
-	rows = has_rows(&j);
+	rows = !c->target->gpu[0] && has_rows(&j);
 	j.out = into ? into : new_buffer(&j.b, &op->out[0]);
 	struct op *k = build(&j.b, &(struct op_spec){ .code = OP_loop_kernel,
 						      .n_region = 1 });
@@ -339,7 +346,7 @@ bool lower_jam(struct ctx *c, struct op *op, struct value *into)
 			n = expr_ceildiv(c, n, expr_const(c, j.jam[d]));
 			if (expr_is(n, 1))
 				continue;
-		} else if (d == j.lane_dim) {
+		} else if (d == j.lane_dim && !c->target->gpu[0]) {
 			per_point *= clamped(n);
 			continue;
 		}

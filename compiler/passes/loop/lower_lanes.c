@@ -463,23 +463,6 @@ static void emit_op(struct lanes *l, struct op *op)
 	}
 }
 
-/* The fold's variables from the number that counts them, last one first. */
-static void count_steps(struct lanes *l, const struct expr *number)
-{
-	const struct block *b = op_body(l->fold);
-	struct ctx *c = l->ctx;
-
-	for (unsigned i = b->n_iv; i-- > 0;) {
-		const struct expr *n = clone_expr(&l->place[0],
-						  expr_atom(b->iv[i])->a);
-		const struct expr *at = i ? expr_mod(c, number, n) : number;
-
-		for (unsigned p = 0; p < l->n_place; p++)
-			clone_iv(&l->place[p], b->iv[i], at);
-		number = expr_div(c, number, n);
-	}
-}
-
 /* Enough loads under way, while the registers hold them. */
 static unsigned unrolled(const struct lanes *l)
 {
@@ -503,7 +486,8 @@ static void emit_fold(struct lanes *l)
 	struct op *loop = build_for(&l->b, extent, l->width, unrolled(l), all,
 				    v, &k);
 
-	count_steps(l, k);
+	for (unsigned i = 0; i < l->n_place; i++)
+		clone_digits(&l->place[i], body->n_iv, body->iv, k);
 	for (unsigned i = 0; i < all; i++)
 		clone_value(&l->place[i / n], body->arg[i % n],
 			    op_body(loop)->arg[i]);
@@ -660,6 +644,14 @@ int64_t lanes_parts(struct ctx *c, struct op *op, struct op *fold,
 	return parts < most ? parts : most;
 }
 
+/* Has each point a fold of its own?  Rows that have one are schedule.c's. */
+static bool has_own_fold(const struct lanes *l)
+{
+	struct block *b = op_body(l->compute);
+
+	return !(block_real_ivs(b) & ~op_uses_ivs(l->fold, b));
+}
+
 /* Chooses the form; false when there is none. */
 static bool choose_form(struct lanes *l)
 {
@@ -670,7 +662,7 @@ static bool choose_form(struct lanes *l)
 	    dtype_is_packed(op->out[0].type->dtype))
 		return false;
 	l->fold = body_fold(op_body(op));
-	if (!l->fold || !begin(l))
+	if (!l->fold || !begin(l) || !has_own_fold(l))
 		return false;
 	if (!fold_in_lanes(l->ctx, l->fold) || !goes_along(l))
 		return goes_down(l);

@@ -40,19 +40,79 @@ struct emitter {
 
 static void emit_op(struct emitter *s, struct op *op, bool lanes);
 
+void clone_digits(struct cloner *cl, unsigned n, const struct expr *const *iv,
+		  const struct expr *number)
+{
+	struct ctx *c = cl->ctx;
+
+	for (unsigned i = n; i-- > 0;) {
+		const struct expr *e = clone_expr(cl, expr_atom(iv[i])->a);
+
+		clone_iv(cl, iv[i], i ? expr_mod(c, number, e) : number);
+		number = expr_div(c, number, e);
+	}
+}
+
+static const struct expr *all_points(struct emitter *s, unsigned n,
+				     const struct expr *const *iv)
+{
+	struct ctx *c = s->plan.ctx;
+	const struct expr *all = expr_const(c, 1);
+
+	for (unsigned i = 0; i < n; i++)
+		all = expr_mul(c, all, expr_atom(iv[i])->a);
+	return clone_expr(&s->cl, all);
+}
+
+/* The loops of a fold; how many.  Threads that share it count its variables as
+ * one. */
+static unsigned open_fold(struct emitter *s, struct op *op, bool vec,
+			  struct value **acc, struct op **loops)
+{
+	struct block *body = op_body(op);
+	unsigned n = body->n_iv, lanes = s->plan.lanes;
+	bool one = vec && n > 1 && s->plan.ctx->target->gpu[0];
+	int64_t steps = 1, all = 1;
+
+	for (unsigned k = 0; k < n && steps <= MAX_STRAIGHT; k++)
+		steps *= extent_or(body->iv[k], MAX_STRAIGHT + 1);
+	for (unsigned k = 0; k < n; k++)
+		all = work_times(all, extent_or(body->iv[k], 1000));
+	one = one && lanes > 1 && all >= (int64_t)lanes;
+	if (one)
+		n = 1;
+	for (unsigned k = 0; k < n; k++) {
+		const struct expr *iv, *ext;
+		bool wide = vec && k + 1 == n &&
+			    (one || extent_or(body->iv[k], 1000) >=
+					    (int64_t)lanes);
+		/* A window's few taps are written out. */
+		int64_t out = steps <= MAX_STRAIGHT
+				      ? extent_or(body->iv[k], 1)
+				      : 1;
+
+		ext = all_points(s, one ? body->n_iv : 1, body->iv + k);
+		loops[k] = build_for(&s->b, ext, wide ? lanes : 1,
+				     wide && (lanes > 1 || out <= 1)
+					     ? VECTOR_UNROLL
+					     : (unsigned)(out > 1 ? out : 1),
+				     op->n_in, acc, &iv);
+		clone_digits(&s->cl, one ? body->n_iv : 1, body->iv + k, iv);
+		for (unsigned i = 0; i < op->n_in; i++)
+			acc[i] = op_body(loops[k])->arg[i];
+	}
+	return n;
+}
+
 /* A fold becomes a nest of loops that carry its values. */
 static void emit_fold(struct emitter *s, struct op *op, bool lanes)
 {
 	struct block *body = op_body(op);
 	struct op *loops[MAX_RANK];
 	struct value *acc[MAX_RANK], *next[MAX_RANK];
-	unsigned n_acc = op->n_in;
+	unsigned n_acc = op->n_in, n;
 	bool vec = lanes && fold_in_lanes(s->plan.ctx, op);
 
-	int64_t steps = 1;
-
-	for (unsigned k = 0; k < body->n_iv && steps <= MAX_STRAIGHT; k++)
-		steps *= extent_or(body->iv[k], MAX_STRAIGHT + 1);
 	for (unsigned i = 0; i < n_acc; i++)
 		acc[i] = cloned(&s->cl, op->in[i].val);
 	if (no_points(body)) {
@@ -60,34 +120,14 @@ static void emit_fold(struct emitter *s, struct op *op, bool lanes)
 			clone_value(&s->cl, &op->out[i], acc[i]);
 		return;
 	}
-	for (unsigned k = 0; k < body->n_iv; k++) {
-		const struct expr *iv, *ext;
-		bool last = k + 1 == body->n_iv;
-		bool wide = vec && last &&
-			    extent_or(body->iv[k], 1000) >=
-				    (int64_t)s->plan.lanes;
-
-		ext = clone_expr(&s->cl, expr_atom(body->iv[k])->a);
-		/* A window's few taps are written out. */
-		int64_t out = steps <= MAX_STRAIGHT
-				      ? extent_or(body->iv[k], 1)
-				      : 1;
-
-		loops[k] = build_for(&s->b, ext, wide ? s->plan.lanes : 1,
-				     wide ? VECTOR_UNROLL
-					  : (unsigned)(out > 1 ? out : 1),
-				     n_acc, acc, &iv);
-		clone_iv(&s->cl, body->iv[k], iv);
-		for (unsigned i = 0; i < n_acc; i++)
-			acc[i] = op_body(loops[k])->arg[i];
-	}
+	n = open_fold(s, op, vec, acc, loops);
 	for (unsigned i = 0; i < n_acc; i++)
 		clone_value(&s->cl, body->arg[i], acc[i]);
 	for (struct op *o = body->first; o != body->last; o = o->next)
 		emit_op(s, o, lanes);
 	for (unsigned i = 0; i < n_acc; i++)
 		next[i] = cloned(&s->cl, body->last->in[i].val);
-	for (unsigned k = body->n_iv; k-- > 0;) {
+	for (unsigned k = n; k-- > 0;) {
 		build_for_end(&s->b, loops[k], n_acc, next);
 		for (unsigned i = 0; i < n_acc; i++)
 			next[i] = &loops[k]->out[i];
@@ -156,11 +196,44 @@ static void emit_level(struct emitter *s, unsigned level)
 	}
 }
 
+/* Are the loops from there on one for the threads that share them, since
+ * nothing is between them? */
+static bool are_one(const struct emitter *s, unsigned from)
+{
+	const struct block *body = op_body(s->plan.op);
+
+	if (!s->plan.ctx->target->gpu[0] || s->plan.chunk ||
+	    s->plan.vec_loop < (int)from ||
+	    s->plan.unit + 1 != s->plan.n_loop || s->plan.n_loop < from + 2)
+		return false;
+	for (const struct op *op = body->first; op != body->last;
+	     op = op->next) {
+		unsigned level = s->plan.level[op->out[0].slot];
+
+		if ((level > from && level < s->plan.n_loop) ||
+		    (level > from && op->code == OP_nest_reduce))
+			return false;
+	}
+	return true;
+}
+
 static void emit_inner(struct emitter *s, unsigned from)
 {
 	struct op *loops[MAX_RANK];
 
 	emit_level(s, from);
+	if (are_one(s, from)) {
+		unsigned n = s->plan.n_loop - from;
+		const struct expr *iv;
+
+		loops[0] = build_for(&s->b,
+				     all_points(s, n, s->plan.iv + from),
+				     s->plan.lanes, 1, 0, NULL, &iv);
+		clone_digits(&s->cl, n, s->plan.iv + from, iv);
+		emit_level(s, s->plan.n_loop);
+		build_for_end(&s->b, loops[0], 0, NULL);
+		return;
+	}
 	for (unsigned k = from; k < s->plan.n_loop; k++) {
 		const struct expr *iv, *ext;
 		bool wide = s->plan.vec_loop == (int)k;
@@ -263,8 +336,8 @@ static void lower_compute(struct ctx *c, struct op *op,
 void lower_statement(struct ctx *c, struct op *op, struct value *into)
 {
 	if (no_points(op_body(op)) ||
-	    (!lower_contraction(c, op, into) && !lower_jam(c, op, into) &&
-	     !lower_tile(c, op, into) && !lower_lanes(c, op, into)))
+	    (!lower_contraction(c, op, into) && !lower_tile(c, op, into) &&
+	     !lower_jam(c, op, into) && !lower_lanes(c, op, into)))
 		lower_compute(c, op, into ? &into : NULL);
 }
 

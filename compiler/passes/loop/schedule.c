@@ -404,7 +404,33 @@ static void choose_tasks(struct schedule *s)
 enum {
 	SHORT_ROW = 32,		/* elements that a thread takes by itself */
 	LONG_FOLD = 128,	/* that are worth a block of threads */
+	WARP = 32,
+	WARP_ROW = 1024,	/* words that a warp holds in registers, */
+	BLOCK_ROW = 4096,	/* a block of 128, and so on */
+	MOST_LANES = 512,
+	WARPS = 8,		/* on a multiprocessor, to keep it busy */
 };
+
+/*
+ * Threads for each row of so many elements.  A warp needs no barriers; more
+ * threads where there are few rows, or one would hold too much of it.
+ */
+static unsigned row_lanes(const struct schedule *s, int64_t row)
+{
+	unsigned bits = widest_bits(op_body(s->op)), lanes = s->lanes;
+	int64_t rows = 1, busy = s->ctx->target->gpu[0]->n_sm * WARPS;
+
+	for (unsigned k = 0; k < s->n_par; k++)
+		rows = work_times(rows, extent_or(s->iv[k], busy));
+	if (bits > 32)
+		row = work_times(row, bits / 32);
+	if (row <= WARP_ROW && rows >= busy)
+		return WARP;
+	for (int64_t most = BLOCK_ROW; row > most && lanes < MOST_LANES;
+	     most *= 2)
+		lanes *= 2;
+	return lanes;
+}
 
 /*
  * A thread for each point, next to its neighbours in memory, unless many points
@@ -417,6 +443,7 @@ static void choose_threads(struct schedule *s)
 	struct op *fold = deepest_fold(s);
 	unsigned n = s->n_loop;
 	int64_t row = 1;
+	bool known = true;
 
 	while (n && extent_or(s->iv[n - 1], 2) == 1)
 		n--;
@@ -430,11 +457,23 @@ static void choose_threads(struct schedule *s)
 		return;
 	}
 	if (rows) {
-		for (unsigned k = s->n_par; k < s->n_loop; k++)
+		/* A thread goes down each column. */
+		if (s->vec_loop >= 0 && s->vec_loop + 1 < (int)s->n_loop) {
+			s->n_par = (unsigned)s->vec_loop + 1;
+			s->chunk = 0;
+			s->vec_loop = -1;
+			s->lanes = 1;
+			return;
+		}
+		for (unsigned k = s->n_par; k < s->n_loop; k++) {
 			row = work_times(row, extent_or(s->iv[k], LONG_FOLD));
+			known &= extent_or(s->iv[k], -1) >= 0;
+		}
 		if (row > SHORT_ROW && (s->vec_loop >= 0 || s->vec_reduce)) {
 			if (s->chunk)
 				s->chunk = s->lanes;
+			else if (known)
+				s->lanes = row_lanes(s, row);
 			return;
 		}
 	} else {

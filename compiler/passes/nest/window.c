@@ -12,14 +12,21 @@
  * That is for sums of few terms which stay as they are stated: depthwise
  * convolutions and pooling, of any type.  Lanes run along the dim that is
  * innermost in memory; the jammed one is the next in which windows overlap.
- * Each sum keeps the order of its terms.
+ * Each sum keeps the order of its terms.  On a GPU a thread takes these points,
+ * while there are threads enough and its registers hold what they read.
  */
+#include "ir/target.h"
 #include "passes/nest/body.h"
 
 enum {
 	MAX_TAPS = 49,		/* 7 x 7 */
 	MAX_JAM = 8,
 	MAX_TERMS = 128,	/* written out; more compile slowly */
+	/* On a GPU, where registers hold all that is loaded: */
+	GPU_JAM = 4,
+	GPU_TERMS = 48,
+	THREADS = 256,		/* on a multiprocessor, to keep it busy */
+	CHUNK_BITS = 128,	/* that each takes of the innermost dim */
 };
 
 /* The only fold, a sum over few points of known number, *taps of them. */
@@ -93,6 +100,26 @@ static int64_t points(int64_t extent, int64_t taps)
 	return most;
 }
 
+/* The same on a GPU, where threads take so many neighbours in the innermost dim
+ * as well and there have to be enough of them; 1: there are not. */
+static int64_t gpu_points(const struct ctx *c, const struct op *compute,
+			  int64_t extent, int64_t taps)
+{
+	const struct block *b = op_body(compute);
+	int64_t all = 1, n, busy = c->target->gpu[0]->n_sm * THREADS;
+
+	busy *= CHUNK_BITS / dtype_info[compute->out[0].type->dtype].bits;
+	for (uint32_t i = 0; i < b->n_iv; i++)
+		if (expr_is_const(expr_atom(b->iv[i])->a, &n) &&
+		    __builtin_mul_overflow(all, n, &all))
+			return 1;
+	for (n = GPU_JAM; n > 1; n--)
+		if (n <= extent && taps * n <= GPU_TERMS && all / n >= busy &&
+		    (extent % n == 0 || n == 2))
+			return n;
+	return 1;
+}
+
 /* Not where the order of float operations is that of the evaluator. */
 static bool may_jam(const struct ctx *c, const struct op *compute)
 {
@@ -120,9 +147,13 @@ static void window_statement(struct ctx *c, struct op *compute)
 		if (!expr_is_const(expr_atom(iv)->a, &extent) || extent < 2 ||
 		    !shares_loads(c, fold, iv))
 			continue;
+		extent = c->target && c->target->gpu[0]
+				 ? gpu_points(c, compute, extent, taps)
+				 : points(extent, taps);
+		if (extent < 2)
+			return;
 		for (uint32_t k = 0; k < b->n_iv; k++)
-			jam[k] = k == order[i - 1] ? points(extent, taps)
-						      : 1;
+			jam[k] = k == order[i - 1] ? extent : 1;
 		op_set_attr(c, compute, A_jam, attr_ints(c, b->n_iv, jam));
 		return;
 	}

@@ -169,6 +169,18 @@ DL_FN float dl_tf32(float x)
 }
 
 DL_FN float dl_exp2(float x) { return exp2f(x); }
+DL_FN float dl_min(float a, float b)
+{
+	return a != a || b != b ? dl_f32(0x7fffffff)
+	       : a == b	       ? dl_f32(dl_bits(a) | dl_bits(b))
+			       : a < b ? a : b;
+}
+DL_FN float dl_max(float a, float b)
+{
+	return a != a || b != b ? dl_f32(0x7fffffff)
+	       : a == b	       ? dl_f32(dl_bits(a) & dl_bits(b))
+			       : a > b ? a : b;
+}
 // GPUs have one NaN of each type.
 DL_FN u32 dl_pack_f16(float x, float y)
 {
