@@ -27,9 +27,9 @@ def model(nodes, inputs, results):
         helper.make_opsetid("", 22)])
 
 
-def product(kind, n):
-    """Both factors have rows of k."""
-    return model([helper.make_node("Gemm", ["a", "b"], ["y"], transB=1)],
+def product(kind, n, turned=0):
+    """turned: rows of both factors are k."""
+    return model([helper.make_node("Gemm", ["a", "b"], ["y"], transB=turned)],
                  [value("a", kind, [n, n]), value("b", kind, [n, n])],
                  [value("y", kind, [n, n])])
 
@@ -123,6 +123,8 @@ def cases(smoke):
             yield row(f"product-{kind}-{n}", ["product", kind, n],
                       work=2 * n ** 3, unit="TFLOP/s", floats=kind)
     n = sizes[-1]
+    yield row(f"product-bf16-{n}-turned", ["product", "bf16", n, 1],
+              work=2 * n ** 3, unit="TFLOP/s", floats="bf16")
     yield row(f"product-tf32-{n}", ["product", "f32", n], ["--fp32=tf32"],
               2 * n ** 3, "TFLOP/s", tf32=True)
     n, width = (64, 1024) if smoke else (32768, 1024)
