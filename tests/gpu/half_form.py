@@ -76,9 +76,10 @@ def wide_tensor(t, wide):
             helper.tensor_dtype_to_np_dtype(wide)), t.name)
 
 
-def rounded_operands(model, to, wide=F64):
-    """The model in a wide type, where the factors of products are rounded to
-    another one first: what a precision costs, whoever computes it."""
+def rounded_operands(model, to, wide=F64, which=(0, 1)):
+    """The model in a wide type, where the factors of products, or one of
+    them, are rounded to another one first: what a precision costs, whoever
+    computes it."""
     g, nodes = model.graph, []
     for t in g.initializer:
         t.CopyFrom(wide_tensor(t, wide))
@@ -88,7 +89,7 @@ def rounded_operands(model, to, wide=F64):
                 a.i = wide
             if a.HasField("t"):
                 a.t.CopyFrom(wide_tensor(a.t, wide))
-        for i in range(2) if n.op_type in PRODUCTS else ():
+        for i in which if n.op_type in PRODUCTS else ():
             narrow = f"narrow {len(nodes)}"
             nodes += [helper.make_node("Cast", [n.input[i]], [narrow], to=to),
                       helper.make_node("Cast", [narrow], ["as " + narrow],

@@ -251,7 +251,8 @@ def of_elements(rig, arch):
         [tensor("y", np.float16, dims)])
     (text, got), = accesses(rig, model, f"of_elements_{arch}", arch)
     wide = {w: [x for x in got[w] if ".v4" in x] for w in got}
-    expect(len(wide["ld"]) == 2 and len(wide["st"]) == 1 and
+    # Several times where NVRTC unrolls the loop.
+    expect(len(wide["ld"]) == 2 * len(wide["st"]) > 0 and
            " % " not in text.split("all", 1)[1].split("for (int v", 1)[0],
            f"{got}")
 

@@ -56,6 +56,8 @@ void attend_share(struct attend_code *a, const struct factor *f,
 /* score = what the region makes of a sum at m and n; -inf for keys that are not
  * there. */
 void attend_score(struct attend_code *a, const char *sum);
+/* What takes the larger of two scores. */
+const char *attend_max(const struct attend_code *a);
 /* next, base and scale of a row, from the maximum `most` and its scores, which
  * the caller has compared with; the row is of `lanes` threads. */
 void attend_rescale(struct attend_code *a, const char *most, unsigned lanes);

@@ -251,6 +251,13 @@ void attend_score(struct attend_code *a, const char *sum)
 	attend_end(k);
 }
 
+/* Three products of tf32 take all registers there are: ptxas spills fewer where
+ * it can take a maximum apart, as the template does. */
+const char *attend_max(const struct attend_code *a)
+{
+	return a->fp32 == FP32_TF32X3 ? "dl_max<float>" : "dl_max";
+}
+
 /* Where all keys so far are -inf it is 0 that is subtracted; should there be no
  * others, attend_result() makes NaN of that. */
 void attend_rescale(struct attend_code *a, const char *most, unsigned lanes)
@@ -259,7 +266,8 @@ void attend_rescale(struct attend_code *a, const char *most, unsigned lanes)
 
 	if (lanes > 1) {
 		cu_line(k, "for (int d = %u; d; d /= 2)", lanes / 2);
-		cu_line(k, "\tnext = dl_max(next, dl_shuffle_xor(next, d));");
+		cu_line(k, "\tnext = %s(next, dl_shuffle_xor(next, d));",
+			attend_max(a));
 	}
 	cu_line(k, "const float base = next == dl_f32(0xff800000) ? 0.0f "
 		": next;");

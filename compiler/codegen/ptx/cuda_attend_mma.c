@@ -196,8 +196,8 @@ static void put_softmax(struct attend_code *a)
 	attend_loop(k, "r", 2, true);
 	cu_line(k, "float next = most[r];");
 	attend_loop(k, "c", a->nr / 8, false);
-	cu_line(k, "next = dl_max(next, dl_max(s[c][2 * r], "
-		"s[c][2 * r + 1]));");
+	cu_line(k, "next = %s(next, %s(s[c][2 * r], s[c][2 * r + 1]));",
+		attend_max(a), attend_max(a));
 	k->depth--;
 	attend_rescale(a, "most[r]", 4);
 	cu_line(k, "total[r] *= scale;");
