@@ -131,6 +131,17 @@ def chains(rig, dtype):
                    dtype=dtype)
 
 
+def turned(rig, size):
+    """A transpose to rows of so many, of which a thread may take some."""
+    def model(dtype):
+        return make_model(
+            [helper.make_node("Transpose", ["x"], ["y"], perm=[1, 0])],
+            [tensor("x", dtype, [size, "N"])],
+            [tensor("y", dtype, ["N", size])])
+    return against(rig, f"turned_{size}", model,
+                   [[(size, n)] for n in (0, 1, 7, 40)])
+
+
 def windows(n, c):
     """Depthwise windows and pools between products, which make them lie
     channels-last."""
@@ -269,6 +280,8 @@ def cases(rig, full):
         yield f"windows-{kind}", lambda t=dtype: windows_run(rig, t, 9, 64,
                                                              53)
         yield f"chains-{kind}", lambda t=dtype: chains(rig, t)
+    for size in (6, 8, 10, 11, 12):
+        yield f"turned-{size}", lambda s=size: turned(rig, s)
     yield "rows-float64", lambda: rows(rig, np.float64, (5, 100, 1000, 4098),
                                        3)
     yield "rows-of-dims", lambda: rows_of_dims(

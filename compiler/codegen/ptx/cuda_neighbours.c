@@ -58,8 +58,9 @@ static int loaded_along(const struct cu *k)
 	return -1;
 }
 
-/* Points whose stores are 16 bytes, at most. */
-static unsigned transposed_points(const struct cu *k, int64_t extent)
+/* Points whose stores are 16 bytes, at most; v where these leave a rest. */
+static unsigned transposed_points(const struct cu *k, int64_t extent,
+				  unsigned v)
 {
 	size_t most = 1;
 
@@ -72,7 +73,7 @@ static unsigned transposed_points(const struct cu *k, int64_t extent)
 		}
 	unsigned n = STORED / (unsigned)most;
 
-	return extent % n ? VECTOR : n;
+	return extent % n ? v : n;
 }
 
 /* Accesses of the kernel's body for v points. */
@@ -158,7 +159,7 @@ unsigned cu_vector(struct cu *k)
 		if (op->n_region)
 			return v;
 	k->fast = loaded_along(k);
-	return k->fast < 0 ? v : transposed_points(k, extent);
+	return k->fast < 0 ? v : transposed_points(k, extent, v);
 }
 
 /* ---- text for all of them ------------------------------------------- */
