@@ -60,8 +60,8 @@ const char *tile_border(struct tile_code *t, unsigned i);
 /* The ops of a region, with its two variables named; NULL: it has but one. */
 void tile_region(struct tile_code *t, unsigned i, const char *first,
 		 const char *second);
-/* Elements and words from one row of k to the next, for tensor cores; of a
- * factor that is turned, where rows are as many as steps of k, on average. */
+/* Elements and words from one row of k to the next, for tensor cores.  A factor
+ * that is turned has columns; it takes as much room. */
 long long tile_row_elements(const struct tile_code *t, unsigned i);
 long long tile_row_words(const struct tile_code *t);
 /* Elements of a factor in shared memory, for one step. */
